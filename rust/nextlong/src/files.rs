@@ -1,0 +1,89 @@
+//! Files that are whole or not there: temporary name, sync, rename.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+
+/// Writes `path` through `fill`; the file appears under its name only when it is complete.
+///
+/// # Errors
+///
+/// What `fill` or the file system reports; the temporary file is removed then.
+pub fn write_whole<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
+) -> Result<T> {
+    let temporary = temporary_name(path);
+    let outcome = (|| {
+        let file = File::create(&temporary).map_err(Error::io(&temporary))?;
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        let value = fill(&mut writer)?;
+        let file = writer
+            .into_inner()
+            .map_err(|error| Error::Io { path: temporary.clone(), source: error.into_error() })?;
+        file.sync_all().map_err(Error::io(&temporary))?;
+        fs::rename(&temporary, path).map_err(Error::io(path))?;
+        Ok(value)
+    })();
+    if outcome.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome
+}
+
+/// Writes `bytes` to `path` as [`write_whole`] does.
+///
+/// # Errors
+///
+/// What the file system reports.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, |writer| writer.write_all(bytes).map_err(Error::io(path)))
+}
+
+/// Where `path` is written until it is complete: the same folder, `.tmp` at the end.
+#[must_use]
+pub fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+/// The bytes of a file, memory-mapped and shared; an empty file is an empty slice.
+///
+/// # Errors
+///
+/// What the file system reports.
+pub fn map(path: &Path) -> Result<Bytes> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    if file.metadata().map_err(Error::io(path))?.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    // SAFETY: the files mapped are those of a run directory or an input of the caller, which are
+    // written once, under another name, and then only renamed; the bytes are checked before use.
+    #[allow(unsafe_code, reason = "a memory map has no safe constructor")]
+    let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
+    Ok(Bytes::from_owner(mapped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.bin");
+        let failed: Result<()> = write_whole(&path, |writer| {
+            writer.write_all(b"half").map_err(Error::io(&path))?;
+            Err(Error::Cancelled)
+        });
+        assert!(matches!(failed, Err(Error::Cancelled)));
+        assert_eq!(fs::read_dir(folder.path()).expect("listing").count(), 0);
+        write_bytes(&path, b"whole").expect("written");
+        assert_eq!(&map(&path).expect("mapped")[..], b"whole");
+    }
+}

@@ -1,0 +1,80 @@
+//! Arrow IPC files of the run directory: written whole, read memory-mapped, trusted in nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::ipc::convert::try_fb_to_schema;
+use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::root_as_footer;
+use arrow::ipc::writer::FileWriter;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Writes `batches` of one schema as an Arrow IPC file, whole or not at all.
+///
+/// # Errors
+///
+/// What the file system or arrow reports.
+pub fn write(path: &Path, schema: &Schema, batches: &[RecordBatch]) -> Result<()> {
+    files::write_whole(path, |writer| {
+        let failed = |error: ArrowError| match error {
+            ArrowError::IoError(_, source) => Error::Io { path: path.to_owned(), source },
+            other => Error::Run(format!("{}: {other}", path.display())),
+        };
+        let mut ipc = FileWriter::try_new(writer, schema).map_err(failed)?;
+        for batch in batches {
+            ipc.write(batch).map_err(failed)?;
+        }
+        ipc.finish().map_err(failed)
+    })
+}
+
+/// The record batches of an Arrow IPC file, memory-mapped without a copy.
+///
+/// Lengths, offsets and UTF-8 are checked before anything is handed out.
+///
+/// # Errors
+///
+/// [`Error::Run`] for a file that is damaged or has another schema, [`Error::Io`] for one that
+/// cannot be read.
+pub fn map(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    let broken = |what: &str| Error::Run(format!("{}: {what}; make the run again", path.display()));
+    let damaged = |error: ArrowError| broken(&format!("damaged ({error})"));
+    let buffer = Buffer::from(files::map(path)?);
+    if buffer.len() < 16 || &buffer[..6] != b"ARROW1" {
+        return Err(broken("not an Arrow IPC file"));
+    }
+    let trailer = buffer.len() - 10;
+    let footer_length =
+        read_footer_length(buffer[trailer..].try_into().map_err(|_| broken("cut off"))?)
+            .map_err(damaged)?;
+    let start = trailer.checked_sub(footer_length).ok_or_else(|| broken("cut off"))?;
+    let footer = root_as_footer(&buffer[start..trailer]).map_err(|_| broken("damaged footer"))?;
+    let found = footer.schema().ok_or_else(|| broken("no schema"))?;
+    let found = Arc::new(try_fb_to_schema(found).map_err(damaged)?);
+    if found.fields() != schema.fields() {
+        return Err(broken("its columns are not the expected ones"));
+    }
+    let decoder = FileDecoder::new(found, footer.version());
+    let mut batches = Vec::new();
+    for block in footer.recordBatches().into_iter().flatten() {
+        let length = usize::try_from(block.bodyLength()).ok().and_then(|body| {
+            usize::try_from(block.metaDataLength()).ok()?.checked_add(body)
+        });
+        let offset = usize::try_from(block.offset()).ok();
+        let (Some(offset), Some(length)) = (offset, length) else {
+            return Err(broken("damaged block list"));
+        };
+        if offset.checked_add(length).is_none_or(|end| end > start) {
+            return Err(broken("a block passes the end of the file"));
+        }
+        let data = buffer.slice_with_length(offset, length);
+        batches.extend(decoder.read_record_batch(block, &data).map_err(damaged)?);
+    }
+    Ok(batches)
+}

@@ -1,0 +1,23 @@
+//! The core of `nextlong_rs`: NExtLong long-context sequences from a corpus of short documents.
+//!
+//! Data goes left to right, one module a room; a room knows nothing to its right:
+//!
+//! ```text
+//! corpus ─► chunk ─► embed ─► index ─► mine ─► assemble ─► write
+//! ```
+//!
+//! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
+#![deny(unsafe_code)]
+
+pub mod error;
+pub mod files;
+pub mod ipc;
+pub mod progress;
+pub mod ragged;
+pub mod seed;
+pub mod store;
+pub mod vectors;
+
+pub use error::{Error, Result};
+pub use progress::Progress;
+pub use ragged::Ragged;

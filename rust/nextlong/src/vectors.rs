@@ -1,0 +1,205 @@
+//! Embeddings on disk: `[n, d]` float16, row-major, in `.npy` parts that are memory-mapped.
+//!
+//! The truth that re-ranking and recall are measured against. In: `embed/part-*.npy`. Out: rows.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::error::{Error, Result};
+use crate::files;
+
+/// The rows of one or more `.npy` parts, numbered through.
+#[derive(Debug, Clone)]
+pub struct Vectors {
+    dim: usize,
+    parts: Vec<Bytes>,
+    starts: Vec<usize>,
+}
+
+impl Vectors {
+    /// Maps the parts in the given order and checks that each is float16 `[n, d]` with one `d`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] for a file that is not such an array, [`Error::Io`] for one that cannot be read.
+    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut vectors = Self { dim: 0, parts: Vec::new(), starts: vec![0] };
+        for path in paths {
+            let (rows, dim, data) = read_npy(path)?;
+            if vectors.dim != 0 && dim != vectors.dim {
+                return Err(Error::Run(format!(
+                    "{}: {dim} dimensions, the parts before it have {}",
+                    path.display(),
+                    vectors.dim
+                )));
+            }
+            vectors.dim = dim;
+            vectors.starts.push(vectors.len() + rows);
+            vectors.parts.push(data);
+        }
+        Ok(vectors)
+    }
+
+    /// Rows held in memory, as one part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Embedding`] when `values` is not a whole number of rows of `dim`.
+    pub fn from_f32(values: &[f32], dim: usize) -> Result<Self> {
+        if dim == 0 || !values.len().is_multiple_of(dim) {
+            return Err(Error::Embedding(format!("{} values are no rows of {dim}", values.len())));
+        }
+        let bytes: Vec<u8> =
+            values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
+        let rows = values.len() / dim;
+        Ok(Self { dim, parts: vec![Bytes::from(bytes)], starts: vec![0, rows] })
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of values in a row.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Copies the rows of `range` into `out` (`[rows, d]` f32, row-major).
+    ///
+    /// # Panics
+    ///
+    /// When `out` has another length than the rows, or `range` passes the end.
+    pub fn read(&self, range: Range<usize>, out: &mut [f32]) {
+        assert_eq!(out.len(), range.len() * self.dim, "`out` holds the rows of `range`");
+        let mut row = range.start;
+        let mut rest = out;
+        while row < range.end {
+            let part = self.starts.partition_point(|&start| start <= row) - 1;
+            let stop = self.starts[part + 1].min(range.end);
+            let local = row - self.starts[part]..stop - self.starts[part];
+            let width = self.dim * 2;
+            let bytes = &self.parts[part][local.start * width..local.end * width];
+            let (now, later) = rest.split_at_mut((stop - row) * self.dim);
+            widen(bytes, now);
+            rest = later;
+            row = stop;
+        }
+    }
+}
+
+/// Little-endian float16 bytes to f32, by blocks so that the compiler and `half` use the hardware.
+fn widen(bytes: &[u8], out: &mut [f32]) {
+    let mut block = [f16::ZERO; 256];
+    for (bytes, out) in bytes.chunks(512).zip(out.chunks_mut(256)) {
+        for (value, pair) in block.iter_mut().zip(bytes.chunks_exact(2)) {
+            *value = f16::from_le_bytes([pair[0], pair[1]]);
+        }
+        block[..out.len()].convert_to_f32_slice(out);
+    }
+}
+
+/// Writes rows as a float16 `.npy` file, whole or not at all.
+///
+/// # Errors
+///
+/// What the file system reports.
+pub fn write_npy(path: &Path, values: &[f16], dim: usize) -> Result<()> {
+    files::write_whole(path, |writer| {
+        writer.write_all(&npy_header(values.len() / dim, dim)).map_err(Error::io(path))?;
+        let mut bytes = Vec::with_capacity(1 << 16);
+        for block in values.chunks(1 << 15) {
+            bytes.clear();
+            bytes.extend(block.iter().flat_map(|value| value.to_le_bytes()));
+            writer.write_all(&bytes).map_err(Error::io(path))?;
+        }
+        Ok(())
+    })
+}
+
+/// The `.npy` format 1.0 header of a little-endian float16 `[rows, dim]` array.
+fn npy_header(rows: usize, dim: usize) -> Vec<u8> {
+    let mut text =
+        format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    text.extend(std::iter::repeat_n(' ', padded - text.len() - 1));
+    text.push('\n');
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend((text.len() as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    header
+}
+
+fn read_npy(path: &Path) -> Result<(usize, usize, Bytes)> {
+    let bytes = files::map(path)?;
+    let broken = |what: &str| Error::Run(format!("{}: {what}; make the run again", path.display()));
+    if bytes.len() < 10 || &bytes[..8] != b"\x93NUMPY\x01\x00" {
+        return Err(broken("not a version 1.0 .npy file"));
+    }
+    let body = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = bytes.get(10..body).ok_or_else(|| broken("its header is cut off"))?;
+    let header = std::str::from_utf8(header).map_err(|_| broken("its header is no text"))?;
+    if !header.contains("'descr': '<f2'") || !header.contains("'fortran_order': False") {
+        return Err(broken("not a row-major float16 array"));
+    }
+    let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
+    let shape: Vec<usize> = shape
+        .map(|(shape, _)| shape.split(',').filter_map(|n| n.trim().parse().ok()).collect())
+        .unwrap_or_default();
+    let &[rows, dim] = shape.as_slice() else {
+        return Err(broken("its shape is not [rows, dimensions]"));
+    };
+    let size = rows.checked_mul(dim).and_then(|values| values.checked_mul(2));
+    if dim == 0 || size != Some(bytes.len() - body) {
+        return Err(broken("its size is not what its shape says"));
+    }
+    Ok((rows, dim, bytes.slice(body..)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_read_back_as_one_array() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows: Vec<f32> = (0..5 * 300).map(|value| (value % 97) as f32).collect();
+        let mut paths = Vec::new();
+        for (number, part) in rows.chunks(2 * 300).enumerate() {
+            let path = folder.path().join(format!("part-{number}.npy"));
+            let part: Vec<f16> = part.iter().map(|&value| f16::from_f32(value)).collect();
+            write_npy(&path, &part, 300).expect("written");
+            paths.push(path);
+        }
+        let vectors = Vectors::open(&paths).expect("opened");
+        assert_eq!((vectors.len(), vectors.dim()), (5, 300));
+        let mut out = vec![0.0; 3 * 300];
+        vectors.read(1..4, &mut out);
+        assert_eq!(out, rows[300..4 * 300]);
+    }
+
+    #[test]
+    fn a_damaged_part_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("part.npy");
+        write_npy(&path, &[f16::ONE; 8], 4).expect("written");
+        let whole = std::fs::read(&path).expect("read");
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).expect("cut");
+            assert!(matches!(Vectors::open(&[path.clone()]), Err(Error::Run(_))));
+        }
+    }
+}
