@@ -1,6 +1,8 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
 mod door;
+mod store;
+mod vectors;
 
 use pyo3::prelude::*;
 
@@ -9,4 +11,10 @@ use pyo3::prelude::*;
 mod _nextlong {
     #[pymodule_export]
     use crate::door::Watch;
+
+    #[pymodule_export]
+    use crate::store::ChunkStore;
+
+    #[pymodule_export]
+    use crate::vectors::{Vectors, write_vectors};
 }

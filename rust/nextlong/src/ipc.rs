@@ -63,9 +63,9 @@ pub fn map(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
     let decoder = FileDecoder::new(found, footer.version());
     let mut batches = Vec::new();
     for block in footer.recordBatches().into_iter().flatten() {
-        let length = usize::try_from(block.bodyLength()).ok().and_then(|body| {
-            usize::try_from(block.metaDataLength()).ok()?.checked_add(body)
-        });
+        let length = usize::try_from(block.bodyLength())
+            .ok()
+            .and_then(|body| usize::try_from(block.metaDataLength()).ok()?.checked_add(body));
         let offset = usize::try_from(block.offset()).ok();
         let (Some(offset), Some(length)) = (offset, length) else {
             return Err(broken("damaged block list"));
