@@ -1,8 +1,10 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
 mod door;
+mod mine;
 mod store;
 mod vectors;
+mod write;
 
 use pyo3::prelude::*;
 
@@ -11,6 +13,9 @@ use pyo3::prelude::*;
 mod _nextlong {
     #[pymodule_export]
     use crate::door::Watch;
+
+    #[pymodule_export]
+    use crate::mine::{Selector, Settings, Wave, queue};
 
     #[pymodule_export]
     use crate::store::ChunkStore;

@@ -9,13 +9,18 @@
 //! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
 #![deny(unsafe_code)]
 
+pub mod assemble;
+pub mod config;
 pub mod error;
 pub mod files;
 pub mod ipc;
+pub mod mine;
 pub mod progress;
 pub mod ragged;
 pub mod seed;
+pub mod sequences;
 pub mod store;
+pub mod tokens;
 pub mod vectors;
 
 pub use error::{Error, Result};
