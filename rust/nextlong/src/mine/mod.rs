@@ -422,6 +422,3 @@ fn document_characters(store: &ChunkStore, chunks: Range<usize>) -> i64 {
     if chunks.is_empty() { 0 } else { store.characters(chunks.end - 1).end }
 }
 
-
-#[cfg(test)]
-mod tests;

@@ -393,14 +393,15 @@ impl Selector {
             self.release(piece.chunk);
             draft.taken.remove(&store.text_hash(piece.chunk as usize));
         }
-        if sum < room && self.settings.on_short == OnShort::Drop {
+        let short = room - sum > separator;
+        if short && self.settings.on_short == OnShort::Drop {
             for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
                 self.release(piece.chunk);
             }
             self.tally.dropped_short += 1;
             return (State::Dropped, false);
         }
-        self.tally.shortened += u64::from(sum < room);
+        self.tally.shortened += u64::from(short);
         (State::Made(self.cut(pieces)), false)
     }
 
