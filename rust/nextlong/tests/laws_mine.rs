@@ -277,7 +277,7 @@ fn only_chunks_that_sequences_use_are_tokenized() {
     let unused = out.tokens.len() - used.len();
     assert!(unused as u64 <= out.selector.tally().tokenized_unused, "{unused}");
     // The made-up token counts have nothing to do with the texts: the hardest case to estimate.
-    assert!(unused * 100 <= used.len(), "{unused} chunks were tokenized in vain");
+    assert!(unused * 50 <= used.len(), "{unused} chunks were tokenized in vain");
 }
 
 #[test]

@@ -290,7 +290,11 @@ impl Selector {
             let mut unknown = false;
             let mut exhausted = false;
             let before = draft.picks.len();
-            while draft.picks.len() == before || estimate < left as f64 * ROUND {
+            // One more of the mean length must still fit into the round.
+            while draft.picks.len() == before
+                || estimate * (1.0 + 1.0 / (draft.picks.len() - before) as f64)
+                    < left as f64 * ROUND
+            {
                 match self.next_pick(candidate, &mut draft, store, deepest) {
                     Next::Pick(pick) => {
                         let count = tokens.count(pick.chunk).map_or_else(
