@@ -9,12 +9,14 @@
 //! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
 #![deny(unsafe_code)]
 
+pub mod corpus;
 pub mod error;
 pub mod files;
 pub mod ipc;
 pub mod progress;
 pub mod ragged;
 pub mod seed;
+pub mod sequences;
 pub mod store;
 pub mod vectors;
 
