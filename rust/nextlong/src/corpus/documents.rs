@@ -204,9 +204,20 @@ impl Documents {
         &mut self.text
     }
 
-    /// The length of `pending` at which the next document's text starts.
-    pub(super) fn pending_start(&self) -> usize {
-        self.text_bytes()
+    /// The text that is pending.
+    pub(super) fn pending_text(&self) -> &str {
+        &self.text[self.text_bytes()..]
+    }
+
+    /// Drops the text that is pending.
+    pub(super) fn drop_pending(&mut self) {
+        self.text.truncate(self.text_bytes());
+    }
+
+    /// The first row, good or bad.
+    pub(super) fn first_row(&self) -> i64 {
+        let bad = self.bad.first().map(|bad| bad.row);
+        self.row.first().copied().into_iter().chain(bad).min().unwrap_or(0)
     }
 
     /// Ends the document whose text was written behind the last.
