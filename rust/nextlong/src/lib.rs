@@ -11,6 +11,7 @@
 
 pub mod assemble;
 pub mod config;
+pub mod corpus;
 pub mod error;
 pub mod files;
 pub mod ipc;
