@@ -45,8 +45,9 @@ class Settings:
     # corpus
     text_column: str = "text"
     """The field that holds a document's text."""
-    id_column: str | None = "id"
-    """The field that holds its id; ids are made where it is missing."""
+    id_column: str | None = None
+    """The field that holds its id, which must then be there; None takes `id` where it is present
+    and makes ids elsewhere."""
     score_column: str | None = None
     """A field of numbers ≥ 0: how likely a document is to be chosen as meta-document."""
     max_document_bytes: int = 256 << 20
