@@ -11,6 +11,7 @@
 
 pub mod error;
 pub mod files;
+pub mod index;
 pub mod ipc;
 pub mod progress;
 pub mod ragged;
