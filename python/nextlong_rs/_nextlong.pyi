@@ -31,3 +31,52 @@ class Vectors:
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
+
+class Search:
+    def __new__(
+        cls,
+        vectors: Vectors,
+        engine: str,
+        *,
+        groups: NDArray[np.uint32] | None = None,
+        seed: int = 0,
+        callers: int = 1,
+        keep_bytes: int = 1 << 30,
+    ) -> Search: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def first_breadth(self) -> int: ...
+    @property
+    def shard_count(self) -> int: ...
+    def build_shard(
+        self, shard: int, folder: str | PathLike[str] | None = None, watch: Watch | None = None
+    ) -> None: ...
+    def load_shard(self, shard: int, folder: str | PathLike[str]) -> None: ...
+    def rows(
+        self, rows: NDArray[np.int64], k: int, breadth: int, watch: Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def values(
+        self, values: NDArray[np.float32], k: int, breadth: int, watch: Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def measure_rows(
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        min_recall: float,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+    def measure_values(
+        self,
+        values: NDArray[np.float32],
+        k: int,
+        min_recall: float,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+
+def choose_engine(rows: int, queries: int, k: int, dim: int) -> tuple[str, str]: ...
+def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...

@@ -1,6 +1,7 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
 mod door;
+mod index;
 mod mine;
 mod store;
 mod vectors;
@@ -13,6 +14,9 @@ use pyo3::prelude::*;
 mod _nextlong {
     #[pymodule_export]
     use crate::door::Watch;
+
+    #[pymodule_export]
+    use crate::index::{Search, choose_engine, recall_sample};
 
     #[pymodule_export]
     use crate::mine::{Selector, Settings, Wave, queue};

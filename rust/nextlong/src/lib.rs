@@ -14,6 +14,7 @@ pub mod config;
 pub mod corpus;
 pub mod error;
 pub mod files;
+pub mod index;
 pub mod ipc;
 pub mod mine;
 pub mod progress;
