@@ -59,8 +59,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     synthesize.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
     synthesize.add_argument("--mode", choices=["default", "paper"])
-    synthesize.add_argument("--bos", default="auto", metavar="TOKEN", help="'none' for none")
-    synthesize.add_argument("--eos", default="auto", metavar="TOKEN", help="'none' for none")
     synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
     synthesize.add_argument("--no-progress", action="store_true")
     synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
@@ -110,8 +108,10 @@ def _value(name: str, text: str, hint: Any) -> Any:
     if text.lower() == "none" and type(None) in kinds:
         return None
     try:
-        if int in kinds:
+        if int in kinds and str not in kinds:
             return parse_count(text)
+        if int in kinds and text.isdecimal():
+            return int(text)
         if float in kinds:
             return float(text)
     except ValueError:
@@ -138,14 +138,11 @@ def _synthesize(given: argparse.Namespace) -> int:
     if tokenizer is None:
         raise ConfigError("no tokenizer is named; use --tokenizer FILE, or --sample")
     settings = Settings.load(given.config) if given.config else None
-    special = {"none": None}
     result = synthesize(
         inputs,
         output=given.output,
         tokenizer=tokenizer,
         settings=settings,
-        bos=special.get(given.bos, given.bos),
-        eos=special.get(given.eos, given.eos),
         threads=given.threads,
         progress=not given.no_progress,
         overwrite=given.overwrite,

@@ -65,15 +65,13 @@ class Settings:
 
     # embed
     embedder: str = "lsa"
-    """`lsa`, a model2vec folder, a saved `Embedder`, or the name of what was passed in."""
+    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of ready vectors (.npy)."""
     dim: int = 256
     """Dimensions of the LSA vectors."""
     idf_power: float = 1.5
     """The power of the inverse document frequency in the LSA's weights."""
     fit_chunks: int = 50_000
     """How many chunks the LSA is fitted on at most, sampled by seed."""
-    embedding_column: str | None = None
-    """Reserved for corpora that bring a vector for every chunk."""
 
     # index
     index: Literal["auto", "exact", "hnsw"] = "auto"
@@ -129,7 +127,11 @@ class Settings:
     placement: Literal["head", "tail", "random"] = "head"
     """Where a meta-chunk stands among its negatives; head is the paper's best."""
     chunk_separator: str = "\n"
-    """The text between two chunks."""
+    """What stands between two chunks: a text, `""` for nothing, or `"token:NAME"` for a token."""
+    bos: str | int | None = "auto"
+    """The token that begins a sequence: its text or id, None, or what the tokenizer names."""
+    eos: str | int | None = "auto"
+    """The token that ends a sequence; it never stands inside one, where trainers would cut."""
 
     def __post_init__(self) -> None:
         _nextlong.Settings(self.to_json())

@@ -88,6 +88,18 @@ pub enum OnShort {
     Shorten,
 }
 
+/// A special token: `"auto"` or a token by text, an id, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Special {
+    /// `"auto"`, or the token's text.
+    Named(String),
+    /// Its id.
+    Id(u32),
+    /// There is none.
+    None,
+}
+
 /// Every setting that decides the bytes of a run. Python's `Settings` documents each.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +120,6 @@ pub struct Settings {
     pub dim: u32,
     pub idf_power: f32,
     pub fit_chunks: u32,
-    pub embedding_column: Option<String>,
     pub index: String,
     pub min_recall: f32,
     pub range_min: u32,
@@ -133,6 +144,8 @@ pub struct Settings {
     pub on_short: OnShort,
     pub placement: Placement,
     pub chunk_separator: String,
+    pub bos: Special,
+    pub eos: Special,
 }
 
 impl Settings {

@@ -1,0 +1,350 @@
+"""The stages of a run, left to right: each takes what the one before it made and leaves files.
+
+Every stage is cut into tasks whose borders are fixed by the plan, so that the files are the same
+whatever the number of threads and the order in which tasks finish.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs import _nextlong
+from nextlong_rs import corpus as corpora
+from nextlong_rs.errors import CorpusError
+from nextlong_rs.run import file_hash, write_json
+
+if TYPE_CHECKING:
+    from nextlong_rs.pipeline import Job
+    from nextlong_rs.pool import Pool
+    from nextlong_rs.tokenize import SpecialIds, Tokenizer
+
+__all__ = ["chunk", "embed", "index", "mine", "plan", "write"]
+
+PART_TOKENS = 1 << 24
+"""Tokens in an output file: 64 MiB of ids, one row group."""
+
+
+def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _nextlong.ChunkStore:
+    """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl."""
+    settings, run = job.settings, job.run
+    config = corpora.CorpusConfig(
+        text_column=settings.text_column,
+        id_column=settings.id_column,
+        score_column=settings.score_column,
+        max_document_bytes=settings.max_document_bytes,
+        max_error_rate=settings.max_error_rate,
+    )
+    counter = tokenizer.core if settings.chunk_unit == "tokens" else None
+    reasons: Counter[str] = Counter()
+    documents = chunks = text_bytes = bad = 0
+    paths: list[Path] = []
+    quarantine = run.work / "quarantine.jsonl"
+    temporary = quarantine.with_name("quarantine.jsonl.tmp")
+
+    with job.stage("chunk", unit="doc") as pool, temporary.open("wb") as rejected:
+
+        def cut(item: tuple[int, corpora.Block]) -> tuple[Path, Any, Any]:
+            number, block = item
+            parsed = block.parse(pool.watch)
+            path = run.part("chunks", number, "arrow")
+            counts = _nextlong.chunk_part(
+                parsed,
+                path,
+                mode=settings.chunk_mode,
+                size=settings.chunk_size,
+                unit=settings.chunk_unit,
+                counter=counter,
+                watch=pool.watch,
+            )
+            run.mark("chunk", number, [path], documents=counts[0], chunks=counts[1])
+            return path, parsed, counts
+
+        blocks = enumerate(corpora.read_blocks(listing, config, watch=pool.watch))
+        for path, parsed, counts in pool.in_order(cut, blocks):
+            paths.append(path)
+            documents += counts[0]
+            chunks += counts[1]
+            text_bytes += counts[2]
+            bad += parsed.bad_count
+            reasons.update(parsed.bad_counts())
+            rejected.write(parsed.quarantine())
+            corpora.check_error_rate(
+                bad, documents + bad, config, quarantine=quarantine, final=False
+            )
+    temporary.replace(quarantine)
+    corpora.check_error_rate(bad, documents + bad, config, quarantine=quarantine, final=True)
+    job.report(
+        "corpus",
+        inputs=len(listing),
+        documents=documents,
+        text_bytes=text_bytes,
+        quarantined=bad,
+        quarantined_by_reason=dict(sorted(reasons.items())),
+        chunks=chunks,
+    )
+    if chunks == 0:
+        raise CorpusError(
+            f"the corpus has no usable text: {documents} documents, {bad} rows in {quarantine}"
+        )
+    return _nextlong.ChunkStore(paths)
+
+
+def embed(
+    job: Job, store: _nextlong.ChunkStore, embedder: Any, tokenizer: Tokenizer
+) -> _nextlong.Vectors:
+    """Gives every chunk its vector: `work/embed/part-*.npy`, float16, a row a chunk."""
+    from nextlong_rs.embed import open_embedder
+
+    settings, run = job.settings, job.run
+    with job.stage("fit") as pool:
+        model = open_embedder(
+            embedder,
+            store,
+            dim=settings.dim,
+            seed=settings.seed,
+            idf_power=settings.idf_power,
+            fit_chunks=settings.fit_chunks,
+            folder=run.work / "embed",
+            pool=pool,
+        )
+    paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
+    with job.stage("embed", total=len(store), unit="chunk") as pool:
+
+        def one(part: int) -> None:
+            start, stop = store.part_chunks(part)
+            model.embed_part(store, start, stop, paths[part], pool.watch)
+            run.mark("embed", part, [paths[part]], chunks=stop - start)
+
+        if model.on_main_thread:
+            for part in range(store.part_count):
+                one(part)
+        else:
+            for _ in pool.in_order(one, range(store.part_count)):
+                pass
+    vectors = _nextlong.Vectors(paths)
+    job.report("embedding", embedder=settings.embedder, dim=vectors.dim)
+    return vectors
+
+
+def plan(
+    job: Job, store: _nextlong.ChunkStore, listing: Sequence[corpora.Input]
+) -> NDArray[np.uint32]:
+    """The documents to try, in their order: `work/plan/queue.json` counts them."""
+    weights = [one.weight for one in listing]
+    groups = {one.source for one in listing}
+    # One source: its files share one weight, so that every document is as likely.
+    shares = corpora.weights_of(listing) if len(groups) > 1 else []
+    with job.stage("plan") as pool:
+        queue = pool.call(lambda: _nextlong.queue(store, job.core, shares))
+    write_json(
+        job.run.work / "plan" / "queue.json",
+        {"documents": store.document_count, "eligible": len(queue), "weights": weights},
+    )
+    job.report(
+        "sequences",
+        eligible_documents=len(queue),
+        documents_with_too_few_chunks=store.document_count - len(queue),
+    )
+    if len(queue) == 0:
+        raise CorpusError(
+            f"no document can become a sequence: none of {store.document_count} has "
+            f"{job.settings.min_meta_chunks} chunks (min_meta_chunks)"
+        )
+    return queue
+
+
+@dataclass
+class Retrieval:
+    """An engine that is ready, and how wide it searches."""
+
+    engine: _nextlong.Search
+    breadth: int
+
+
+def index(
+    job: Job,
+    store: _nextlong.ChunkStore,
+    vectors: _nextlong.Vectors,
+    queue: NDArray[np.uint32],
+) -> Retrieval:
+    """Builds the engine and measures its recall on a seeded sample of the queries."""
+    from nextlong_rs.index import open_search
+
+    settings = job.settings
+    wanted = len(queue)
+    if settings.num_sequences is not None:
+        wanted = min(wanted, settings.num_sequences)
+    wave = _nextlong.Wave(store, job.core, queue[:wanted])
+    rows = np.concatenate([rows for _, rows in wave.wanted()])
+    depths = [depth for depth, found in wave.wanted() for _ in found]
+    k = int(np.median(depths))
+    with job.stage("index") as pool:
+        search = open_search(
+            vectors,
+            settings.index,
+            queries=len(rows),
+            k=k,
+            groups=store.documents() if settings.exclude_same_doc else None,
+            folder=job.run.work / "index",
+            seed=settings.seed,
+            pool=pool,
+        )
+        measured = search.measure(rows, k, settings.min_recall, pool=pool)
+    job.report(
+        "retrieval",
+        engine=search.core.engine,
+        reason=search.reason,
+        kernel=search.core.kernel,
+        vectors=len(vectors),
+        recall=measured.recall,
+        recall_at_k=k,
+        breadth=measured.breadth,
+        widened=[list(one) for one in measured.tried[1:]],
+    )
+    return Retrieval(search.core, measured.breadth)
+
+
+def mine(
+    job: Job,
+    store: _nextlong.ChunkStore,
+    vectors: _nextlong.Vectors,
+    retrieval: Retrieval,
+    queue: NDArray[np.uint32],
+    tokenizer: Tokenizer,
+    special: SpecialIds,
+    separator: list[int],
+) -> _nextlong.Selector:
+    """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
+
+    Waves of documents are searched and filtered on the pool's threads, ahead of one pass in the
+    order of the documents that decides who takes what (`work/mine`, `work/tokens`).
+    """
+    settings, run = job.settings, job.run
+    selector = _nextlong.Selector(
+        job.core, bos=special.bos, eos=special.eos, separator=separator
+    )
+    size = wave_size(settings.num_sequences)
+    waves = [queue[start : start + size] for start in range(0, len(queue), size)]
+    total = settings.num_sequences or len(queue)
+
+    with job.stage("mine", total=total, unit="seq") as pool:
+        halt = _nextlong.Watch()
+
+        def fill(wave: _nextlong.Wave) -> None:
+            for k, rows in wave.wanted():
+                ids, scores = retrieval.engine.rows(rows, k, retrieval.breadth, halt)
+                wave.fill(store, vectors, job.core, rows, ids, scores, halt)
+
+        def open_wave(item: tuple[int, NDArray[np.uint32]]) -> _nextlong.Wave:
+            number, documents = item
+            wave = _nextlong.Wave(store, job.core, documents)
+            fill(wave)
+            wave.write(run.part("mine", number, "arrow"))
+            return wave
+
+        last = 0
+        try:
+            for last, wave in enumerate(pool.in_order(open_wave, enumerate(waves))):
+                while True:
+                    chunks, deeper = selector.step(wave, store)
+                    if deeper:
+                        pool.call(lambda wave=wave: fill(wave))
+                    if len(chunks):
+                        _tokenize(pool, selector, store, tokenizer, chunks)
+                    if not deeper and not len(chunks):
+                        break
+                made = selector.finish(wave, run.part("tokens", last, "arrow"))
+                pool.watch.add(made)
+                run.mark("mine", last, [run.part("mine", last, "arrow")], sequences=made)
+                if selector.finished:
+                    break
+        except BaseException:
+            halt.cancel()
+            raise
+    # Waves that were searched ahead and not needed.
+    for number in range(last + 1, len(waves)):
+        run.part("mine", number, "arrow").unlink(missing_ok=True)
+    tally = selector.tally()
+    refused = tally.pop("refused")
+    job.report("sequences", **{name: count for name, count in tally.items()})
+    job.report("refused_neighbours", **refused)
+    return selector
+
+
+def wave_size(num_sequences: int | None) -> int:
+    """Documents in a wave: enough queries to search together, few enough to waste none."""
+    return 256 if num_sequences is None else min(max(num_sequences // 8, 16), 256)
+
+
+def _tokenize(
+    pool: Pool,
+    selector: _nextlong.Selector,
+    store: _nextlong.ChunkStore,
+    tokenizer: Tokenizer,
+    chunks: NDArray[np.uint32],
+) -> None:
+    pieces = np.array_split(chunks, max(1, min(pool.threads * 2, len(chunks) // 16)))
+    if not tokenizer.threaded:
+        results = [tokenizer.encode_chunks(store, piece, None) for piece in pieces]
+    else:
+        results = pool.map(lambda piece: tokenizer.encode_chunks(store, piece, None), pieces)
+    for piece, (values, offsets) in zip(pieces, results, strict=True):
+        selector.supply(np.ascontiguousarray(piece), values, offsets)
+
+
+def write(
+    job: Job,
+    store: _nextlong.ChunkStore,
+    selector: _nextlong.Selector,
+    tokenizer: Tokenizer,
+    special: SpecialIds,
+) -> list[dict[str, Any]]:
+    """Assembles the sequences and writes them: `part-*.parquet`."""
+    import json
+
+    from nextlong_rs.pipeline import versions
+
+    settings, run = job.settings, job.run
+    count = len(selector)
+    rows = max(1, PART_TOKENS // settings.seq_len)
+    metadata = json.dumps(
+        {
+            "settings": settings.to_dict(),
+            "tokenizer": {"sha256": tokenizer.sha256, "bos": special.bos, "eos": special.eos},
+            "versions": versions(),
+        },
+        ensure_ascii=False,
+    )
+    with job.stage("write", total=count, unit="seq") as pool:
+
+        def one(item: tuple[int, int]) -> dict[str, Any]:
+            number, start = item
+            path = run.output_part(number)
+            sequences = selector.assemble(store, start, min(start + rows, count), pool.watch)
+            written, size = sequences.write_parquet(path, metadata)
+            marker = run.mark("write", number, [path], rows=written, tokens=sequences.tokens)
+            return {
+                "name": path.name,
+                "rows": written,
+                "tokens": marker["tokens"],
+                "bytes": size,
+                "sha256": file_hash(path),
+            }
+
+        parts = zip(itertools.count(), range(0, count, rows))
+        files = list(pool.in_order(one, parts))
+    job.report(
+        "sequences",
+        tokens=sum(file["tokens"] for file in files),
+        files=len(files),
+        output_bytes=sum(file["bytes"] for file in files),
+    )
+    return files
