@@ -90,7 +90,9 @@ impl Search {
         let rows = self.checked(&rows)?;
         let found = outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
-            self.0.search(&queries, k, breadth, progress)
+            let found = self.0.search(&queries, k, breadth, progress)?;
+            progress.add(rows.len() as u64);
+            Ok(found)
         })?;
         arrays(py, found, rows.len())
     }
@@ -108,7 +110,9 @@ impl Search {
         let [count, dim] = [values.shape()[0], values.shape()[1]];
         let values: Vec<f32> = values.as_array().iter().copied().collect();
         let found = outside(py, watch, |progress| {
-            self.0.search(&Queries::of_values(values, dim), k, breadth, progress)
+            let found = self.0.search(&Queries::of_values(values, dim), k, breadth, progress)?;
+            progress.add(count as u64);
+            Ok(found)
         })?;
         arrays(py, found, count)
     }

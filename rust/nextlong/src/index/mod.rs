@@ -241,7 +241,6 @@ impl Search {
             progress.check()?;
             cosine::rank(&self.vectors, queries, query, candidates, k, &mut found);
         }
-        progress.add(queries.len() as u64);
         Ok(found)
     }
 
