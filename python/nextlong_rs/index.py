@@ -6,30 +6,23 @@ The room behind `index=` of a run, and usable alone through `knn`.
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError
+from nextlong_rs.pool import Pool
+from nextlong_rs.progress import Bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Neighbours", "Search", "knn"]
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 _ENGINES = ("auto", "exact", "hnsw")
 
@@ -74,14 +67,16 @@ class Search:
         kernel: The instruction set of the products; `"serial"` is the slow one.
     """
 
-    __slots__ = ("_breadth", "_core", "_threads", "engine", "kernel", "reason", "recall", "tried", "widened")
+    __slots__ = ("_breadth", "_core", "engine", "kernel", "reason", "recall", "tried", "widened")
 
     def __init__(
-        self, core: _nextlong.Search, reason: str, threads: int, measured: tuple[float, int, list[tuple[int, float]]]
+        self,
+        core: _nextlong.Search,
+        reason: str,
+        measured: tuple[float, int, list[tuple[int, float]]],
     ) -> None:
         """Made by `Search.open`."""
         self._core = core
-        self._threads = threads
         self.recall, self._breadth, self.tried = measured
         self.engine = core.engine
         self.kernel = core.kernel
@@ -101,9 +96,8 @@ class Search:
         folder: str | os.PathLike[str] | None = None,
         reuse: bool = False,
         rows: NDArray[np.int64] | None = None,
-        threads: int | None = None,
         seed: int = 0,
-        watch: _nextlong.Watch | None = None,
+        pool: Pool,
     ) -> Search:
         """Choose the engine, build what it needs, and measure its recall.
 
@@ -119,9 +113,9 @@ class Search:
             folder: Where HNSW shards are written. None: they are held in memory only.
             reuse: Whether shards that lie in `folder` are loaded instead of built.
             rows: The rows that will be queries, if known: the sample is taken from them.
-            threads: Threads for building and measuring; None: one a core.
             seed: Fixes the samples for the scale of the int8 values and for recall.
-            watch: Counts the rows that are built into shards; its `cancel` stops the call.
+            pool: The threads for building and measuring; its watch counts the rows that are built
+                into shards.
 
         Returns:
             The engine, ready.
@@ -131,17 +125,25 @@ class Search:
             RetrievalError: The vectors cannot be searched.
             RunError: A shard in `folder` is damaged or of other vectors (with `reuse`).
         """
-        threads = _threads(threads)
         _check(index=index, k=k, min_recall=min_recall)
         candidates = np.arange(len(vectors)) if rows is None else _row_numbers(rows, len(vectors))
         picked = _nextlong.recall_sample(seed, len(candidates), len(vectors), vectors.dim)
         core, reason = _engine(
-            vectors, index, expected_queries, k, groups=groups, folder=folder, reuse=reuse, threads=threads, seed=seed,
-            watch=watch,
-        )  # fmt: skip
+            vectors,
+            index,
+            expected_queries,
+            k,
+            groups=groups,
+            folder=folder,
+            reuse=reuse,
+            seed=seed,
+            pool=pool,
+        )
         sample = np.ascontiguousarray(candidates[picked], dtype=np.int64)
-        measured = _alone(lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), watch)
-        return cls(core, reason, threads, measured)
+        measured = pool.call(
+            lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
+        )
+        return cls(core, reason, measured)
 
     def search(
         self, rows: NDArray[np.int64], k: int, *, watch: _nextlong.Watch | None = None
@@ -193,7 +195,7 @@ def knn(
             wider until it holds.
         threads: Threads; None: one a core. The result is the same bytes for any number.
         seed: Fixes the samples for the int8 scale and for recall.
-        progress: Whether to write to stderr how many queries are answered.
+        progress: Whether a bar is shown on stderr.
 
     Returns:
         Ids, scores, recall, engine, seconds and the reason for the engine.
@@ -209,34 +211,40 @@ def knn(
         [[1, 2], [0, 2], [1, 0]]
     """
     started = time.perf_counter()
-    threads = _threads(threads)
     _check(index=index, k=k, min_recall=min_recall)
     stored = _nextlong.Vectors.from_array(_unit_rows(vectors, "vectors"))
     rows, values = _queries(queries, len(stored), stored.dim)
     count = len(rows) if values is None else len(values)
-    core, reason = _engine(stored, index, count, k, threads=threads, seed=seed)
-    picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
-    if values is None:
-        sample = rows[picked]
-        measured = _alone(lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), None)
-    else:
-        others = values[picked]
-        measured = _alone(lambda watch: core.measure_values(others, k, min_recall, threads, watch), None)
-    search = Search(core, reason, threads, measured)
-
-    def task(block: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if values is None:
-            return search.search(rows[block], k, watch=watch)
-        return search._search_values(values[block], k, watch=watch)
-
-    watch = _nextlong.Watch()
     ids = np.empty((count, k), dtype=np.int64)
     scores = np.empty((count, k), dtype=np.float32)
-    blocks = _blocks(count, threads)
-    for block, (some_ids, some_scores) in zip(blocks, _in_order(task, blocks, threads, watch), strict=True):
-        ids[block], scores[block] = some_ids, some_scores
-        if progress:
-            sys.stderr.write(f"\rindex: {block.stop:,} of {count:,} queries" + "\n" * (block.stop == count))
+    with Pool(threads) as pool:
+        core, reason = _engine(stored, index, count, k, seed=seed, pool=pool)
+        picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
+        if values is None:
+            sample = rows[picked]
+            measured = pool.call(
+                lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
+            )
+        else:
+            others = values[picked]
+            measured = pool.call(
+                lambda: core.measure_values(others, k, min_recall, pool.threads, pool.watch)
+            )
+    search = Search(core, reason, measured)
+
+    with (
+        Bar("search", count, unit="query", shown=progress) as bar,
+        Pool(threads, bar=bar) as pool,
+    ):
+
+        def task(block: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            if values is None:
+                return search.search(rows[block], k, watch=pool.watch)
+            return search._search_values(values[block], k, watch=pool.watch)
+
+        blocks = _blocks(count, pool.threads)
+        for block, (some_ids, some_scores) in zip(blocks, pool.in_order(task, blocks), strict=True):
+            ids[block], scores[block] = some_ids, some_scores
     return Neighbours(
         ids=ids,
         scores=scores,
@@ -256,29 +264,31 @@ def _engine(
     groups: NDArray[np.uint32] | None = None,
     folder: str | os.PathLike[str] | None = None,
     reuse: bool = False,
-    threads: int,
     seed: int,
-    watch: _nextlong.Watch | None = None,
+    pool: Pool,
 ) -> tuple[_nextlong.Search, str]:
     """The engine with its shards built, and why it was chosen."""
     engine, reason = index, f"{index}: asked for"
     if index == "auto":
         engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim)
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
-    core = _nextlong.Search(vectors, engine, groups=numbers, seed=seed, callers=max(threads, 2))
+    core = _nextlong.Search(
+        vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)
+    )
     where = None if folder is None else Path(folder)
 
     def build(shard: int) -> None:
         if where is not None and reuse and (where / f"shard-{shard:04}.usearch").exists():
             core.load_shard(shard, where)
         else:
-            core.build_shard(shard, where, watch)
+            core.build_shard(shard, where, pool.watch)
 
-    watch = watch or _nextlong.Watch()
-    for _ in _in_order(build, range(core.shard_count), threads, watch):
+    for _ in pool.in_order(build, range(core.shard_count)):
         pass
     if core.kernel == "serial":
-        warnings.warn("no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3)
+        warnings.warn(
+            "no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3
+        )
     return core, reason
 
 
@@ -296,16 +306,9 @@ def _check(*, index: str = "auto", k: int = 1, min_recall: float = 0.5) -> None:
         raise ConfigError(f"min_recall is {min_recall!r}; it must lie between 0 and 1")
 
 
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        cores = getattr(os, "sched_getaffinity", None)
-        return len(cores(0)) if cores else os.cpu_count() or 1
-    if threads < 1:
-        raise ConfigError(f"threads is {threads!r}; it must be at least 1, or None for one a core")
-    return threads
-
-
-def _queries(queries: ArrayLike | None, count: int, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+def _queries(
+    queries: ArrayLike | None, count: int, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
     """Row numbers, or unit vectors beside an empty array."""
     if queries is None:
         return np.arange(count, dtype=np.int64), None
@@ -336,7 +339,9 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
     if values.ndim != 2 or values.shape[1] == 0:
         raise ConfigError(f"{name} has the shape {values.shape}; it must be [rows, dimensions]")
     if values.dtype.kind != "f":
-        raise ConfigError(f"{name} is of type {values.dtype}; it must be float16, float32 or float64")
+        raise ConfigError(
+            f"{name} is of type {values.dtype}; it must be float16, float32 or float64"
+        )
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
     for start in range(0, len(values), _BLOCK_ROWS):
@@ -345,7 +350,9 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
         largest = np.abs(block).max(axis=1, keepdims=True)
         wrong = np.flatnonzero(~np.isfinite(largest))
         if wrong.size:
-            raise ConfigError(f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it")
+            raise ConfigError(
+                f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it"
+            )
         block /= np.where(largest > 0, largest, 1)
         length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
         unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
@@ -356,33 +363,3 @@ def _blocks(count: int, threads: int) -> list[slice]:
     size = -(-count // (threads * 4))
     size = min(max(-(-size // 64) * 64, 64), _CALL_QUERIES)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def _alone(task: Callable[[_nextlong.Watch], Out], watch: _nextlong.Watch | None) -> Out:
-    """Run one task on a worker, so that this thread can be interrupted."""
-    watch = watch or _nextlong.Watch()
-    return next(iter(_in_order(lambda _: task(watch), [None], 1, watch)))
-
-
-def _in_order(task: Callable[[In], Out], items: Iterable[In], threads: int, watch: _nextlong.Watch) -> Iterator[Out]:
-    """Run `task` on each item, on workers, and yield the results in the order of the items."""
-    with ThreadPoolExecutor(threads) as workers:
-        running: deque[Future[Out]] = deque()
-        try:
-            for item in items:
-                running.append(workers.submit(task, item))
-                if len(running) > 2 * threads:
-                    yield _finished(running.popleft())
-            while running:
-                yield _finished(running.popleft())
-        except BaseException:
-            watch.cancel()
-            for future in running:
-                future.cancel()
-            raise
-
-
-def _finished(future: Future[Out]) -> Out:
-    while not wait_for([future], timeout=0.1).done:
-        pass
-    return future.result()

@@ -159,5 +159,3 @@ class Job:
     def report(self, group: str, **facts: Any) -> None:
         """Adds facts to a group of the summary."""
         self.summary.setdefault(group, {}).update(facts)
-
-

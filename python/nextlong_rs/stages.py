@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from nextlong_rs.errors import CorpusError
 from nextlong_rs.run import file_hash, write_json
 
 if TYPE_CHECKING:
+    from nextlong_rs.index import Search
     from nextlong_rs.pipeline import Job
     from nextlong_rs.pool import Pool
     from nextlong_rs.tokenize import SpecialIds, Tokenizer
@@ -161,62 +161,51 @@ def plan(
     return queue
 
 
-@dataclass
-class Retrieval:
-    """An engine that is ready, and how wide it searches."""
-
-    engine: _nextlong.Search
-    breadth: int
-
-
 def index(
     job: Job,
     store: _nextlong.ChunkStore,
     vectors: _nextlong.Vectors,
     queue: NDArray[np.uint32],
-) -> Retrieval:
+) -> Search:
     """Builds the engine and measures its recall on a seeded sample of the queries."""
-    from nextlong_rs.index import open_search
+    from nextlong_rs.index import Search
 
     settings = job.settings
-    wanted = len(queue)
-    if settings.num_sequences is not None:
-        wanted = min(wanted, settings.num_sequences)
-    wave = _nextlong.Wave(store, job.core, queue[:wanted])
-    rows = np.concatenate([rows for _, rows in wave.wanted()])
-    depths = [depth for depth, found in wave.wanted() for _ in found]
-    k = int(np.median(depths))
+    wanted = min(len(queue), settings.num_sequences or len(queue))
+    searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted()
+    rows = np.concatenate([rows for _, rows in searches])
+    k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
     with job.stage("index") as pool:
-        search = open_search(
+        search = Search.open(
             vectors,
-            settings.index,
-            queries=len(rows),
+            index=settings.index,
+            expected_queries=len(rows),
             k=k,
+            min_recall=settings.min_recall,
             groups=store.documents() if settings.exclude_same_doc else None,
             folder=job.run.work / "index",
+            rows=rows,
             seed=settings.seed,
             pool=pool,
         )
-        measured = search.measure(rows, k, settings.min_recall, pool=pool)
     job.report(
         "retrieval",
-        engine=search.core.engine,
+        engine=search.engine,
         reason=search.reason,
-        kernel=search.core.kernel,
+        kernel=search.kernel,
         vectors=len(vectors),
-        recall=measured.recall,
+        recall=search.recall,
         recall_at_k=k,
-        breadth=measured.breadth,
-        widened=[list(one) for one in measured.tried[1:]],
+        widened=search.widened,
     )
-    return Retrieval(search.core, measured.breadth)
+    return search
 
 
 def mine(
     job: Job,
     store: _nextlong.ChunkStore,
     vectors: _nextlong.Vectors,
-    retrieval: Retrieval,
+    search: Search,
     queue: NDArray[np.uint32],
     tokenizer: Tokenizer,
     special: SpecialIds,
@@ -228,9 +217,7 @@ def mine(
     order of the documents that decides who takes what (`work/mine`, `work/tokens`).
     """
     settings, run = job.settings, job.run
-    selector = _nextlong.Selector(
-        job.core, bos=special.bos, eos=special.eos, separator=separator
-    )
+    selector = _nextlong.Selector(job.core, bos=special.bos, eos=special.eos, separator=separator)
     size = wave_size(settings.num_sequences)
     waves = [queue[start : start + size] for start in range(0, len(queue), size)]
     total = settings.num_sequences or len(queue)
@@ -240,7 +227,7 @@ def mine(
 
         def fill(wave: _nextlong.Wave) -> None:
             for k, rows in wave.wanted():
-                ids, scores = retrieval.engine.rows(rows, k, retrieval.breadth, halt)
+                ids, scores = search.search(rows, k, watch=halt)
                 wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 
         def open_wave(item: tuple[int, NDArray[np.uint32]]) -> _nextlong.Wave:
