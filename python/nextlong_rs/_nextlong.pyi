@@ -79,3 +79,30 @@ class Documents:
     def quarantine(self) -> bytes: ...
     def texts(self, start: int = 0, stop: int | None = None) -> list[str]: ...
     def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
+
+class Sequences:
+    @staticmethod
+    def from_arrays(
+        strategy: str,
+        input_ids: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+        sequence_id: NDArray[np.int64],
+        meta_document: NDArray[np.uint32],
+        doc_ids: list[str],
+        span_offsets: NDArray[np.uint32],
+        spans: tuple[
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int64],
+            NDArray[np.int8],
+            NDArray[np.int32],
+            NDArray[np.float32],
+        ],
+    ) -> Sequences: ...
+    def __len__(self) -> int: ...
+
+def write_parquet(
+    path: str | PathLike[str], sequences: Sequences, metadata: str, watch: Watch | None = None
+) -> tuple[int, int]: ...

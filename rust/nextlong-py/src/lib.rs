@@ -4,6 +4,7 @@ mod corpus;
 mod door;
 mod store;
 mod vectors;
+mod write;
 
 use pyo3::prelude::*;
 
@@ -21,4 +22,7 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};
+
+    #[pymodule_export]
+    use crate::write::{Sequences, write_parquet};
 }

@@ -19,7 +19,9 @@ pub mod seed;
 pub mod sequences;
 pub mod store;
 pub mod vectors;
+pub mod write;
 
 pub use error::{Error, Result};
 pub use progress::Progress;
 pub use ragged::Ragged;
+pub use sequences::Sequences;
