@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -80,3 +80,77 @@ class Search:
 
 def choose_engine(rows: int, queries: int, k: int, dim: int) -> tuple[str, str]: ...
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
+def corpus_kind(path: str | PathLike[str]) -> str | None: ...
+
+class BlockReader:
+    @staticmethod
+    def of_files(
+        files: Sequence[tuple[int, str | PathLike[str], str, str, str]],
+        settings: str,
+        block_bytes: int,
+    ) -> BlockReader: ...
+    @staticmethod
+    def of_arrow(
+        table: object, number: int, name: str, label: str, settings: str, block_bytes: int
+    ) -> BlockReader: ...
+    @staticmethod
+    def of_items(
+        items: Iterable[object],
+        number: int,
+        name: str,
+        label: str,
+        settings: str,
+        block_bytes: int,
+    ) -> BlockReader: ...
+    def next(self, watch: Watch | None = None) -> Block | None: ...
+
+class Block:
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def offset(self) -> int | None: ...
+    @property
+    def bytes(self) -> int: ...
+    def parse(self, watch: Watch | None = None) -> Documents: ...
+
+class Documents:
+    def __len__(self) -> int: ...
+    @property
+    def text_bytes(self) -> int: ...
+    @property
+    def bad_count(self) -> int: ...
+    def bad_counts(self) -> dict[str, int]: ...
+    def quarantine(self) -> bytes: ...
+    def texts(self, start: int = 0, stop: int | None = None) -> list[str]: ...
+    def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
+
+class Sequences:
+    @staticmethod
+    def from_arrays(
+        strategy: str,
+        input_ids: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+        sequence_id: NDArray[np.int64],
+        meta_document: NDArray[np.uint32],
+        doc_ids: list[str],
+        span_offsets: NDArray[np.uint32],
+        spans: tuple[
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int64],
+            NDArray[np.int8],
+            NDArray[np.int32],
+            NDArray[np.float32],
+        ],
+    ) -> Sequences: ...
+    def __len__(self) -> int: ...
+
+def write_parquet(
+    path: str | PathLike[str], sequences: Sequences, metadata: str, watch: Watch | None = None
+) -> tuple[int, int]: ...

@@ -1,5 +1,6 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
+mod corpus;
 mod door;
 mod index;
 mod mine;
@@ -12,6 +13,9 @@ use pyo3::prelude::*;
 /// The compiled core of `nextlong_rs`.
 #[pymodule]
 mod _nextlong {
+    #[pymodule_export]
+    use crate::corpus::{Block, BlockReader, Documents, corpus_kind};
+
     #[pymodule_export]
     use crate::door::Watch;
 
@@ -26,4 +30,7 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};
+
+    #[pymodule_export]
+    use crate::write::{Sequences, write_parquet};
 }

@@ -24,7 +24,9 @@ pub mod sequences;
 pub mod store;
 pub mod tokens;
 pub mod vectors;
+pub mod write;
 
 pub use error::{Error, Result};
 pub use progress::Progress;
 pub use ragged::Ragged;
+pub use sequences::Sequences;

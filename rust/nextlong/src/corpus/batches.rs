@@ -70,10 +70,10 @@ impl Columns {
                 return refuse("id_column", id, "text or numbers");
             }
         }
-        if let Some(score) = columns.score {
-            if !schema.field(score).data_type().is_numeric() {
-                return refuse("score_column", score, "numbers");
-            }
+        if let Some(score) = columns.score
+            && !schema.field(score).data_type().is_numeric()
+        {
+            return refuse("score_column", score, "numbers");
         }
         Ok(columns)
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memrchr};
@@ -169,14 +170,9 @@ impl LineReader {
     /// One array over the whole file would only give one bad row a line.
     fn refuse_array(&self, data: &[u8]) -> Result<()> {
         let data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data);
-        let line = &data[..memchr(b'\n', data).unwrap_or(data.len())];
-        let pretty = line.trim_ascii() == b"[" || line.trim_ascii() == b"{" && self.has_more(data);
-        let named_json = {
-            let name = self.file.input.name.to_lowercase();
-            let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
-            name.ends_with(".json")
-        };
-        if pretty || named_json && line.trim_ascii_start().starts_with(b"[") {
+        let spread = memchr(b'\n', data).is_some_and(|end| data[..end].trim_ascii() == b"[");
+        let array = data.trim_ascii_start().first() == Some(&b'[');
+        if spread || array && self.is_named_json() {
             return Err(Error::Corpus(format!(
                 "{}: holds one JSON value over several lines, not one object a line; rewrite it, \
                  for example with `jq -c '.[]'`",
@@ -186,8 +182,12 @@ impl LineReader {
         Ok(())
     }
 
-    fn has_more(&self, data: &[u8]) -> bool {
-        !self.ended || memchr(b'\n', data).is_some_and(|newline| newline + 1 < data.len())
+    fn is_named_json(&self) -> bool {
+        let name = match self.file.kind {
+            Kind::Jsonl => self.file.path.as_path(),
+            _ => Path::new(self.file.path.file_stem().unwrap_or_default()),
+        };
+        name.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("json"))
     }
 }
 
