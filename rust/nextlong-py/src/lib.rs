@@ -1,5 +1,6 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
+mod chunk;
 mod door;
 mod store;
 mod vectors;
@@ -9,6 +10,9 @@ use pyo3::prelude::*;
 /// The compiled core of `nextlong_rs`.
 #[pymodule]
 mod _nextlong {
+    #[pymodule_export]
+    use crate::chunk::{chunk, chunk_spans};
+
     #[pymodule_export]
     use crate::door::Watch;
 
