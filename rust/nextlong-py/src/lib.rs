@@ -1,6 +1,7 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
 mod corpus;
+mod chunk;
 mod door;
 mod index;
 mod mine;
@@ -15,6 +16,7 @@ use pyo3::prelude::*;
 mod _nextlong {
     #[pymodule_export]
     use crate::corpus::{Block, BlockReader, Documents, corpus_kind};
+    use crate::chunk::{chunk, chunk_spans};
 
     #[pymodule_export]
     use crate::door::Watch;

@@ -12,6 +12,7 @@
 pub mod assemble;
 pub mod config;
 pub mod corpus;
+pub mod chunk;
 pub mod error;
 pub mod files;
 pub mod index;
