@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs.chunk import chunk, chunk_spans
+from nextlong_rs.chunking import chunk, chunk_spans
 
 SENTENCES = {
     "english": "The rain in Spain stays mainly in the plain. ",

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nextlong_rs.chunk as room
-from nextlong_rs.chunk import chunk, chunk_spans
+import nextlong_rs.chunking as room
+from nextlong_rs.chunking import chunk, chunk_spans
 from nextlong_rs.errors import ConfigError, CorpusError
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "corpus_small.jsonl.zst"

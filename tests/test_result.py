@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nextlong_rs.errors import RunError
-from nextlong_rs.inspect import inspect
+from nextlong_rs.inspecting import inspect
 from nextlong_rs.result import Result
 
 pa = pytest.importorskip("pyarrow")

@@ -29,7 +29,7 @@ from nextlong_rs.errors import (
 if TYPE_CHECKING:
     from nextlong_rs.chunking import chunk, chunk_spans
     from nextlong_rs.embed import Embedder
-    from nextlong_rs.explain import inspect
+    from nextlong_rs.inspecting import inspect
     from nextlong_rs.index import Neighbours, knn
     from nextlong_rs.pipeline import synthesize
     from nextlong_rs.result import Result
@@ -66,7 +66,7 @@ _ROOMS = {
     "Settings": "settings",
     "chunk": "chunking",
     "chunk_spans": "chunking",
-    "inspect": "explain",
+    "inspect": "inspecting",
     "knn": "index",
     "sample_corpus": "sample",
     "sample_tokenizer": "sample",

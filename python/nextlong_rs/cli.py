@@ -163,7 +163,7 @@ def _weighted(item: str) -> str | tuple[str, float]:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    from nextlong_rs.explain import inspect
+    from nextlong_rs.inspecting import inspect
 
     inspect(given.run, n=given.n)
     return 0

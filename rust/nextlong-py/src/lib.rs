@@ -1,7 +1,7 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
-mod corpus;
 mod chunk;
+mod corpus;
 mod door;
 mod index;
 mod mine;
@@ -15,8 +15,10 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _nextlong {
     #[pymodule_export]
+    use crate::chunk::{chunk, chunk_part, chunk_spans};
+
+    #[pymodule_export]
     use crate::corpus::{Block, BlockReader, Documents, corpus_kind};
-    use crate::chunk::{chunk, chunk_spans};
 
     #[pymodule_export]
     use crate::door::Watch;

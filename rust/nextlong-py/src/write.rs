@@ -1,8 +1,3 @@
-//! stub until merge
-use pyo3::prelude::*;
-/// x
-#[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Sequences(pub(crate) nextlong::sequences::Sequences);
 //! Sequences and their writers as Python sees them.
 
 use std::path::PathBuf;
