@@ -2,6 +2,7 @@
 
 mod door;
 mod store;
+mod tokenize;
 mod vectors;
 
 use pyo3::prelude::*;
@@ -14,6 +15,9 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::store::ChunkStore;
+
+    #[pymodule_export]
+    use crate::tokenize::Tokenizer;
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};

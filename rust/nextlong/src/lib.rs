@@ -16,6 +16,7 @@ pub mod progress;
 pub mod ragged;
 pub mod seed;
 pub mod store;
+pub mod tokenize;
 pub mod vectors;
 
 pub use error::{Error, Result};
