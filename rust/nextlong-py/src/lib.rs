@@ -6,6 +6,7 @@ mod door;
 mod index;
 mod mine;
 mod store;
+mod tokenize;
 mod vectors;
 mod write;
 
@@ -31,6 +32,9 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::store::ChunkStore;
+
+    #[pymodule_export]
+    use crate::tokenize::Tokenizer;
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};

@@ -24,6 +24,7 @@ pub mod seed;
 pub mod sequences;
 pub mod store;
 pub mod tokens;
+pub mod tokenize;
 pub mod vectors;
 pub mod write;
 

@@ -1,0 +1,141 @@
+//! Tokenizers as Python sees them: chunk numbers or texts in, flat ids out.
+
+use nextlong::tokenize::{self, Scratch};
+use nextlong::Ragged;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
+
+use crate::door::{Watch, into_py, outside};
+use crate::store::ChunkStore;
+
+type Rows<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u64>>);
+
+/// A `tokenizer.json`, shared by all threads.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Tokenizer(pub(crate) tokenize::Tokenizer);
+
+#[pymethods]
+impl Tokenizer {
+    /// Reads the text of a `tokenizer.json`.
+    #[new]
+    fn new(py: Python<'_>, json: PyBackedStr) -> PyResult<Self> {
+        outside(py, None, |_| tokenize::Tokenizer::from_json(&json)).map(Self)
+    }
+
+    /// The ids of the chunks numbered `chunks` of `store`: values and offsets.
+    #[pyo3(signature = (store, chunks, watch = None))]
+    fn encode_chunks<'py>(
+        &self,
+        py: Python<'py>,
+        store: &ChunkStore,
+        chunks: &Bound<'py, PyAny>,
+        watch: Option<&Watch>,
+    ) -> PyResult<Rows<'py>> {
+        let chunks = chunk_numbers(chunks)?;
+        outside(py, watch, |progress| self.0.encode_chunks(&store.0, &chunks, progress))
+            .map(|rows| flat(py, rows))
+    }
+
+    /// The ids of `texts`, each as a chunk: values and offsets.
+    #[pyo3(signature = (texts, watch = None))]
+    fn encode_texts<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Vec<PyBackedStr>,
+        watch: Option<&Watch>,
+    ) -> PyResult<Rows<'py>> {
+        outside(py, watch, |progress| {
+            self.0.encode_texts(texts.iter().map(AsRef::as_ref), progress)
+        })
+        .map(|rows| flat(py, rows))
+    }
+
+    /// The ids that the `tokenizers` package gives without special tokens added.
+    fn encode_plain<'py>(
+        &self,
+        py: Python<'py>,
+        text: PyBackedStr,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let mut ids = Vec::new();
+        outside(py, None, |_| self.0.encode_plain(&text, &mut Scratch::default(), &mut ids))?;
+        Ok(ids.into_pyarray(py))
+    }
+
+    /// The number of ids of `text` as a chunk.
+    fn count(&self, py: Python<'_>, text: PyBackedStr) -> PyResult<usize> {
+        outside(py, None, |_| self.0.count(&text, &mut Scratch::default()))
+    }
+
+    /// The text of ids in the middle of a sequence.
+    fn decode(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u32>) -> PyResult<String> {
+        let ids = ids
+            .as_slice()
+            .map_err(|_| PyValueError::new_err("the ids must be a contiguous uint32 array"))?;
+        outside(py, None, |_| self.0.decode(ids))
+    }
+
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.0.token_to_id(token)
+    }
+
+    fn id_to_token(&self, id: u32) -> Option<&str> {
+        self.0.id_to_token(id)
+    }
+
+    fn is_safe_border(&self, left: &str, right: &str) -> bool {
+        self.0.is_safe_border(left, right)
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.0.vocab_size()
+    }
+
+    /// The added tokens: id, text, whether special.
+    #[getter]
+    fn added(&self) -> Vec<(u32, &str, bool)> {
+        self.0.added().iter().map(|token| (token.id, &*token.content, token.special)).collect()
+    }
+
+    /// How cuts behave: words, gpt2, lines, lines and slashes, newline, unknown.
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.0.kind().name()
+    }
+
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.0.notes().to_vec()
+    }
+
+    /// The hash of the file's text, 32 hexadecimal digits.
+    #[getter]
+    fn hash(&self) -> String {
+        format!("{:032x}", self.0.hash())
+    }
+}
+
+/// Chunk numbers from a contiguous uint32 or int64 array.
+fn chunk_numbers(array: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    if let Ok(array) = array.extract::<PyReadonlyArray1<'_, u32>>() {
+        return Ok(array.as_array().to_vec());
+    }
+    let array: PyReadonlyArray1<'_, i64> = array.extract().map_err(|_| {
+        PyTypeError::new_err("the chunk numbers must be a uint32 or int64 array of one dimension")
+    })?;
+    let numbers = array.as_array();
+    numbers
+        .iter()
+        .map(|&number| {
+            u32::try_from(number).map_err(|_| {
+                into_py(nextlong::Error::Config(format!("{number} is not the number of a chunk")))
+            })
+        })
+        .collect()
+}
+
+fn flat(py: Python<'_>, rows: Ragged<u32>) -> Rows<'_> {
+    (rows.values.into_pyarray(py), rows.offsets.into_pyarray(py))
+}

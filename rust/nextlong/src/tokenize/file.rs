@@ -1,0 +1,279 @@
+//! What a `tokenizer.json` says about itself, and the form of it that encodes chunks.
+//!
+//! In: the text of the file. Out: the kind of its borders, its tokens by id, and the same file
+//! without what must never touch a chunk: truncation, padding, added BOS and EOS, dropout.
+
+use serde_json::Value;
+
+use super::borders::Kind;
+use crate::error::{Error, Result};
+
+/// A `tokenizer.json`, read.
+pub(super) struct File {
+    /// The file as chunks are encoded with it.
+    pub(super) json: Value,
+    pub(super) kind: Kind,
+    /// Whether the tokenizer puts a word mark (`▁`) before the text.
+    pub(super) marks_the_start: bool,
+    /// Whether the file asked the byte-level splitter for a space before the text.
+    pub(super) adds_a_space: bool,
+    /// Whether the tokens allow to encode `▁` words one by one.
+    pub(super) encodes_by_word: bool,
+    pub(super) names: Names,
+    pub(super) added: Vec<Added>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A token that was added to the model's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// Its id.
+    pub id: u32,
+    /// Its text.
+    pub content: String,
+    /// Whether the file calls it special: no text, so the same string in a text is not this token.
+    pub special: bool,
+}
+
+/// Every token by its id, and every id by its token.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_id: Vec<Option<Box<str>>>,
+    /// The ids, ordered by their tokens.
+    sorted: Vec<u32>,
+}
+
+impl Names {
+    fn new(tokens: impl IntoIterator<Item = (u32, String)>) -> Self {
+        let mut by_id = Vec::new();
+        for (id, token) in tokens {
+            if by_id.len() <= id as usize {
+                by_id.resize(id as usize + 1, None);
+            }
+            by_id[id as usize] = Some(token.into_boxed_str());
+        }
+        let mut sorted: Vec<u32> =
+            (0..by_id.len() as u32).filter(|&id| by_id[id as usize].is_some()).collect();
+        sorted.sort_by(|&a, &b| by_id[a as usize].cmp(&by_id[b as usize]));
+        Self { by_id, sorted }
+    }
+
+    /// The largest id and one.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
+        self.by_id.get(id as usize)?.as_deref()
+    }
+
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        let place = self.sorted.binary_search_by(|&id| self.token(id).cmp(&Some(token))).ok()?;
+        Some(self.sorted[place])
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.by_id.iter().flatten().map(AsRef::as_ref)
+    }
+}
+
+impl File {
+    /// Reads the text of a `tokenizer.json`.
+    pub(super) fn read(json: &str) -> Result<Self> {
+        let mut json: Value = serde_json::from_str(json)
+            .map_err(|error| Error::Tokenizer(format!("the tokenizer is no JSON: {error}")))?;
+        if !json.get("model").is_some_and(Value::is_object) {
+            return Err(Error::Tokenizer(
+                "the file has no \"model\", so it is no tokenizer.json; give the one that \
+                 `tokenizers` or `transformers` saved"
+                    .to_owned(),
+            ));
+        }
+        let added = added_tokens(&json);
+        let names = Names::new(
+            model_tokens(&json["model"])
+                .into_iter()
+                .chain(added.iter().map(|token| (token.id, token.content.clone()))),
+        );
+        let marks_the_start = marks_the_start(&json);
+        let kind = border_kind(&json, marks_the_start, &names);
+        let encodes_by_word = marks_the_start
+            && kind == Kind::Newline
+            && only_marks_spaces(&json)
+            && added.iter().all(|token| token.special)
+            && words_stand_alone(&json["model"], &names);
+        let mut notes = Vec::new();
+        let adds_a_space = strip(&mut json, &mut notes);
+        Ok(Self { json, kind, marks_the_start, adds_a_space, encodes_by_word, names, added, notes })
+    }
+}
+
+/// Takes out of the file what must never touch a chunk; true if it wanted a space before the text.
+fn strip(json: &mut Value, notes: &mut Vec<String>) -> bool {
+    for (key, word) in [("truncation", "truncation"), ("padding", "padding")] {
+        if json.get(key).is_some_and(|value| !value.is_null()) {
+            notes.push(format!("the file's {word} is switched off"));
+        }
+        json[key] = Value::Null;
+    }
+    // BOS and EOS belong to a sequence, never to a chunk.
+    json["post_processor"] = Value::Null;
+    if json["model"]["dropout"].as_f64().is_some_and(|dropout| dropout != 0.0) {
+        notes.push("the file's BPE dropout is switched off: ids must not depend on chance".into());
+        json["model"]["dropout"] = Value::Null;
+    }
+    let Some(splitter) = json.get_mut("pre_tokenizer") else { return false };
+    let first = if splitter["pretokenizers"].is_array() {
+        splitter["pretokenizers"].get_mut(0)
+    } else {
+        Some(splitter)
+    };
+    let Some(first) = first else { return false };
+    let adds = type_of(first) == "ByteLevel" && first["add_prefix_space"].as_bool().unwrap_or(true);
+    if adds {
+        first["add_prefix_space"] = Value::Bool(false);
+        notes.push("the space that the file puts before a text is left out of chunks".into());
+    }
+    adds
+}
+
+fn type_of(part: &Value) -> &str {
+    part["type"].as_str().unwrap_or_default()
+}
+
+/// The parts of a slot, sequences opened.
+fn parts<'a>(slot: &'a Value, children: &str) -> Vec<&'a Value> {
+    match slot.get(children).and_then(Value::as_array) {
+        Some(members) => members.iter().flat_map(|member| parts(member, children)).collect(),
+        None if slot.is_object() => vec![slot],
+        None => Vec::new(),
+    }
+}
+
+fn pre_tokenizers(json: &Value) -> Vec<&Value> {
+    parts(&json["pre_tokenizer"], "pretokenizers")
+}
+
+fn normalizers(json: &Value) -> Vec<&Value> {
+    parts(&json["normalizer"], "normalizers")
+}
+
+fn marks_the_start(json: &Value) -> bool {
+    normalizers(json).iter().any(|part| type_of(part) == "Prepend")
+        || pre_tokenizers(json).iter().any(|part| {
+            type_of(part) == "Metaspace" && part["prepend_scheme"].as_str() != Some("never")
+        })
+}
+
+/// The patterns of the splitters, as the file spells them.
+fn patterns(json: &Value) -> Vec<&str> {
+    let split = |part: &'_ &Value| type_of(part) == "Split";
+    pre_tokenizers(json)
+        .into_iter()
+        .filter(split)
+        .filter_map(|part| part["pattern"]["Regex"].as_str())
+        .collect()
+}
+
+fn border_kind(json: &Value, marks_the_start: bool, names: &Names) -> Kind {
+    let splitters = pre_tokenizers(json);
+    let has = |name: &str| splitters.iter().any(|part| type_of(part) == name);
+    if has("BertPreTokenizer") || has("Whitespace") || has("WhitespaceSplit") {
+        return Kind::Words;
+    }
+    let patterns = patterns(json);
+    if has("ByteLevel") {
+        if patterns
+            .iter()
+            .any(|pattern| pattern.contains(r"\s*[\r\n]") || pattern.contains("\\s*[\r\n]"))
+        {
+            let slashes = patterns.iter().any(|pattern| pattern.contains(r"[\r\n/]"));
+            return if slashes { Kind::LinesAndSlashes } else { Kind::Lines };
+        }
+        let gpt2 = splitters.iter().any(|part| {
+            type_of(part) == "ByteLevel" && part["use_regex"].as_bool().unwrap_or(true)
+        }) || patterns.iter().any(|pattern| pattern.contains(r"\s+(?!\S)|\s+"));
+        return if gpt2 { Kind::Gpt2 } else { Kind::Unknown };
+    }
+    let bpe = type_of(&json["model"]) == "BPE" || json["model"].get("merges").is_some();
+    let newlines: Vec<&str> = names.tokens().filter(|token| token.contains('\n')).collect();
+    let keeps_newlines = normalizers(json).iter().all(|part| {
+        let replaced = part["pattern"]["String"].as_str().unwrap_or("\n");
+        matches!(type_of(part), "Prepend")
+            || (type_of(part) == "Replace" && !replaced.contains('\n'))
+    });
+    let known = names.id("\n").is_some()
+        || (names.id("<0x0A>").is_some() && json["model"]["byte_fallback"].as_bool() == Some(true));
+    if !bpe || !known || !keeps_newlines || !patterns.is_empty() {
+        Kind::Unknown
+    } else if newlines.iter().all(|token| *token == "\n") {
+        Kind::Newline
+    } else if !marks_the_start && newlines.iter().all(|token| is_line_breaks(token)) {
+        // Runs of newlines are tokens (Gemma 3): a run stays together, nothing else joins it.
+        Kind::Lines
+    } else {
+        Kind::Unknown
+    }
+}
+
+fn is_line_breaks(token: &str) -> bool {
+    token.chars().all(|character| character == '\n')
+}
+
+/// Whether the file does nothing to a text but write `▁` for a space and before the start.
+fn only_marks_spaces(json: &Value) -> bool {
+    let splitters = pre_tokenizers(json);
+    let split = splitters
+        .iter()
+        .all(|part| type_of(part) == "Metaspace" && part["replacement"].as_str() == Some("▁"));
+    let normal = normalizers(json).iter().all(|part| match type_of(part) {
+        "Prepend" => part["prepend"].as_str() == Some("▁"),
+        "Replace" => {
+            part["pattern"]["String"].as_str() == Some(" ") && part["content"].as_str() == Some("▁")
+        }
+        _ => false,
+    });
+    let marks =
+        !splitters.is_empty() || normalizers(json).iter().any(|part| type_of(part) == "Replace");
+    split && normal && marks && splitters.len() <= 1
+}
+
+/// Whether no token joins a word with the mark of the next one, and no unknown can spread.
+fn words_stand_alone(model: &Value, names: &Names) -> bool {
+    let bytes = (0..=255u32).all(|byte| names.id(&format!("<0x{byte:02X}>")).is_some());
+    bytes
+        && model["byte_fallback"].as_bool() == Some(true)
+        && names.tokens().all(|token| !token.trim_start_matches('▁').contains('▁'))
+        && names.id("\n").is_none()
+}
+
+fn model_tokens(model: &Value) -> Vec<(u32, String)> {
+    match &model["vocab"] {
+        Value::Object(vocabulary) => vocabulary
+            .iter()
+            .filter_map(|(token, id)| Some((u32::try_from(id.as_u64()?).ok()?, token.clone())))
+            .filter(|&(id, _)| id < MOST_TOKENS)
+            .collect(),
+        Value::Array(rows) => (0u32..)
+            .zip(rows)
+            .filter_map(|(id, row)| Some((id, row.get(0)?.as_str()?.to_owned())))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Ids at or above this are refused, so that a damaged file cannot ask for all memory.
+const MOST_TOKENS: u32 = 1 << 26;
+
+fn added_tokens(json: &Value) -> Vec<Added> {
+    let Some(rows) = json["added_tokens"].as_array() else { return Vec::new() };
+    rows.iter()
+        .filter_map(|row| {
+            Some(Added {
+                id: u32::try_from(row["id"].as_u64()?).ok().filter(|&id| id < MOST_TOKENS)?,
+                content: row["content"].as_str()?.to_owned(),
+                special: row["special"].as_bool().unwrap_or(false),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,377 @@
+//! Turns the text of chunks into token ids.
+//!
+//! In: a `tokenizer.json` and chunks of a store. Out: the ids of each chunk as they stand in the
+//! middle of a sequence: no BOS or EOS, no truncation, no padding, no space or word mark before the
+//! text, and strings such as `<|endoftext|>` in the text encoded as the ordinary text they are.
+//!
+//! The ids are those of the `tokenizers` package for the same text.
+
+mod borders;
+mod file;
+mod words;
+
+use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
+use xxhash_rust::xxh3::xxh3_128;
+
+pub use borders::Kind;
+pub use file::Added;
+use file::{File, Names};
+use words::Words;
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::ragged::Ragged;
+use crate::store::ChunkStore;
+
+/// Texts longer than this, in bytes, are cut before they are encoded.
+const LONG_TEXT_BYTES: usize = 1 << 20;
+/// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
+const CHECK_BYTES: usize = 1 << 20;
+
+/// A tokenizer, shared by all threads.
+pub struct Tokenizer {
+    pipeline: PipelineTokenizer,
+    names: Names,
+    added: Vec<Added>,
+    kind: Kind,
+    /// The ids of a newline, if chunks are encoded behind one that is then dropped.
+    newline: Option<Vec<u32>>,
+    adds_a_space: bool,
+    encodes_by_word: bool,
+    notes: Vec<String>,
+    hash: u128,
+}
+
+/// Room that a thread keeps between calls of [`Tokenizer::encode`].
+#[derive(Default)]
+pub struct Scratch {
+    text: String,
+    tokens: Vec<PipelineToken>,
+    words: Words,
+}
+
+impl Tokenizer {
+    /// Reads the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if it is none, or of a kind that the encoder cannot read.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let hash = xxh3_128(json.as_bytes());
+        let File {
+            json,
+            kind,
+            marks_the_start,
+            adds_a_space,
+            encodes_by_word,
+            names,
+            added,
+            notes,
+        } = File::read(json)?;
+        // The reader has been seen to panic on files that contradict themselves.
+        let pipeline = std::panic::catch_unwind(move || load(json)).unwrap_or_else(|_| {
+            Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
+        })?;
+        let mut tokenizer = Self {
+            pipeline,
+            names,
+            added,
+            kind,
+            newline: None,
+            adds_a_space,
+            encodes_by_word,
+            notes,
+            hash,
+        };
+        if marks_the_start {
+            tokenizer.find_newline()?;
+        }
+        tokenizer.encodes_by_word &= tokenizer.newline.is_some();
+        Ok(tokenizer)
+    }
+
+    /// Finds the ids of a newline that can stand before a chunk and be dropped, if there are any.
+    fn find_newline(&mut self) -> Result<()> {
+        let mut scratch = Scratch::default();
+        let mut newline = Vec::new();
+        self.call(Mode::Chunk, "\n", &mut scratch, &mut newline)?;
+        if newline.is_empty() {
+            // White space leaves no trace, so every word has its mark wherever it stands.
+            return Ok(());
+        }
+        for text in
+            ["a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a"]
+        {
+            let mut behind = Vec::new();
+            self.call(Mode::Chunk, &format!("\n{text}"), &mut scratch, &mut behind)?;
+            if !behind.starts_with(&newline) {
+                self.notes.push(
+                    "a newline before a chunk joins the chunk's first token, so chunks are \
+                     encoded alone and may begin with a word mark"
+                        .to_owned(),
+                );
+                self.kind = Kind::Unknown;
+                return Ok(());
+            }
+        }
+        self.newline = Some(newline);
+        Ok(())
+    }
+
+    /// Appends the ids of `text` as a chunk in the middle of a sequence to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the tokenizer has no token for some character, and none for unknown
+    /// ones.
+    pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        if self.encodes_by_word {
+            return self.encode_words(text, scratch, out);
+        }
+        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
+            self.encode_piece(piece, scratch, out)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Appends the ids of `text` exactly as the `tokenizers` package gives them when it is asked
+    /// for no special tokens: with the mark or space before the text that the file wants, and
+    /// special tokens found in the text as themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn encode_plain(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        if self.adds_a_space && !text.is_empty() && !text.starts_with(' ') {
+            return self.call(Mode::Plain, &format!(" {text}"), scratch, out);
+        }
+        self.call(Mode::Plain, text, scratch, out)
+    }
+
+    /// The number of ids that [`Tokenizer::encode`] gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn count(&self, text: &str, scratch: &mut Scratch) -> Result<usize> {
+        let mut ids = Vec::with_capacity(text.len() / 3);
+        self.encode(text, scratch, &mut ids)?;
+        Ok(ids.len())
+    }
+
+    /// The ids of `chunks`, in their order, one row each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a chunk that the store does not hold, [`Error::Cancelled`] when asked
+    /// to stop, and as [`Tokenizer::encode`].
+    pub fn encode_chunks(
+        &self,
+        store: &ChunkStore,
+        chunks: &[u32],
+        progress: &Progress,
+    ) -> Result<Ragged<u32>> {
+        let known = store.len();
+        if let Some(chunk) = chunks.iter().find(|&&chunk| chunk as usize >= known) {
+            return Err(Error::Config(format!("chunk {chunk} is not one of the {known} chunks")));
+        }
+        self.encode_texts(chunks.iter().map(|&chunk| store.text(chunk as usize)), progress)
+    }
+
+    /// The ids of `texts`, in their order, one row each; one unit of progress a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode_chunks`].
+    pub fn encode_texts<'a>(
+        &self,
+        texts: impl IntoIterator<Item = &'a str>,
+        progress: &Progress,
+    ) -> Result<Ragged<u32>> {
+        let mut rows = Ragged::default();
+        let mut scratch = Scratch::default();
+        let mut unchecked = CHECK_BYTES;
+        for text in texts {
+            unchecked += text.len();
+            if unchecked > CHECK_BYTES {
+                progress.check()?;
+                unchecked = 0;
+            }
+            self.encode(text, &mut scratch, &mut rows.values)?;
+            rows.close_row();
+            progress.add(1);
+        }
+        Ok(rows)
+    }
+
+    /// The text of `ids` in the middle of a sequence; bytes that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the tokenizer's decoder fails.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let decode = |ids: &[u32]| {
+            self.pipeline.decode(ids, false).map_err(|error| {
+                Error::Tokenizer(format!("{} ids cannot be decoded: {error}", ids.len()))
+            })
+        };
+        let Some(newline) = &self.newline else { return decode(ids) };
+        let text = decode(&[newline, ids].concat())?;
+        Ok(text.strip_prefix('\n').map(str::to_owned).unwrap_or(text))
+    }
+
+    /// The largest id and one: the model's tokens and the added ones.
+    #[must_use]
+    pub fn vocab_size(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The id of `token`, spelled as in the file.
+    #[must_use]
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.names.id(token)
+    }
+
+    /// The token of `id`, spelled as in the file.
+    #[must_use]
+    pub fn id_to_token(&self, id: u32) -> Option<&str> {
+        self.names.token(id)
+    }
+
+    /// The tokens added to the model's own, in the order of the file.
+    #[must_use]
+    pub fn added(&self) -> &[Added] {
+        &self.added
+    }
+
+    /// How the ids around a cut behave.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether the ids of `left` followed by those of `right` are the ids of both together.
+    #[must_use]
+    pub fn is_safe_border(&self, left: &str, right: &str) -> bool {
+        self.kind.is_safe_border(left, right)
+    }
+
+    /// What was found in the file and treated in a way worth knowing.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The XXH3-128 hash of the file's text.
+    #[must_use]
+    pub fn hash(&self) -> u128 {
+        self.hash
+    }
+
+    fn encode_piece(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        let Some(newline) = &self.newline else {
+            return self.call(Mode::Chunk, text, scratch, out);
+        };
+        let mut behind = std::mem::take(&mut scratch.text);
+        behind.clear();
+        behind.push('\n');
+        behind.push_str(text);
+        let start = out.len();
+        let outcome = self.call(Mode::Chunk, &behind, scratch, out);
+        scratch.text = behind;
+        outcome?;
+        if out[start..].starts_with(newline) {
+            out.drain(start..start + newline.len());
+            return Ok(());
+        }
+        // Seen by no probe: this text takes the newline into its first token.
+        out.truncate(start);
+        self.call(Mode::Chunk, text, scratch, out)
+    }
+
+    fn encode_words(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        let mut words = std::mem::take(&mut scratch.words);
+        let outcome = words::split(text).try_for_each(|word| {
+            words.encode(word, out, |word, out| {
+                let mut rest = word;
+                while !rest.is_empty() {
+                    let place = self.kind.cut(rest, LONG_TEXT_BYTES, false);
+                    self.encode_piece(&rest[..place], scratch, out)?;
+                    rest = &rest[place..];
+                }
+                Ok(())
+            })
+        });
+        scratch.words = words;
+        outcome
+    }
+
+    fn call(
+        &self,
+        mode: Mode,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        scratch.tokens.clear();
+        self.pipeline.encode_into(text, mode.options(), &mut scratch.tokens).map_err(|error| {
+            let start: String = text.chars().take(40).collect();
+            Error::Tokenizer(format!("the text {start:?}… cannot be encoded: {error}"))
+        })?;
+        out.extend_from_slice(PipelineToken::cast_slice(&scratch.tokens));
+        Ok(())
+    }
+}
+
+/// Whether special tokens found in a text are text.
+#[derive(Clone, Copy)]
+enum Mode {
+    Chunk,
+    Plain,
+}
+
+impl Mode {
+    fn options(self) -> &'static EncodeOptions {
+        const fn options(encode_special_tokens: bool) -> EncodeOptions {
+            EncodeOptions {
+                add_special_tokens: false,
+                encode_special_tokens,
+                padding: Override::Off,
+                truncation: Override::Off,
+            }
+        }
+        static CHUNK: EncodeOptions = options(true);
+        static PLAIN: EncodeOptions = options(false);
+        match self {
+            Self::Chunk => &CHUNK,
+            Self::Plain => &PLAIN,
+        }
+    }
+}
+
+fn load(mut json: serde_json::Value) -> Result<PipelineTokenizer> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Error::Tokenizer(format!(
+            "this tokenizer cannot be read by the fast encoder ({error}); give the `tokenizers` or \
+             `transformers` object instead of the file"
+        ))
+    };
+    let canonical = match tokenizers::canonicalize_value(&mut json) {
+        Ok(()) => json.to_string(),
+        Err(error) => return Err(refused(&error)),
+    };
+    drop(json);
+    tokenizers::from_json(&canonical).map_err(|error| refused(&error))
+}
