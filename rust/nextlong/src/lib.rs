@@ -9,6 +9,7 @@
 //! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
 #![deny(unsafe_code)]
 
+pub mod embed;
 pub mod error;
 pub mod files;
 pub mod ipc;
