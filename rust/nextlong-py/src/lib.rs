@@ -1,6 +1,7 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
 mod door;
+mod embed;
 mod store;
 mod vectors;
 
@@ -11,6 +12,9 @@ use pyo3::prelude::*;
 mod _nextlong {
     #[pymodule_export]
     use crate::door::Watch;
+
+    #[pymodule_export]
+    use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
 
     #[pymodule_export]
     use crate::store::ChunkStore;

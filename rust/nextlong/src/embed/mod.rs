@@ -65,3 +65,24 @@ fn write_part(
     }
     vectors::write_npy(path, &halves, dim)
 }
+
+/// The rows of `values`, `dim` to a row, each scaled to length 1; rows of zeros stay.
+///
+/// # Errors
+///
+/// [`Error::Embedding`] for a value that is no finite number: it names the row.
+pub fn normalised_rows(values: &[f32], dim: usize) -> Result<Vec<f32>> {
+    if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+        return Err(Error::Embedding(format!(
+            "row {} of the vectors holds {} in column {}; every value must be a finite number",
+            place / dim,
+            values[place],
+            place % dim
+        )));
+    }
+    let mut values = values.to_vec();
+    for row in values.chunks_mut(dim.max(1)) {
+        rows::normalise(row);
+    }
+    Ok(values)
+}
