@@ -184,3 +184,57 @@ def write_parquet(
 ) -> tuple[int, int]: ...
 def chunk(text: str, size: int, mode: str) -> list[str]: ...
 def chunk_spans(text: str, size: int, mode: str) -> NDArray[np.int64]: ...
+class LsaModel:
+    @staticmethod
+    def fit(
+        texts: Sequence[str],
+        dim: int,
+        seed: int,
+        idf_power: float,
+        power_iterations: int,
+        threads: int,
+        watch: Watch | None = None,
+    ) -> LsaModel: ...
+    @staticmethod
+    def fit_store(
+        store: ChunkStore,
+        rows: NDArray[np.int64],
+        dim: int,
+        seed: int,
+        idf_power: float,
+        power_iterations: int,
+        threads: int,
+        watch: Watch | None = None,
+    ) -> LsaModel: ...
+    @staticmethod
+    def load(path: str | PathLike[str]) -> LsaModel: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    @property
+    def dim(self) -> int: ...
+    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]: ...
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | PathLike[str],
+        watch: Watch | None = None,
+    ) -> None: ...
+
+class StaticModel:
+    def __new__(
+        cls, folder: str | PathLike[str], max_tokens: int | None = None
+    ) -> StaticModel: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def max_characters(self) -> int | None: ...
+    def encode_ids(
+        self,
+        ids: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+        watch: Watch | None = None,
+    ) -> NDArray[np.float32]: ...
+
+def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
+def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...

@@ -5,6 +5,7 @@ mod corpus;
 mod door;
 mod index;
 mod mine;
+mod embed;
 mod store;
 mod tokenize;
 mod vectors;
@@ -29,6 +30,7 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::mine::{Selector, Settings, Wave, queue};
+    use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
 
     #[pymodule_export]
     use crate::store::ChunkStore;

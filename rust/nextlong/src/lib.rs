@@ -13,6 +13,7 @@ pub mod assemble;
 pub mod config;
 pub mod corpus;
 pub mod chunk;
+pub mod embed;
 pub mod error;
 pub mod files;
 pub mod index;

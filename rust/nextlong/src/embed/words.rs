@@ -1,0 +1,230 @@
+//! Cuts a text into words and hashes each into one of 2^16 buckets.
+//!
+//! A word is a run of letters, digits and combining marks, lower-cased one character at a time. The
+//! scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Myanmar) give
+//! every single character and every pair of neighbours instead.
+
+use std::sync::LazyLock;
+
+use unicode_normalization::char::is_combining_mark;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::seed;
+
+/// The number of buckets that words are hashed into.
+pub const BUCKETS: usize = 1 << 16;
+
+/// Ends a word.
+const GAP: u8 = 0;
+/// Part of a word.
+const WORD: u8 = 1;
+/// A character of a script without spaces.
+const SINGLE: u8 = 2;
+/// Not there: soft hyphens, joiners, variation selectors.
+const SKIP: u8 = 3;
+
+/// Cuts texts into words; keeps its buffer between them.
+#[derive(Debug, Clone)]
+pub struct Words {
+    seed: u64,
+    word: Vec<u8>,
+}
+
+impl Words {
+    /// The words of the run with this seed: another seed, other collisions.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed: seed::bits(seed, "embed words", 0), word: Vec::with_capacity(64) }
+    }
+
+    /// Calls `visit` with the bucket of every word of `text`, in order.
+    pub fn each(&mut self, text: &str, mut visit: impl FnMut(u16)) {
+        let bytes = text.as_bytes();
+        let seed = self.seed;
+        let word = &mut self.word;
+        word.clear();
+        let mut at = 0;
+        while at < bytes.len() {
+            let lowered = ASCII[usize::from(bytes[at])];
+            if lowered < 0x80 {
+                at += 1;
+                if lowered != 0 {
+                    word.push(lowered);
+                } else if !word.is_empty() {
+                    visit(bucket(word, seed));
+                    word.clear();
+                }
+                continue;
+            }
+            let character = first_character(&text[at..]);
+            let kind = CLASSES.of(character);
+            if kind == SINGLE {
+                if !word.is_empty() {
+                    visit(bucket(word, seed));
+                    word.clear();
+                }
+                at = pairs(text, at, word, |term| visit(bucket(term, seed)));
+                word.clear();
+                continue;
+            }
+            at += character.len_utf8();
+            if kind == WORD {
+                for lowered in character.to_lowercase() {
+                    word.extend_from_slice(lowered.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            } else if kind == GAP && !word.is_empty() {
+                visit(bucket(word, seed));
+                word.clear();
+            }
+        }
+        if !word.is_empty() {
+            visit(bucket(word, seed));
+            word.clear();
+        }
+    }
+}
+
+/// Visits the single characters and the pairs of the run that starts at `at`; gives its end.
+fn pairs(text: &str, mut at: usize, term: &mut Vec<u8>, mut visit: impl FnMut(&[u8])) -> usize {
+    // `term` holds the character before this one, once there is one.
+    for character in text[at..].chars() {
+        match CLASSES.of(character) {
+            SINGLE => {
+                let mut utf8 = [0; 4];
+                let utf8 = character.encode_utf8(&mut utf8).as_bytes();
+                visit(utf8);
+                let before = term.len();
+                term.extend_from_slice(utf8);
+                if before > 0 {
+                    visit(term);
+                    term.drain(..before);
+                }
+            }
+            SKIP => {}
+            _ => break,
+        }
+        at += character.len_utf8();
+    }
+    at
+}
+
+fn bucket(word: &[u8], seed: u64) -> u16 {
+    (xxh3_64_with_seed(word, seed) >> 48) as u16
+}
+
+fn first_character(text: &str) -> char {
+    text.chars().next().unwrap_or_default()
+}
+
+/// For each byte: 0 ends a word, 1–127 is the lower-cased letter or digit, 255 is not ASCII.
+static ASCII: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = if byte >= 0x80 {
+            255
+        } else if (byte as u8).is_ascii_alphanumeric() {
+            (byte as u8).to_ascii_lowercase()
+        } else {
+            0
+        };
+        byte += 1;
+    }
+    table
+};
+
+static CLASSES: LazyLock<Classes> = LazyLock::new(Classes::new);
+
+/// The class of every character: pages of 256 characters, equal pages kept once.
+struct Classes {
+    pages: Vec<[u8; 256]>,
+    page_of: Vec<u16>,
+}
+
+impl Classes {
+    fn new() -> Self {
+        let mut classes = Self { pages: Vec::new(), page_of: Vec::new() };
+        for page in 0..0x1100u32 {
+            let mut kinds = [GAP; 256];
+            for (low, kind) in kinds.iter_mut().enumerate() {
+                *kind = char::from_u32(page * 256 + low as u32).map_or(GAP, classify);
+            }
+            let known = classes.pages.iter().position(|known| known == &kinds);
+            let number = known.unwrap_or_else(|| {
+                classes.pages.push(kinds);
+                classes.pages.len() - 1
+            });
+            classes.page_of.push(number as u16);
+        }
+        classes
+    }
+
+    fn of(&self, character: char) -> u8 {
+        let code = character as usize;
+        self.pages[usize::from(self.page_of[code >> 8])][code & 255]
+    }
+}
+
+fn classify(character: char) -> u8 {
+    match character as u32 {
+        0xAD | 0x200C | 0x200D | 0x2060 | 0xFEFF | 0xFE00..=0xFE0F | 0xE0100..=0xE01EF => SKIP,
+        _ if !character.is_alphanumeric() && !is_combining_mark(character) => GAP,
+        0x0E00..=0x0EFF             // Thai, Lao
+        | 0x1000..=0x109F           // Myanmar
+        | 0x1780..=0x17FF           // Khmer
+        | 0x2E80..=0x2FDF           // radicals
+        | 0x3005..=0x3007 | 0x3021..=0x3029 | 0x3038..=0x303B
+        | 0x3041..=0x30FF           // Hiragana, Katakana
+        | 0x31F0..=0x31FF
+        | 0x3400..=0x4DBF | 0x4E00..=0x9FFF // Han
+        | 0xA9E0..=0xA9FF | 0xAA60..=0xAA7F
+        | 0xF900..=0xFAFF
+        | 0xFF66..=0xFF9F           // half-width Katakana
+        | 0x1AFF0..=0x1B16F
+        | 0x20000..=0x3FFFF => SINGLE,
+        _ => WORD,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buckets(text: &str) -> Vec<u16> {
+        let mut found = Vec::new();
+        Words::new(7).each(text, |bucket| found.push(bucket));
+        found
+    }
+
+    fn terms(terms: &[&str]) -> Vec<u16> {
+        let seed = Words::new(7).seed;
+        terms.iter().map(|term| bucket(term.as_bytes(), seed)).collect()
+    }
+
+    #[test]
+    fn words_are_lower_cased_runs_of_letters_digits_and_marks() {
+        assert_eq!(buckets("Don't PANIC, 42 times!"), terms(&["don", "t", "panic", "42", "times"]));
+        assert_eq!(buckets("Ärger über ΣΑΣ"), terms(&["ärger", "über", "σασ"]));
+        assert_eq!(buckets("हिन्दी में"), terms(&["हिन्दी", "में"]));
+        assert_eq!(buckets("cafe\u{301} noir"), terms(&["cafe\u{301}", "noir"]));
+        assert_eq!(buckets("co\u{ad}operate"), terms(&["cooperate"]));
+        assert_eq!(buckets(" \n…—"), terms(&[]));
+    }
+
+    #[test]
+    fn scripts_without_spaces_give_single_characters_and_pairs() {
+        assert_eq!(buckets("长江大"), terms(&["长", "江", "长江", "大", "江大"]));
+        assert_eq!(
+            buckets("第3章abcカナ。語"),
+            terms(&["第", "3", "章", "abc", "カ", "ナ", "カナ", "語"])
+        );
+        assert_eq!(buckets("葛\u{FE00}城"), terms(&["葛", "城", "葛城"]));
+    }
+
+    #[test]
+    fn another_seed_gives_other_buckets() {
+        let mut other = Vec::new();
+        Words::new(8).each("one two three", |bucket| other.push(bucket));
+        assert_ne!(buckets("one two three"), other);
+    }
+}
