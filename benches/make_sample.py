@@ -115,7 +115,9 @@ def choose(corpus: Path) -> list[dict[str, Any]]:
     chosen: list[dict[str, Any]] = []
     for name, budget in SHELVES.items():
         for topic in sorted(topics[name], key=chance):
-            for document in sorted(topics[name][topic], key=lambda document: chance(document["id"])):
+            for document in sorted(
+                topics[name][topic], key=lambda document: chance(document["id"])
+            ):
                 if len(document["text"]) <= budget:
                     chosen.append(document)
                     budget -= len(document["text"])
@@ -185,8 +187,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     chosen = choose(corpus)
     kept = ("id", "text", "source", "topic", "license")
-    rows = (json.dumps({key: document[key] for key in kept}, ensure_ascii=False) for document in chosen)
-    packed = zstandard.ZstdCompressor(level=22).compress("".join(row + "\n" for row in rows).encode())
+    rows = (
+        json.dumps({key: document[key] for key in kept}, ensure_ascii=False) for document in chosen
+    )
+    packed = zstandard.ZstdCompressor(level=22).compress(
+        "".join(row + "\n" for row in rows).encode()
+    )
     (folder / "sample.jsonl.zst").write_bytes(packed)
     (folder / "ATTRIBUTION.md").write_text(attribution(chosen), encoding="utf8")
     train(corpus).save(str(folder / "tokenizer.json"), pretty=False)
