@@ -38,7 +38,7 @@ mod _nextlong {
     use crate::store::ChunkStore;
 
     #[pymodule_export]
-    use crate::tokenize::Tokenizer;
+    use crate::tokenize::{Tokenizer, border_kind, is_safe_border};
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};
