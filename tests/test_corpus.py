@@ -23,7 +23,9 @@ zstandard = pytest.importorskip("zstandard")
 Row = tuple[str, str]
 
 
-def read(inputs: object, *, block_bytes: int = 1 << 20, **config: Any) -> tuple[list[Row], list[Any]]:
+def read(
+    inputs: object, *, block_bytes: int = 1 << 20, **config: Any
+) -> tuple[list[Row], list[Any]]:
     """The documents (id, text) and the quarantine of some inputs."""
     rows: list[Row] = []
     bad: list[Any] = []

@@ -284,7 +284,8 @@ def test_the_result_reads_with_datasets_polars_and_duckdb(result: nl.Result) -> 
     loaded = datasets.load_dataset("parquet", data_files=pattern, split="train")
     assert len(loaded) == len(result.to_dataset()) == 12
     assert len(polars.read_parquet(pattern)) == 12
-    counted = duckdb.sql(f"select count(*), min(len(input_ids)) from '{pattern}'").fetchone()
+    query = f"select count(*), min(len(input_ids)) from '{pattern}'"
+    (counted,) = duckdb.sql(query).fetchall()
     assert counted == (12, 8192)
 
 

@@ -119,9 +119,7 @@ def test_datasets_reads_it(written: tuple[Path, list[dict[str, Any]]], tmp_path:
     )
     assert dataset.column_names == list(COLUMNS)
     assert dataset.to_list() == expected
-    streamed = datasets.load_dataset(
-        "parquet", data_files=str(path), split="train", streaming=True
-    )
+    streamed = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
     assert list(streamed) == expected
 
 
@@ -190,5 +188,3 @@ def test_columns_that_do_not_agree_are_refused() -> None:
 def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write.parquet(tmp_path / "no" / "a.parquet", made()[0], {})
-
-

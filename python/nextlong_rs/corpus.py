@@ -356,7 +356,9 @@ def _files(given: str) -> Iterator[Input]:
     elif glob.has_magic(given):
         matches = sorted(glob.glob(given, recursive=True), key=_path_order)
         paths = [path for path in matches if os.path.isfile(path) and _nextlong.corpus_kind(path)]
-        paths = paths or [inner for path in matches if os.path.isdir(path) for inner in _folder(path)]
+        paths = paths or [
+            inner for path in matches if os.path.isdir(path) for inner in _folder(path)
+        ]
         if not paths:
             what = "only names of unknown kinds" if matches else "nothing"
             raise CorpusError(f"{_printable(given)}: matches {what}; name files of kinds {_KINDS}")
