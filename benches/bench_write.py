@@ -62,9 +62,9 @@ def test_write_parquet(benchmark: Any, tmp_path: Path, ids: Any, writer: Any) ->
     write.parquet(tmp_path / "first.parquet", sequences, {})
     table = pq.read_table(tmp_path / "first.parquet")
     path = tmp_path / "a.parquet"
-    size = benchmark.pedantic(
-        writer, args=(path, sequences, table), rounds=3, warmup_rounds=1
-    )
+    size = benchmark.pedantic(writer, args=(path, sequences, table), rounds=3, warmup_rounds=1)
     rate = ids.nbytes / 1e6 / benchmark.stats["min"]
     benchmark.extra_info["MB/s"] = rate
-    print(f"\n{writer.__name__}: {rate:,.0f} MB/s of token ids, {size / len(ids):.3f} bytes a token")
+    print(
+        f"\n{writer.__name__}: {rate:,.0f} MB/s of token ids, {size / len(ids):.3f} bytes a token"
+    )

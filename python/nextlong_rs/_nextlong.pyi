@@ -31,7 +31,6 @@ class Vectors:
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
-
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 
 class BlockReader:
@@ -43,7 +42,12 @@ class BlockReader:
     ) -> BlockReader: ...
     @staticmethod
     def of_arrow(
-        table: object, number: int, name: str, label: str, settings: str, block_bytes: int
+        table: object,
+        number: int,
+        name: str,
+        label: str,
+        settings: str,
+        block_bytes: int,
     ) -> BlockReader: ...
     @staticmethod
     def of_items(
@@ -104,5 +108,8 @@ class Sequences:
     def __len__(self) -> int: ...
 
 def write_parquet(
-    path: str | PathLike[str], sequences: Sequences, metadata: str, watch: Watch | None = None
+    path: str | PathLike[str],
+    sequences: Sequences,
+    metadata: str,
+    watch: Watch | None = None,
 ) -> tuple[int, int]: ...

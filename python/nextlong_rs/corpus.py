@@ -11,8 +11,9 @@ import itertools
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,7 +97,8 @@ class Input:
         number: Its number in the listing, from 0; the ``input`` of every chunk it gives.
         source: Which of the things the user named it belongs to, from 0.
         name: What messages and the quarantine call it.
-        label: What made ids begin with: the path inside the named folder, or the file's name.
+        label: What made ids begin with: the path inside the named folder or glob, or the file's
+            name; the whole name where another input has that label too.
         kind: ``"jsonl"``, ``"jsonl.gz"``, ``"jsonl.zst"``, ``"parquet"``, ``"text"``,
             ``"arrow"``, ``"dataset"`` or ``"items"``.
         weight: The weight of its source. Default 1.
@@ -152,7 +154,7 @@ def resolve(inputs: object) -> list[Input]:
                         f"{found.name} is named twice (as {seen[real]} before); name it once"
                     )
                 seen[real] = found.name
-            listing.append(_numbered(found, len(listing), source, weight))
+            listing.append(replace(found, number=len(listing), source=source, weight=weight))
     if not listing:
         raise CorpusError(f"no inputs in {inputs!r}; name at least one")
     return _with_unique_labels(listing)
@@ -335,12 +337,17 @@ def _files(given: str) -> Iterator[Input]:
     elif glob.has_magic(given):
         matches = sorted(glob.glob(given, recursive=True), key=_path_order)
         paths = [path for path in matches if os.path.isfile(path) and _nextlong.corpus_kind(path)]
-        paths = paths or [inner for path in matches if os.path.isdir(path) for inner in _folder(path)]
+        paths = paths or [
+            inner for path in matches if os.path.isdir(path) for inner in _folder(path)
+        ]
         if not paths:
             what = "only names of unknown kinds" if matches else "nothing"
             raise CorpusError(f"{_printable(given)}: matches {what}; name files of kinds {_KINDS}")
+        root = os.path.dirname(given)
+        while glob.has_magic(root):
+            root = os.path.dirname(root)
         for path in paths:
-            yield _file(path, os.path.basename(path))
+            yield _file(path, os.path.relpath(path, root or os.curdir))
     else:
         raise CorpusError(
             f"{_printable(given)}: no such file or folder; to pass texts themselves, pass an "
@@ -386,26 +393,8 @@ def _file(path: str, label: str) -> Input:
     )
 
 
-def _numbered(one: Input, number: int, source: int, weight: float) -> Input:
-    return Input(
-        number=number,
-        source=source,
-        name=one.name,
-        label=one.label,
-        kind=one.kind,
-        weight=weight,
-        size=one.size,
-        mtime_ns=one.mtime_ns,
-        path=one.path,
-        data=one.data,
-    )
-
-
 def _with_unique_labels(listing: list[Input]) -> list[Input]:
     """Made ids must differ: where two labels are the same, the names of files and numbers serve."""
-    from collections import Counter
-    from dataclasses import replace
-
     counts = Counter(one.label for one in listing)
     return [
         one
