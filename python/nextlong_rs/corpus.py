@@ -240,6 +240,11 @@ def _drain(reader: _nextlong.BlockReader, watch: _nextlong.Watch | None) -> Iter
 def _sources(inputs: object) -> Iterator[tuple[object, float]]:
     """The things that the user named, with their weights."""
     if isinstance(inputs, Mapping):
+        if _is_of_datasets(inputs):
+            raise ConfigError(
+                f"a {type(inputs).__name__} of several splits; pass one of them, for example "
+                f"dataset[{next(iter(inputs), 'train')!r}]"
+            )
         for given, weight in inputs.items():
             if not isinstance(given, str | os.PathLike):
                 raise ConfigError(
@@ -274,6 +279,10 @@ def _exists(path: str) -> bool:
         return False
 
 
+def _is_of_datasets(given: object) -> bool:
+    return type(given).__module__.partition(".")[0] == "datasets"
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -302,13 +311,8 @@ def _one(given: object) -> Iterator[Input]:
         yield from _files(os.fsdecode(given))
         return
     kind = None
-    if type(given).__module__.partition(".")[0] == "datasets" and hasattr(given, "with_format"):
-        kind = "dataset" if hasattr(given, "select_columns") and hasattr(given, "__len__") else None
-        if isinstance(given, Mapping):
-            raise ConfigError(
-                f"a {type(given).__name__} of several splits; pass one, for example "
-                f"dataset[{next(iter(given), 'train')!r}]"
-            )
+    if _is_of_datasets(given) and hasattr(given, "with_format") and hasattr(given, "__len__"):
+        kind = "dataset"
     if kind is None and hasattr(given, "__arrow_c_stream__"):
         kind = "arrow"
     if kind is None and isinstance(given, Iterable) and not isinstance(given, bytes | Mapping):
