@@ -454,13 +454,14 @@ def test_bytes_that_are_no_text_are_bad_rows() -> None:
 def test_columns_of_wrong_types_are_refused(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    for table, setting, message in [
+    cases: list[tuple[Any, dict[str, Any], str]] = [
         (pa.table({"body": ["a"]}), {}, "no column `text`; set text_column to one of: body"),
         (pa.table({"text": [1]}), {}, "column `text` holds Int64, not text"),
         (pa.table({"text": ["a"], "id": [[1]]}), {}, "column `id` holds List"),
         (pa.table({"text": ["a"]}), {"id_column": "key"}, "no column `key`; set id_column"),
         (pa.table({"text": ["a"], "s": ["b"]}), {"score_column": "s"}, "not numbers"),
-    ]:
+    ]
+    for table, setting, message in cases:
         path = tmp_path / "a.parquet"
         pq.write_table(table, path)
         for given_input in (table, path):
