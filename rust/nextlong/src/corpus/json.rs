@@ -304,6 +304,9 @@ impl<'a> Scanner<'a> {
         loop {
             match self.peek() {
                 Some(bracket @ (b'{' | b'[')) => {
+                    if open.len() == MOST_NESTED {
+                        return Err(Reason::TooDeep);
+                    }
                     let close = bracket + 2;
                     self.place += 1;
                     self.blank();
@@ -311,9 +314,6 @@ impl<'a> Scanner<'a> {
                         self.place += 1;
                     } else {
                         open.push(close);
-                        if open.len() > MOST_NESTED {
-                            return Err(Reason::TooDeep);
-                        }
                         if close == b'}' {
                             self.key()?;
                         }
