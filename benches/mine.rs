@@ -72,7 +72,7 @@ fn mine(criterion: &mut Criterion) {
     for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.5")] {
         let settings = settings(max_containment);
         let documents: Vec<u32> =
-            queue(&store, &settings, &[]).expect("a queue").into_iter().take(32).collect();
+            queue(&store, &settings, &[], &[]).expect("a queue").into_iter().take(32).collect();
         let searches: Vec<_> = Wave::new(&store, &settings, &documents)
             .wanted()
             .into_iter()

@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -99,7 +99,7 @@ class Input:
         label: What made ids begin with: the path inside the named folder, or the file's name.
         kind: ``"jsonl"``, ``"jsonl.gz"``, ``"jsonl.zst"``, ``"parquet"``, ``"text"``,
             ``"arrow"``, ``"dataset"`` or ``"items"``.
-        weight: The weight of its source. Default 1.
+        weight: The weight of its source; None where none was given.
         size: Bytes of the file; None where there is no file.
         mtime_ns: When the file was last changed, in ns; None where there is no file.
         path: Where the file lies; None where there is no file.
@@ -111,7 +111,7 @@ class Input:
     name: str
     label: str
     kind: str
-    weight: float = 1.0
+    weight: float | None = None
     size: int | None = None
     mtime_ns: int | None = None
     path: str | None = None
@@ -156,6 +156,27 @@ def resolve(inputs: object) -> list[Input]:
     if not listing:
         raise CorpusError(f"no inputs in {inputs!r}; name at least one")
     return _with_unique_labels(listing)
+
+
+def describe(one: Input) -> dict[str, Any]:
+    """An input as `run.json` and the manifest list it."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "bytes": one.size,
+        "mtime_ns": one.mtime_ns,
+        "weight": one.weight,
+    }
+
+
+def weights_of(listing: Sequence[Input]) -> tuple[list[int], list[float]]:
+    """The source of every input and the weight of every source; both empty where none was given."""
+    if all(one.weight is None for one in listing):
+        return [], []
+    weights = {one.source: 1.0 if one.weight is None else one.weight for one in listing}
+    return [one.source for one in listing], [
+        weights.get(source, 1.0) for source in range(max(weights) + 1)
+    ]
 
 
 def read_blocks(
@@ -235,7 +256,7 @@ def _drain(reader: _nextlong.BlockReader, watch: _nextlong.Watch | None) -> Iter
         yield block
 
 
-def _sources(inputs: object) -> Iterator[tuple[object, float]]:
+def _sources(inputs: object) -> Iterator[tuple[object, float | None]]:
     """The things that the user named, with their weights."""
     if isinstance(inputs, Mapping):
         for given, weight in inputs.items():
@@ -250,9 +271,9 @@ def _sources(inputs: object) -> Iterator[tuple[object, float]]:
             if isinstance(given, tuple) and len(given) == 2 and _is_number(given[1]):
                 yield given[0], _weight(given[0], given[1])
             else:
-                yield given, 1.0
+                yield given, None
     else:
-        yield inputs, 1.0
+        yield inputs, None
 
 
 def _is_documents(inputs: list[object] | tuple[object, ...]) -> bool:
@@ -386,7 +407,7 @@ def _file(path: str, label: str) -> Input:
     )
 
 
-def _numbered(one: Input, number: int, source: int, weight: float) -> Input:
+def _numbered(one: Input, number: int, source: int, weight: float | None) -> Input:
     return Input(
         number=number,
         source=source,

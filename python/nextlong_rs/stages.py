@@ -44,7 +44,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     )
     counter = tokenizer.core if settings.chunk_unit == "tokens" else None
     reasons: Counter[str] = Counter()
-    documents = chunks = text_bytes = bad = 0
+    documents = chunks = text_bytes = 0
     paths: list[Path] = []
     quarantine = run.work / "quarantine.jsonl"
     temporary = quarantine.with_name("quarantine.jsonl.tmp")
@@ -60,7 +60,6 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
                 path,
                 mode=settings.chunk_mode,
                 size=settings.chunk_size,
-                unit=settings.chunk_unit,
                 counter=counter,
                 watch=pool.watch,
             )
@@ -73,26 +72,25 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             documents += counts[0]
             chunks += counts[1]
             text_bytes += counts[2]
-            bad += parsed.bad_count
             reasons.update(parsed.bad_counts())
+            rows = documents + reasons.total()
             rejected.write(parsed.quarantine())
-            corpora.check_error_rate(
-                bad, documents + bad, config, quarantine=quarantine, final=False
-            )
+            corpora.check_error_rate(rows, reasons, config, quarantine=temporary)
     temporary.replace(quarantine)
-    corpora.check_error_rate(bad, documents + bad, config, quarantine=quarantine, final=True)
+    rows = documents + reasons.total()
+    corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=True)
     job.report(
         "corpus",
         inputs=len(listing),
         documents=documents,
         text_bytes=text_bytes,
-        quarantined=bad,
+        quarantined=reasons.total(),
         quarantined_by_reason=dict(sorted(reasons.items())),
         chunks=chunks,
     )
     if chunks == 0:
         raise CorpusError(
-            f"the corpus has no usable text: {documents} documents, {bad} rows in {quarantine}"
+            f"the corpus has no usable text: {documents} documents, {reasons.total()} rows in {quarantine}"
         )
     return _nextlong.ChunkStore(paths)
 
@@ -138,12 +136,9 @@ def plan(
     job: Job, store: _nextlong.ChunkStore, listing: Sequence[corpora.Input]
 ) -> NDArray[np.uint32]:
     """The documents to try, in their order: `work/plan/queue.json` counts them."""
-    weights = [one.weight for one in listing]
-    groups = {one.source for one in listing}
-    # One source: its files share one weight, so that every document is as likely.
-    shares = corpora.weights_of(listing) if len(groups) > 1 else []
+    sources, weights = corpora.weights_of(listing)
     with job.stage("plan") as pool:
-        queue = pool.call(lambda: _nextlong.queue(store, job.core, shares))
+        queue = pool.call(lambda: _nextlong.queue(store, job.core, sources, weights))
     write_json(
         job.run.work / "plan" / "queue.json",
         {"documents": store.document_count, "eligible": len(queue), "weights": weights},

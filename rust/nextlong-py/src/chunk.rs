@@ -1,13 +1,18 @@
 //! The chunk room as Python sees it: a text in, its chunks or their character spans out.
 
+use std::path::PathBuf;
+
 use nextlong::Error;
-use nextlong::chunk::{Mode, Rule, Unit, spans, with_characters};
+use nextlong::chunk::{Mode, Rule, Unit, part, spans, with_characters};
+use nextlong::tokenize::Scratch;
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-use crate::door::{into_py, outside};
+use crate::corpus::Documents;
+use crate::door::{Watch, into_py, outside};
+use crate::tokenize::Tokenizer;
 
 /// The chunks of `text`, cut by characters.
 #[pyfunction]
@@ -55,4 +60,32 @@ fn mode_named(name: &str) -> PyResult<Mode> {
             "mode ({name:?}) must be \"lossless\" or \"paper\""
         )))),
     }
+}
+
+/// Cuts documents and writes them as part `path` of the chunk store: (documents, chunks, bytes of text).
+///
+/// `size` counts characters, or the tokens of `counter` where one is given.
+#[pyfunction]
+#[pyo3(signature = (documents, path, *, mode, size, counter = None, watch = None))]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+pub fn chunk_part(
+    py: Python<'_>,
+    documents: &Documents,
+    path: PathBuf,
+    mode: &str,
+    size: usize,
+    counter: Option<&Tokenizer>,
+    watch: Option<&Watch>,
+) -> PyResult<(u64, u64, u64)> {
+    let mode = mode_named(mode)?;
+    let count = counter.map(|tokenizer| {
+        move |text: &str| tokenizer.0.count(text, &mut Scratch::default()).unwrap_or(usize::MAX)
+    });
+    outside(py, watch, |progress| {
+        let unit = count.as_ref().map_or(Unit::Characters, |count| Unit::Tokens(count));
+        let rule = Rule { mode, size, unit };
+        let documents = documents.0.iter().map(|(text, origin)| (origin, text));
+        let counts = part(documents, &rule, &path, progress)?;
+        Ok((counts.documents, counts.chunks, counts.bytes))
+    })
 }

@@ -3,9 +3,9 @@
 mod chunk;
 mod corpus;
 mod door;
+mod embed;
 mod index;
 mod mine;
-mod embed;
 mod store;
 mod tokenize;
 mod vectors;
@@ -26,17 +26,19 @@ mod _nextlong {
     use crate::door::Watch;
 
     #[pymodule_export]
+    use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
+
+    #[pymodule_export]
     use crate::index::{Search, choose_engine, recall_sample};
 
     #[pymodule_export]
     use crate::mine::{Selector, Settings, Wave, queue};
-    use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
 
     #[pymodule_export]
     use crate::store::ChunkStore;
 
     #[pymodule_export]
-    use crate::tokenize::Tokenizer;
+    use crate::tokenize::{Tokenizer, border_kind, is_safe_border};
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};

@@ -34,9 +34,10 @@ pub fn queue<'py>(
     py: Python<'py>,
     store: &ChunkStore,
     settings: &Settings,
+    sources: Vec<u32>,
     weights: Vec<f64>,
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    outside(py, None, |_| mine::queue(&store.0, &settings.0, &weights))
+    outside(py, None, |_| mine::queue(&store.0, &settings.0, &sources, &weights))
         .map(|queue| queue.into_pyarray(py))
 }
 

@@ -1,6 +1,6 @@
 //! Tokenizers as Python sees them: chunk numbers or texts in, flat ids out.
 
-use nextlong::tokenize::{self, Scratch};
+use nextlong::tokenize::{self, Kind, Scratch};
 use nextlong::Ragged;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -115,6 +115,18 @@ impl Tokenizer {
     fn hash(&self) -> String {
         format!("{:032x}", self.0.hash())
     }
+}
+
+/// How cuts behave with this `tokenizer.json`, whether or not the core can encode with it.
+#[pyfunction]
+pub fn border_kind(json: &str) -> PyResult<&'static str> {
+    Kind::of_json(json).map(Kind::name).map_err(into_py)
+}
+
+/// Whether a cut is safe with a tokenizer of that kind.
+#[pyfunction]
+pub fn is_safe_border(kind: &str, left: &str, right: &str) -> bool {
+    Kind::from_name(kind).is_some_and(|kind| kind.is_safe_border(left, right))
 }
 
 /// Chunk numbers from a contiguous uint32 or int64 array.

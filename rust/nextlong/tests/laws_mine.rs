@@ -103,7 +103,7 @@ fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize)
         tokens: TokenCache::default(),
         selector: Selector::new(settings.clone(), frame.clone()),
     };
-    let documents = queue(store, settings, &[1.0]).expect("a queue");
+    let documents = queue(store, settings, &[], &[]).expect("a queue");
     for (number, documents) in documents.chunks(wave_size).enumerate() {
         let mut wave = Wave::new(store, settings, documents);
         loop {

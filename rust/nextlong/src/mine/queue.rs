@@ -8,16 +8,22 @@ use crate::store::ChunkStore;
 /// The documents with at least `min_meta_chunks` chunks, in the order in which they are tried.
 ///
 /// Without weights every order is equally likely. A document's weight is its score (where a score
-/// column was named; a missing score is a weight of 0), times its input's weight (`weights`, by
-/// input number) shared among the input's documents. The order is that of weighted sampling
+/// column was named; a missing score is a weight of 0), times the weight of its source shared among
+/// the source's documents. `sources` has the source of every input, `weights` the weight of every
+/// source; without them all documents count the same. The order is that of weighted sampling
 /// without replacement (Efraimidis and Spirakis 2006); documents of weight 0 are left out.
 ///
 /// # Errors
 ///
 /// [`Error::Corpus`] for a score that is negative or no number.
-pub fn queue(store: &ChunkStore, settings: &Settings, weights: &[f64]) -> Result<Vec<u32>> {
+pub fn queue(
+    store: &ChunkStore,
+    settings: &Settings,
+    sources: &[u32],
+    weights: &[f64],
+) -> Result<Vec<u32>> {
     let mut documents: Vec<(u32, usize, f64)> = Vec::new();
-    let mut sums = vec![0.0; weights.len()];
+    let mut sums = vec![0.0_f64; weights.len()];
     for document in 0..store.document_count() {
         let chunks = store.document_chunks(document);
         if chunks.len() < settings.min_meta_chunks as usize {
@@ -35,16 +41,16 @@ pub fn queue(store: &ChunkStore, settings: &Settings, weights: &[f64]) -> Result
             }
             (Some(_), Some(score)) => score,
         };
-        let input = origin.input as usize;
-        if let Some(sum) = sums.get_mut(input) {
+        let source = sources.get(origin.input as usize).map_or(usize::MAX, |&s| s as usize);
+        if let Some(sum) = sums.get_mut(source) {
             *sum += weight;
         }
-        documents.push((document as u32, input, weight));
+        documents.push((document as u32, source, weight));
     }
     let mut keys: Vec<(f64, u32)> = documents
         .into_iter()
-        .map(|(document, input, weight)| {
-            let share = weights.get(input).map_or(1.0, |weight| weight / sums[input]);
+        .map(|(document, source, weight)| {
+            let share = weights.get(source).map_or(1.0, |weight| weight / sums[source]);
             let chance = seed::uniform(settings.seed, "queue", u64::from(document));
             (-chance.ln() / (weight * share), document)
         })

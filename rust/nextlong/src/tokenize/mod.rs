@@ -28,6 +28,17 @@ const LONG_TEXT_BYTES: usize = 1 << 20;
 /// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
 const CHECK_BYTES: usize = 1 << 20;
 
+impl Kind {
+    /// The kind of a `tokenizer.json`, whether or not it can be encoded with here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the text is no `tokenizer.json`.
+    pub fn of_json(json: &str) -> Result<Self> {
+        File::read(json).map(|file| file.kind)
+    }
+}
+
 /// A tokenizer, shared by all threads.
 pub struct Tokenizer {
     pipeline: PipelineTokenizer,

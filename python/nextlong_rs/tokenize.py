@@ -1,0 +1,402 @@
+"""Tokenizers: any `tokenizer.json`, `tokenizers.Tokenizer` or Hugging Face tokenizer, as one thing.
+
+In: what the user calls a tokenizer. Out: the ids of chunks in the middle of a sequence, and the ids
+of BOS, EOS and the separator that are put around them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs import _nextlong
+from nextlong_rs._python_tokenizer import PythonEncoder
+from nextlong_rs.errors import ConfigError, TokenizerError
+
+__all__ = ["BOS_NAMES", "EOS_NAMES", "SpecialIds", "Tokenizer", "load"]
+
+BOS_NAMES = (
+    "<|begin_of_text|>",
+    "<｜begin▁of▁sentence｜>",
+    "<bos>",
+    "<|bos|>",
+    "<s>",
+    "<|startoftext|>",
+    "<BOS_TOKEN>",
+)
+"""Names that tokenizers give to the beginning of a sequence, tried in this order."""
+
+EOS_NAMES = (
+    "<|end_of_text|>",
+    "<｜end▁of▁sentence｜>",
+    "<eos>",
+    "<|eos|>",
+    "</s>",
+    "<|endoftext|>",
+    "<EOS_TOKEN>",
+)
+"""Names that tokenizers give to the end of a sequence, tried in this order."""
+
+Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
+
+
+class Encoder(Protocol):
+    """What encodes: the core, or the user's own Python object."""
+
+    def encode_chunks(
+        self,
+        store: _nextlong.ChunkStore,
+        chunks: NDArray[np.uint32] | NDArray[np.int64],
+        watch: _nextlong.Watch | None = None,
+    ) -> Rows: ...
+
+    def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows: ...
+    def encode_plain(self, text: str) -> NDArray[np.uint32]: ...
+    def count(self, text: str) -> int: ...
+    def decode(self, ids: NDArray[np.uint32]) -> str: ...
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, id: int) -> str | None: ...
+    def is_safe_border(self, left: str, right: str) -> bool: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def added(self) -> list[tuple[int, str, bool]]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def hash(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialIds:
+    """The ids that open and close a sequence; None where there is none."""
+
+    bos: int | None
+    eos: int | None
+
+
+class Tokenizer:
+    """Encodes chunks; made by `load`.
+
+    The ids of a chunk are those it has in the middle of a sequence: no BOS or EOS, no truncation or
+    padding, no dummy space, and special-token strings in the text are ordinary text.
+
+    Attributes:
+        encoder: What does the work; give it to threads only if `threads_allowed`.
+        name: Where the tokenizer came from, for messages and the manifest.
+        threads_allowed: False if the encoder is a Python object that must be called by one thread.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        name: str,
+        declared: Mapping[str, int | None],
+        threads_allowed: bool = True,
+    ) -> None:
+        self.encoder = encoder
+        self.name = name
+        self.threads_allowed = threads_allowed
+        self._declared = dict(declared)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size}, kind={self.kind!r})"
+
+    def encode_chunks(
+        self,
+        store: _nextlong.ChunkStore,
+        chunks: NDArray[np.uint32] | NDArray[np.int64],
+        watch: _nextlong.Watch | None = None,
+    ) -> Rows:
+        """Encode chunks of a store; without the GIL and on the calling thread.
+
+        Args:
+            store: The chunks.
+            chunks: Their numbers, in any order, repeats allowed; about 1,000 a call work best.
+            watch: Counts the chunks done and can stop the call.
+
+        Returns:
+            values, offsets: Row i is `values[offsets[i]:offsets[i + 1]]`.
+
+        Raises:
+            ConfigError: A number is not that of a chunk.
+            TokenizerError: A text cannot be encoded.
+        """
+        return self.encoder.encode_chunks(store, chunks, watch)
+
+    def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows:
+        """Encode texts, each as a chunk; values and offsets as `encode_chunks` gives them."""
+        return self.encoder.encode_texts(texts, watch)
+
+    def encode(self, text: str) -> NDArray[np.uint32]:
+        """The ids of one text as a chunk."""
+        return self.encoder.encode_texts([text])[0]
+
+    def encode_plain(self, text: str) -> NDArray[np.uint32]:
+        """The ids that `tokenizers` gives with `add_special_tokens=False`, dummy space and all."""
+        return self.encoder.encode_plain(text)
+
+    def count(self, text: str) -> int:
+        """The number of ids of a text as a chunk."""
+        return self.encoder.count(text)
+
+    def decode(self, ids: NDArray[np.uint32] | Sequence[int]) -> str:
+        """The text of ids in the middle of a sequence."""
+        return self.encoder.decode(np.ascontiguousarray(ids, dtype=np.uint32))
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token spelled as in the file, or None."""
+        return self.encoder.token_to_id(token)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token of an id, spelled as in the file, or None."""
+        return self.encoder.id_to_token(id)
+
+    def is_safe_border(self, left: str, right: str) -> bool:
+        """Whether the ids of `left` and then `right` are certainly those of both together."""
+        return self.encoder.is_safe_border(left, right)
+
+    @property
+    def vocab_size(self) -> int:
+        """The largest id and one, added tokens included."""
+        return self.encoder.vocab_size
+
+    @property
+    def kind(self) -> str:
+        """How ids behave at cuts: words, gpt2, lines, lines and slashes, newline or unknown."""
+        return self.encoder.kind
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found in the file and treated in a way worth knowing."""
+        return self.encoder.notes
+
+    @property
+    def hash(self) -> str:
+        """A hash of the tokenizer, 32 hexadecimal digits."""
+        return self.encoder.hash
+
+    def special_ids(
+        self, bos: str | int | None = "auto", eos: str | int | None = "auto"
+    ) -> SpecialIds:
+        """Find the ids that open and close a sequence.
+
+        `"auto"` takes, in this order: what the Hugging Face object declares; what a
+        `tokenizer_config.json` beside the file declares; the first of these names among the added
+        tokens; else none.
+
+        - BOS: `<|begin_of_text|>`, `<｜begin▁of▁sentence｜>`, `<bos>`, `<|bos|>`, `<s>`,
+          `<|startoftext|>`, `<BOS_TOKEN>`
+        - EOS: `<|end_of_text|>`, `<｜end▁of▁sentence｜>`, `<eos>`, `<|eos|>`, `</s>`,
+          `<|endoftext|>`, `<EOS_TOKEN>`
+
+        Args:
+            bos: `"auto"`, a token, an id, or None for none.
+            eos: The same for the end.
+
+        Raises:
+            ConfigError: No such token or id.
+        """
+        return SpecialIds(
+            bos=self._special("bos", bos, BOS_NAMES), eos=self._special("eos", eos, EOS_NAMES)
+        )
+
+    def separator_ids(
+        self, separator: str | Mapping[str, str] | None, *, eos: int | None = None
+    ) -> NDArray[np.uint32]:
+        """The ids that stand between two chunks, the same at every place.
+
+        Args:
+            separator: A text, `{"token": "<sep>"}` for a token by its name, or None for nothing.
+            eos: The id that ends a sequence; a separator must not hold it.
+
+        Returns:
+            uint32 ids, empty for no separator.
+
+        Raises:
+            ConfigError: The token is unknown, or the separator holds the EOS.
+        """
+        if separator is None or separator == "":
+            return np.empty(0, dtype=np.uint32)
+        if isinstance(separator, str):
+            ids = self.encode(separator)
+            shown = separator
+        else:
+            if set(separator) != {"token"}:
+                raise ConfigError(
+                    f'chunk_separator {dict(separator)!r} must be a text or {{"token": "<name>"}}'
+                )
+            shown = separator["token"]
+            ids = np.array([self._id_of("chunk_separator", shown)], dtype=np.uint32)
+        end = None if eos is None else self.id_to_token(eos)
+        if eos is not None and (bool((ids == eos).any()) or (end and end in shown)):
+            raise ConfigError(
+                f"chunk_separator {shown!r} holds the EOS token {end!r}; trainers cut attention "
+                "there, so choose another separator"
+            )
+        return ids
+
+    def _special(self, role: str, wanted: str | int | None, names: tuple[str, ...]) -> int | None:
+        if wanted is None:
+            return None
+        if isinstance(wanted, bool) or not isinstance(wanted, (str, int, np.integer)):
+            raise ConfigError(f"{role} ({wanted!r}) must be 'auto', a token, an id or None")
+        if not isinstance(wanted, str):
+            if not 0 <= int(wanted) < self.vocab_size:
+                raise ConfigError(
+                    f"{role} ({wanted}) must be an id below the {self.vocab_size} of the tokenizer"
+                )
+            return int(wanted)
+        if wanted != "auto":
+            return self._id_of(role, wanted)
+        if role in self._declared:
+            return self._declared[role]
+        added = {content: id for id, content, _ in self.encoder.added}
+        return next((added[name] for name in names if name in added), None)
+
+    def _id_of(self, setting: str, token: str) -> int:
+        id = self.token_to_id(token)
+        if id is not None:
+            return id
+        names = [content for _, content, _ in self.encoder.added]
+        close = difflib.get_close_matches(token, names, n=3, cutoff=0.5) or names[:3]
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ConfigError(f"{setting} {token!r} is no token of {self.name}{hint}")
+
+
+def load(tokenizer: Any) -> Tokenizer:
+    """Load a tokenizer of any kind.
+
+    Args:
+        tokenizer: The path of a `tokenizer.json`, a folder that holds one, a
+            `tokenizers.Tokenizer`, a Hugging Face (`transformers`) tokenizer, or a `Tokenizer`.
+
+    Returns:
+        The tokenizer. What the fast encoder cannot read is encoded by the Python object that was
+        given (for a path: by the `tokenizers` package, if it is installed), slower, the same ids.
+
+    Raises:
+        TokenizerError: It is none of these, or nothing can read it.
+    """
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    if isinstance(tokenizer, (str, PathLike)):
+        return _from_path(Path(tokenizer))
+    if hasattr(tokenizer, "backend_tokenizer"):
+        declared = _declared_by(tokenizer)
+        return _from_object(tokenizer.backend_tokenizer, _name_of(tokenizer), declared)
+    if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
+        return _from_object(tokenizer, type(tokenizer).__name__, {})
+    if hasattr(tokenizer, "convert_tokens_to_ids") and callable(tokenizer):
+        encoder = PythonEncoder.of_transformers(tokenizer)
+        return Tokenizer(
+            encoder,
+            name=_name_of(tokenizer),
+            declared=_declared_by(tokenizer),
+            threads_allowed=False,
+        )
+    raise TokenizerError(
+        f"a {type(tokenizer).__name__} is no tokenizer; give the path of a tokenizer.json, a "
+        "tokenizers.Tokenizer or a transformers tokenizer"
+    )
+
+
+def _from_path(path: Path) -> Tokenizer:
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        hint = "the folder holds none" if path.is_dir() else "there is no such file"
+        raise TokenizerError(
+            f"{path}: {hint}; give the path of a tokenizer.json, or load a model's tokenizer with "
+            "transformers.AutoTokenizer.from_pretrained and give that object"
+        )
+    try:
+        text = file.read_text(encoding="utf8")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{file}: not UTF-8 text, so no tokenizer.json") from error
+    declared = _declared_beside(file)
+    try:
+        encoder = _nextlong.Tokenizer(text)
+    except TokenizerError as error:
+        return _second_try(file, text, declared, error)
+    return Tokenizer(encoder, name=str(path), declared=_ids(encoder, declared))
+
+
+def _second_try(
+    file: Path, text: str, declared: Mapping[str, str | None], error: TokenizerError
+) -> Tokenizer:
+    """Reads with the `tokenizers` package what the core could not read."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise TokenizerError(
+            f"{file}: {error}; or install the slower reader: pip install tokenizers"
+        ) from error
+    try:
+        given = tokenizers.Tokenizer.from_str(text)
+    except Exception as second:
+        raise TokenizerError(
+            f"{file}: {error}; nor can the tokenizers package: {second}"
+        ) from error
+    encoder = PythonEncoder.of_tokenizers(given, str(error))
+    return Tokenizer(
+        encoder, name=str(file), declared=_ids(encoder, declared), threads_allowed=False
+    )
+
+
+def _from_object(given: Any, name: str, declared: Mapping[str, int | None]) -> Tokenizer:
+    try:
+        return Tokenizer(_nextlong.Tokenizer(given.to_str()), name=name, declared=declared)
+    except TokenizerError as error:
+        encoder = PythonEncoder.of_tokenizers(given, str(error))
+        return Tokenizer(encoder, name=name, declared=declared, threads_allowed=False)
+
+
+def _name_of(tokenizer: Any) -> str:
+    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
+
+
+def _declared_by(tokenizer: Any) -> dict[str, int | None]:
+    """BOS and EOS as a Hugging Face object declares them; a role it does not know is left out."""
+    roles: tuple[Literal["bos", "eos"], ...] = ("bos", "eos")
+    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in roles}
+    return {role: None if id is None else int(id) for role, id in ids.items()}
+
+
+def _declared_beside(file: Path) -> dict[str, str | None]:
+    """BOS and EOS as the `tokenizer_config.json` beside the file names them."""
+    beside = file.with_name("tokenizer_config.json")
+    if not beside.is_file():
+        return {}
+    try:
+        config = json.loads(beside.read_text(encoding="utf8"))
+    except ValueError as error:
+        raise TokenizerError(f"{beside}: not JSON: {error}") from error
+    declared: dict[str, str | None] = {}
+    for role in ("bos", "eos"):
+        token = config.get(f"{role}_token", "")
+        if isinstance(token, Mapping):
+            token = token.get("content", "")
+        if token != "":
+            declared[role] = token
+    return declared
+
+
+def _ids(encoder: Encoder, declared: Mapping[str, str | None]) -> dict[str, int | None]:
+    """The ids of declared tokens; names that the tokenizer lacks are as if not declared."""
+    ids = {role: token and encoder.token_to_id(token) for role, token in declared.items()}
+    return {
+        role: id if isinstance(id, int) else None
+        for role, id in ids.items()
+        if id is not None or declared[role] is None
+    }
