@@ -14,70 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nextlong_rs.embed import CallableEmbedder, Embedder, encode_with
+from nextlong_rs import _nextlong, corpus
+from nextlong_rs.embed import Embedder, describe, open_embedder
+from nextlong_rs.embed_function import CallableEmbedder, encode_with
 from nextlong_rs.errors import ConfigError, EmbeddingError
+from nextlong_rs.pool import Pool
 from nextlong_rs.ready_vectors import ReadyVectors, checked_rows
 
 TOPIC_WORDS = {
-    "sea": [
-        "ship",
-        "wave",
-        "harbour",
-        "sail",
-        "captain",
-        "storm",
-        "anchor",
-        "tide",
-        "island",
-        "fish",
-        "net",
-        "rope",
-        "deck",
-    ],
-    "law": [
-        "court",
-        "judge",
-        "trial",
-        "witness",
-        "appeal",
-        "statute",
-        "verdict",
-        "crime",
-        "jury",
-        "prison",
-        "lawyer",
-        "oath",
-    ],
-    "bread": [
-        "flour",
-        "oven",
-        "yeast",
-        "dough",
-        "salt",
-        "crust",
-        "bake",
-        "butter",
-        "knead",
-        "loaf",
-        "rye",
-        "wheat",
-        "water",
-    ],
-    "stars": [
-        "planet",
-        "orbit",
-        "comet",
-        "galaxy",
-        "moon",
-        "telescope",
-        "light",
-        "gravity",
-        "sun",
-        "nebula",
-        "mass",
-        "dust",
-    ],
+    "sea": "ship wave harbour sail captain storm anchor tide island fish net rope deck",
+    "law": "court judge trial witness appeal statute verdict crime jury prison lawyer oath",
+    "bread": "flour oven yeast dough salt crust bake butter knead loaf rye wheat water",
+    "stars": "planet orbit comet galaxy moon telescope light gravity sun nebula mass dust",
 }
+TOPICS = {topic: words.split() for topic, words in TOPIC_WORDS.items()}
 
 
 def documents(count: int = 40, chunks: int = 5) -> tuple[list[str], NDArray[np.int64]]:
@@ -427,3 +377,90 @@ def test_a_static_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(FileNotFoundError):
         Embedder.static(tmp_path)
+
+
+def chunk_store(folder: Path, texts: list[str]) -> _nextlong.ChunkStore:
+    """Write every text as a document of one chunk, in two parts."""
+    paths = []
+    for number, half in enumerate([texts[:90], texts[90:]]):
+        lines = folder / f"{number}.jsonl"
+        lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in half))
+        config = corpus.CorpusConfig()
+        (block,) = corpus.read_blocks(corpus.resolve(lines), config)
+        paths.append(folder / f"{number}.arrow")
+        _nextlong.chunk_part(block.parse(), paths[-1], mode="lossless", size=2048)
+    return _nextlong.ChunkStore(paths)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> _nextlong.ChunkStore:
+    """Make a store of 200 chunks."""
+    return chunk_store(tmp_path_factory.mktemp("chunks"), documents()[0])
+
+
+def test_the_parts_of_a_run_hold_the_vectors_of_its_chunks(
+    store: _nextlong.ChunkStore, tmp_path: Path
+) -> None:
+    texts = store.texts(0, len(store))
+    static = tmp_path / "static"
+    static.mkdir()
+    write_static(static, np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32))
+    saved = tmp_path / "saved.safetensors"
+    Embedder.fit(texts, dim=16).save(saved)
+    np.save(tmp_path / "ready.npy", lengths(texts))
+    kinds: list[tuple[Any, NDArray[np.float32]]] = [
+        ("lsa", Embedder.fit(texts, dim=24, seed=4).encode(texts)),
+        (str(saved), Embedder.load(saved).encode(texts)),
+        (Embedder.load(saved), Embedder.load(saved).encode(texts)),
+        (static, Embedder.static(static).encode(texts)),
+        (lengths, encode_with(lengths, texts)),
+        (lengths(texts), encode_with(lengths, texts)),
+        (tmp_path / "ready.npy", encode_with(lengths, texts)),
+    ]
+    for number, (given, expected) in enumerate(kinds):
+        assert describe(given)
+        folder = tmp_path / str(number)
+        with Pool(2) as pool:
+            embedder = open_embedder(
+                given,
+                store,
+                dim=24,
+                seed=4,
+                idf_power=1.5,
+                fit_chunks=50_000,
+                folder=folder,
+                pool=pool,
+            )
+            path = tmp_path / f"{number}.npy"
+            embedder.embed_part(store, 20, 90, path, pool.watch)
+            assert pool.watch.done >= 70
+        part = np.load(path)
+        assert part.dtype == np.float16
+        assert np.array_equal(part, expected[20:90].astype(np.float16))
+        assert (folder / "model.safetensors").exists() == (number == 0)
+
+
+def test_an_embedder_that_is_none_is_refused(store: _nextlong.ChunkStore, tmp_path: Path) -> None:
+    for wrong, error, message in [
+        (7, ConfigError, "embedder is 7; give 'lsa'"),
+        ("lsi", ConfigError, "'lsi', which is neither 'lsa' nor a file"),
+        (np.ones((3, 2)), EmbeddingError, "3 rows, the corpus 200 chunks"),
+    ]:
+        with Pool(1) as pool, pytest.raises(error, match=message):
+            open_embedder(
+                wrong,
+                store,
+                dim=8,
+                seed=0,
+                idf_power=1.5,
+                fit_chunks=10,
+                folder=tmp_path,
+                pool=pool,
+            )
+
+
+def test_a_fit_stops_when_it_is_asked_to(store: _nextlong.ChunkStore) -> None:
+    watch = _nextlong.Watch()
+    watch.cancel()
+    with pytest.raises(KeyboardInterrupt):
+        Embedder.fit_store(store, watch=watch)

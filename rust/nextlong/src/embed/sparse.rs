@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use faer::Mat;
-use faer::prelude::ReborrowMut;
 
 use super::linear::{blocks, in_parallel};
 use super::rows::sum_floats;
