@@ -138,8 +138,9 @@ def test_any_text_gets_a_vector_of_length_one_or_zero(fitted: Embedder, texts: l
 def test_a_fit_works_on_any_texts_that_have_a_word(texts: list[str], dim: int) -> None:
     vectors = Embedder.fit([*texts, "word"], dim=dim, threads=1).encode([*texts, "word"])
     assert vectors.shape == (len(texts) + 1, dim)
-    assert np.isfinite(vectors).all()
-    assert np.linalg.norm(vectors[-1]) == pytest.approx(1, abs=1e-5)
+    sizes = np.linalg.norm(vectors, axis=1)
+    assert np.all((np.abs(sizes - 1) < 1e-5) | (sizes == 0))
+    assert sizes.any()
 
 
 def test_a_text_of_unknown_words_or_none_is_the_zero_vector(fitted: Embedder) -> None:
@@ -186,7 +187,7 @@ def test_wrong_settings_are_named() -> None:
         (r"dim \(5000\)", {"dim": 5000}),
         (r"idf_power \(-1", {"idf_power": -1.0}),
         (r"seed \(-1\)", {"seed": -1}),
-        (r"threads \(0\)", {"threads": 0}),
+        (r"threads is 0", {"threads": 0}),
         (r"sample \(0\)", {"sample": 0}),
     ]:
         with pytest.raises(ConfigError, match=message):
@@ -322,7 +323,7 @@ def test_ready_vectors_of_a_parquet_column_cross_row_groups(tmp_path: Path) -> N
 
 def test_rows_of_a_checked_array_keep_zeros() -> None:
     rows = checked_rows([[3, 4], [0, 0]], rows=2, name="the rows")
-    assert rows.tolist() == pytest.approx([[0.6, 0.8], [0, 0]])
+    assert np.allclose(rows, [[0.6, 0.8], [0, 0]])
 
 
 def write_static(folder: Path, rows: NDArray[Any]) -> list[str]:
@@ -361,8 +362,8 @@ def test_a_static_folder_gives_the_normalised_mean(tmp_path: Path, dtype: str) -
         assert np.allclose(vector, expected, atol=1e-5)
     with pytest.raises(EmbeddingError, match="saved already"):
         embedder.save(tmp_path / "x")
-    first = Embedder.static(tmp_path, max_tokens=1).encode([f"{words[3]} {words[4]}"])
-    assert np.allclose(first, embedder.encode([words[3]]), atol=1e-6)
+    first = Embedder.static(tmp_path, max_tokens=1).encode([f"{words[1]} {words[2]}"])
+    assert np.allclose(first, embedder.encode([words[1]]), atol=1e-6)
 
 
 def test_a_static_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -417,12 +418,12 @@ def test_the_parts_of_a_run_hold_the_vectors_of_its_chunks(
         (lengths(texts), encode_with(lengths, texts)),
         (tmp_path / "ready.npy", encode_with(lengths, texts)),
     ]
-    for number, (given, expected) in enumerate(kinds):
-        assert describe(given)
+    for number, (chosen, expected) in enumerate(kinds):
+        assert describe(chosen)
         folder = tmp_path / str(number)
         with Pool(2) as pool:
             embedder = open_embedder(
-                given,
+                chosen,
                 store,
                 dim=24,
                 seed=4,
