@@ -236,14 +236,18 @@ class StaticModel:
     def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
     @property
     def dim(self) -> int: ...
-    @property
-    def max_characters(self) -> int | None: ...
-    def encode_ids(
-        self,
-        ids: NDArray[np.uint32],
-        offsets: NDArray[np.uint64],
-        watch: Watch | None = None,
+    def encode(
+        self, tokenizer: Tokenizer, texts: Sequence[str], watch: Watch | None = None
     ) -> NDArray[np.float32]: ...
+    def embed_part(
+        self,
+        tokenizer: Tokenizer,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | PathLike[str],
+        watch: Watch | None = None,
+    ) -> None: ...
 
 def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...

@@ -9,30 +9,34 @@ folder, any function from a list of texts to an array, and ready vectors take it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import Watch
-from nextlong_rs.errors import ConfigError, EmbeddingError, MissingExtraError
+from nextlong_rs.embed_function import CallableEmbedder
+from nextlong_rs.errors import ConfigError, EmbeddingError
+from nextlong_rs.pool import Pool, thread_count
+from nextlong_rs.ready_vectors import ReadyVectors
 
 if TYPE_CHECKING:
     from nextlong_rs._nextlong import ChunkStore
 
-__all__ = ["Embedder", "TextsToVectors", "embed_part_with", "encode_with"]
-
-TextsToVectors = Callable[[list[str]], ArrayLike]
-"""A function of the user's: a list of texts to an array `[texts, dim]`."""
+__all__ = [
+    "Embedder",
+    "StoreEmbedder",
+    "describe",
+    "open_embedder",
+]
 
 _SAMPLE_TEXTS = 50_000
 _POWER_ITERATIONS = 2
-_BATCH_TEXTS = 1024
+_BATCH_TEXTS = 4096
 _BATCH_CHARACTERS = 4_000_000
 """A batch takes about 50 ms, so Ctrl-C is heard."""
 
@@ -69,6 +73,8 @@ class Embedder:
     """
 
     __slots__ = ("_model",)
+
+    on_main_thread = False
 
     def __init__(self, model: _Model) -> None:
         self._model = model
@@ -114,14 +120,15 @@ class Embedder:
             texts = [
                 texts[row] for row in _nextlong.embed_sample(len(texts), sample, seed).tolist()
             ]
-        count = _thread_count(threads)
-        return cls(
-            _interruptible(
-                lambda watch: _nextlong.LsaModel.fit(
-                    texts, _positive("dim", dim), seed, idf_power, _POWER_ITERATIONS, count, watch
+        dim = _positive("dim", dim)
+        with Pool(threads) as pool:
+            return cls(
+                pool.call(
+                    lambda: _nextlong.LsaModel.fit(
+                        texts, dim, seed, idf_power, _POWER_ITERATIONS, pool.threads, pool.watch
+                    )
                 )
             )
-        )
 
     @classmethod
     def fit_store(
@@ -155,7 +162,7 @@ class Embedder:
         """
         _check_seed(seed)
         rows = _nextlong.embed_sample(len(store), _positive("sample", sample), seed)
-        count = _thread_count(threads)
+        count = thread_count(threads)
         dim = _positive("dim", dim)
         model = _nextlong.LsaModel.fit_store(
             store, rows, dim, seed, idf_power, _POWER_ITERATIONS, count, watch
@@ -177,7 +184,7 @@ class Embedder:
         Raises:
             ConfigError: `max_tokens` is out of range.
             EmbeddingError: The files are damaged or do not fit together.
-            MissingExtraError: The `tokenizers` package is missing.
+            TokenizerError: The tokenizer cannot be read.
             OSError: A file cannot be read.
         """
         return cls(_StaticModel(Path(folder), max_tokens))
@@ -230,20 +237,14 @@ class Embedder:
         """
         texts = _as_list(texts)
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
-        watch = Watch()
+        with Pool(threads) as pool:
 
-        def encode(span: tuple[int, int]) -> None:
-            start, stop = span
-            rows[start:stop] = self._model.encode(texts[start:stop], watch)
+            def encode(span: tuple[int, int]) -> None:
+                start, stop = span
+                rows[start:stop] = self._model.encode(texts[start:stop], pool.watch)
 
-        with ThreadPoolExecutor(_thread_count(threads)) as pool:
-            try:
-                for _ in pool.map(encode, list(pairwise(_borders(texts)))):
-                    pass
-            except BaseException:
-                watch.cancel()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for _ in pool.in_order(encode, pairwise(_borders(texts))):
+                pass
         return rows
 
     def embed_part(
@@ -252,7 +253,6 @@ class Embedder:
         start: int,
         stop: int,
         path: str | os.PathLike[str],
-        *,
         watch: Watch | None = None,
     ) -> None:
         """Embed chunks of a store and write them as one float16 `.npy` part, whole or not at all.
@@ -276,178 +276,21 @@ class Embedder:
         return f"Embedder({kind}, dim={self.dim})"
 
 
-def encode_with(
-    embedder: TextsToVectors,
-    texts: Sequence[str],
-    *,
-    batch_texts: int = _BATCH_TEXTS,
-    first: int = 0,
-    watch: Watch | None = None,
-) -> NDArray[np.float32]:
-    """Embed texts with a function of the user's, batch by batch, in order, on this thread.
-
-    Args:
-        embedder: From a list of texts to an array `[texts, dim]`, such as the `encode` of a
-            sentence-transformers model.
-        texts: The texts.
-        batch_texts: Texts in one call of `embedder`.
-        first: The number of the first text, for messages.
-        watch: Counts a unit for each text.
-
-    Returns:
-        Rows of length 1, `[texts, dim]`; rows of zeros stay.
-
-    Raises:
-        ConfigError: `batch_texts` is below 1.
-        EmbeddingError: The function failed, or gave another shape, another number of columns than
-            before, no numbers, NaN or infinity.
-    """
-    batch_texts = _positive("batch_texts", batch_texts)
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(texts), batch_texts):
-        batch = list(texts[start : start + batch_texts])
-        number = (first + start) // batch_texts
-        name = f"batch {number} (texts {first + start} to {first + start + len(batch) - 1})"
-        try:
-            given = embedder(batch)
-        except Exception as error:
-            raise EmbeddingError(f"the embedder failed on {name}: {error!r}") from error
-        part = checked_rows(
-            given, rows=len(batch), name=f"the embedder's {name}", first=first + start
-        )
-        if parts and part.shape[1] != parts[0].shape[1]:
-            raise EmbeddingError(
-                f"the embedder's {name} has {part.shape[1]} columns, the batches before it "
-                f"{parts[0].shape[1]}"
-            )
-        parts.append(part)
-        if watch is not None:
-            watch.add(len(batch))
-    return np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32)
-
-
-def embed_part_with(
-    embedder: TextsToVectors,
-    store: ChunkStore,
-    start: int,
-    stop: int,
-    path: str | os.PathLike[str],
-    *,
-    batch_texts: int = _BATCH_TEXTS,
-    dim: int | None = None,
-    watch: Watch | None = None,
-) -> int:
-    """Embed chunks of a store with a function of the user's and write them as one `.npy` part.
-
-    Args:
-        embedder: As in `encode_with`.
-        store: The chunks of the corpus.
-        start: The first chunk.
-        stop: The chunk after the last one.
-        path: The file, float16, written whole or not at all.
-        batch_texts: Chunks in one call of `embedder`.
-        dim: Columns of the parts before this one; None for the first.
-        watch: Counts a unit for each chunk.
-
-    Returns:
-        The number of columns.
-
-    Raises:
-        ConfigError: `batch_texts` is below 1.
-        EmbeddingError: As in `encode_with`, or the part is empty or has other columns than `dim`.
-        OSError: The file cannot be written.
-    """
-    batch_texts = _positive("batch_texts", batch_texts)
-    parts = []
-    for low in range(start, stop, batch_texts):
-        texts = store.texts(low, min(stop, low + batch_texts))
-        part = encode_with(embedder, texts, batch_texts=batch_texts, first=low, watch=watch)
-        dim = part.shape[1] if dim is None else dim
-        if part.shape[1] != dim:
-            raise EmbeddingError(
-                f"the embedder gave {part.shape[1]} columns for chunk {low}, {dim} before it"
-            )
-        parts.append(part)
-    if dim is None:
-        raise EmbeddingError(f"chunks {start} to {stop} are none: nothing says the dimensions")
-    rows = np.concatenate(parts) if parts else np.empty((0, dim), dtype=np.float32)
-    _nextlong.write_vectors(path, rows)
-    return dim
-
-
-def checked_rows(given: Any, *, rows: int, name: str, first: int = 0) -> NDArray[np.float32]:
-    """Check that `given` is `[rows, dim]` finite numbers, and scale its rows to length 1.
-
-    Args:
-        given: An array, or what numpy makes one of.
-        rows: The rows it must have.
-        name: Of the array, for messages.
-        first: The number of its first row, for messages.
-
-    Returns:
-        C-contiguous rows of length 1; rows of zeros stay.
-
-    Raises:
-        EmbeddingError: Another shape, another kind of value, NaN or infinity.
-    """
-    try:
-        array = np.asarray(given)
-    except Exception as error:
-        kind = type(given).__name__
-        raise EmbeddingError(
-            f"{name} is a {kind}, which numpy makes no array of ({error}); give a numpy array"
-        ) from error
-    if array.dtype.kind not in "fiu":
-        raise EmbeddingError(f"{name} has values of type {array.dtype}; give numbers")
-    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] == 0:
-        raise EmbeddingError(f"{name} has shape {array.shape}; it must be ({rows}, dim)")
-    with np.errstate(over="ignore"):
-        values = np.ascontiguousarray(array, dtype=np.float32)
-    finite = np.isfinite(values)
-    if not finite.all():
-        row, column = (int(place) for place in np.argwhere(~finite)[0])
-        raise EmbeddingError(
-            f"{name} holds {array[row, column]} in row {first + row}, column {column}; every value "
-            "must be a finite number"
-        )
-    return _nextlong.normalise_rows(values)
-
-
 class _StaticModel:
-    """A model2vec folder with the tokenizer of the `tokenizers` package."""
+    """A model2vec folder with its own tokenizer."""
 
     def __init__(self, folder: Path, max_tokens: int | None) -> None:
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise MissingExtraError(
-                "a model2vec folder needs the tokenizers package: pip install 'nextlong_rs[hf]'"
-            ) from error
         limit = None if max_tokens is None else _positive("max_tokens", max_tokens)
         self._model = _nextlong.StaticModel(folder, limit)
-        path = folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:
-            raise EmbeddingError(f"{path}: the tokenizer cannot be read: {error}") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        self._tokenizer = tokenizer
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = _nextlong.Tokenizer(text)
 
     @property
     def dim(self) -> int:
         return self._model.dim
 
     def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]:
-        limit = self._model.max_characters
-        encodings = self._tokenizer.encode_batch_fast(
-            [text[:limit] for text in texts], add_special_tokens=False
-        )
-        ids = [encoding.ids for encoding in encodings]
-        offsets = np.zeros(len(ids) + 1, dtype=np.uint64)
-        np.cumsum([len(row) for row in ids], out=offsets[1:])
-        flat = np.fromiter((token for row in ids for token in row), np.uint32, int(offsets[-1]))
-        return self._model.encode_ids(flat, offsets, watch)
+        return self._model.encode(self._tokenizer, texts, watch)
 
     def embed_part(
         self,
@@ -457,15 +300,126 @@ class _StaticModel:
         path: str | os.PathLike[str],
         watch: Watch | None = None,
     ) -> None:
-        if not 0 <= start <= stop <= len(store):
-            raise ConfigError(
-                f"chunks {start} to {stop} were asked for, the store has {len(store)}"
+        self._model.embed_part(self._tokenizer, store, start, stop, path, watch)
+
+
+def describe(embedder: Any) -> str:
+    """Name an embedder in one line, as the settings of a run are saved.
+
+    Args:
+        embedder: What `synthesize` takes as its embedder.
+
+    Returns:
+        The string itself, the path, or the kind and name of an object.
+
+    Raises:
+        ConfigError: It is nothing that embeds.
+    """
+    if isinstance(embedder, str):
+        return embedder
+    if isinstance(embedder, os.PathLike):
+        return os.fspath(embedder)
+    if isinstance(embedder, Embedder):
+        return repr(embedder)
+    if isinstance(embedder, ReadyVectors):
+        return f"vectors:{embedder.name}"
+    if isinstance(embedder, np.ndarray):
+        return f"vectors:array{embedder.shape}"
+    if callable(embedder):
+        kind = type(embedder)
+        owner = embedder if hasattr(embedder, "__qualname__") else kind
+        return f"callable:{owner.__module__}.{owner.__qualname__}"
+    raise ConfigError(
+        f"embedder is {embedder!r}; give 'lsa', an Embedder, the path of one, of a model2vec folder "
+        "or of vectors (.npy), an array of vectors, or a function from a list of texts to an array"
+    )
+
+
+class StoreEmbedder(Protocol):
+    """What gives the chunks of a store their vectors, part by part."""
+
+    @property
+    def on_main_thread(self) -> bool:
+        """Whether parts are to be made one after another, on the main thread."""
+        ...
+
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> object:
+        """Write the vectors of chunks `start` to before `stop` as one float16 part."""
+        ...
+
+
+def open_embedder(
+    embedder: Any,
+    store: ChunkStore,
+    *,
+    dim: int,
+    seed: int,
+    idf_power: float,
+    fit_chunks: int,
+    folder: Path,
+    pool: Pool,
+) -> StoreEmbedder:
+    """Make the embedder of a run ready for its chunks.
+
+    Args:
+        embedder: `"lsa"`, an `Embedder`, the path of one, of a model2vec folder or of ready vectors
+            (`.npy`), an array, `ReadyVectors`, or a function from a list of texts to an array.
+        store: The chunks of the corpus.
+        dim: Of the LSA.
+        seed: Of the LSA.
+        idf_power: Of the LSA.
+        fit_chunks: Chunks that the LSA is fitted on, at most.
+        folder: Where a fitted model is saved, as `model.safetensors`.
+        pool: Its threads fit the model; Ctrl-C stops it.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        ConfigError: `embedder` is nothing that embeds, or a setting is out of range.
+        EmbeddingError: The model or the vectors cannot be used.
+        OSError: A file cannot be read or written.
+    """
+    if isinstance(embedder, str) and embedder == "lsa":
+        fitted = pool.call(
+            lambda: Embedder.fit_store(
+                store,
+                dim=dim,
+                seed=seed,
+                idf_power=idf_power,
+                sample=fit_chunks,
+                threads=pool.threads,
+                watch=pool.watch,
             )
-        rows = np.empty((stop - start, self.dim), dtype=np.float32)
-        for low in range(start, stop, _BATCH_TEXTS):
-            high = min(stop, low + _BATCH_TEXTS)
-            rows[low - start : high - start] = self.encode(store.texts(low, high), watch)
-        _nextlong.write_vectors(path, rows)
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        fitted.save(folder / "model.safetensors")
+        return fitted
+    if isinstance(embedder, str | os.PathLike):
+        path = Path(embedder)
+        if path.is_dir():
+            return Embedder.static(path)
+        if path.suffix != ".npy":
+            if not path.exists():
+                raise ConfigError(f"embedder is {str(path)!r}, which is neither 'lsa' nor a file")
+            return Embedder.load(path)
+        embedder = ReadyVectors(path)
+    if isinstance(embedder, np.ndarray):
+        embedder = ReadyVectors(embedder)
+    if isinstance(embedder, ReadyVectors):
+        embedder.check(len(store))
+        return embedder
+    if isinstance(embedder, Embedder):
+        return embedder
+    describe(embedder)
+    return CallableEmbedder(embedder)
 
 
 def _as_list(texts: Iterable[str]) -> list[str]:
@@ -479,34 +433,12 @@ def _borders(texts: list[str]) -> list[int]:
     borders = [0]
     characters = 0
     for number, text in enumerate(texts):
-        if characters >= _BATCH_CHARACTERS or number - borders[-1] >= 4 * _BATCH_TEXTS:
+        if characters >= _BATCH_CHARACTERS or number - borders[-1] >= _BATCH_TEXTS:
             borders.append(number)
             characters = 0
         characters += len(text)
     borders.append(len(texts))
     return borders
-
-
-def _interruptible(task: Callable[[Watch], _Result]) -> _Result:
-    """Run `task` on another thread, so that Ctrl-C is heard here and stops it."""
-    watch = Watch()
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(task, watch)
-        try:
-            return future.result()
-        except BaseException:
-            watch.cancel()
-            raise
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else (os.cpu_count() or 1)
-        )
-    return _positive("threads", threads)
 
 
 def _positive(name: str, value: int) -> int:

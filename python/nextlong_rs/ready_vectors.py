@@ -10,23 +10,25 @@ import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
-from nextlong_rs.embed import checked_rows
 from nextlong_rs.errors import ConfigError, EmbeddingError, MissingExtraError
 
-__all__ = ["ReadyVectors"]
+if TYPE_CHECKING:
+    from nextlong_rs._nextlong import ChunkStore, Watch
+
+__all__ = ["ReadyVectors", "checked_rows"]
 
 
 class ReadyVectors:
     """Vectors of a file, read range by range; never whole in memory.
 
     Args:
-        source: An `.npy` file, a Parquet file, or Parquet files in the order of the chunks.
+        source: An array, an `.npy` file, a Parquet file, or Parquet files in the order of the chunks.
         column: The column of lists of floats; only for Parquet.
 
     Raises:
@@ -38,23 +40,33 @@ class ReadyVectors:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        source: NDArray[Any] | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         column: str | None = None,
     ) -> None:
+        self._source: _Npy | _Parquet
+        if isinstance(source, np.ndarray):
+            self._source = _Npy(source, "the array of vectors")
+            return
         single = isinstance(source, str | os.PathLike)
         paths = [Path(source)] if single else [Path(path) for path in source]  # type: ignore[arg-type, union-attr]
         if not paths:
             raise ConfigError("no file of vectors was given")
-        self._source: _Npy | _Parquet
         if single and paths[0].suffix == ".npy":
             if column is not None:
                 raise ConfigError(f"{paths[0]} has no columns; leave out column ({column!r})")
-            self._source = _Npy(paths[0])
+            self._source = _Npy(_mapped(paths[0]), str(paths[0]))
         elif column is None:
             raise ConfigError(f"name the column of {paths[0]} that holds the vectors")
         else:
             self._source = _Parquet(paths, column)
+
+    on_main_thread = True
+
+    @property
+    def name(self) -> str:
+        """Where the vectors come from."""
+        return self._source.name
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -93,31 +105,86 @@ class ReadyVectors:
         given = self._source.read(start, stop)
         return checked_rows(given, rows=stop - start, name=self._source.name, first=start)
 
-    def embed_part(self, start: int, stop: int, path: str | os.PathLike[str]) -> None:
-        """Write rows as one float16 `.npy` part, whole or not at all.
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> None:
+        """Write the rows of chunks as one float16 `.npy` part, whole or not at all.
 
         Args:
-            start: The first row (chunk).
-            stop: The row after the last one.
+            store: The chunks of the corpus.
+            start: The first chunk.
+            stop: The chunk after the last one.
             path: The file.
+            watch: Counts a unit for each chunk.
 
         Raises:
-            EmbeddingError: As `read`.
+            EmbeddingError: As `read`, or the store has another number of chunks.
             OSError: The file cannot be written.
         """
+        self.check(len(store))
         _nextlong.write_vectors(path, self.read(start, stop))
+        if watch is not None:
+            watch.add(stop - start)
+
+
+def checked_rows(given: Any, *, rows: int, name: str, first: int = 0) -> NDArray[np.float32]:
+    """Check that `given` is `[rows, dim]` finite numbers, and scale its rows to length 1.
+
+    Args:
+        given: An array, or what numpy makes one of.
+        rows: The rows it must have.
+        name: Of the array, for messages.
+        first: The number of its first row, for messages.
+
+    Returns:
+        C-contiguous rows of length 1; rows of zeros stay.
+
+    Raises:
+        EmbeddingError: Another shape, another kind of value, NaN or infinity.
+    """
+    try:
+        array = np.asarray(given)
+    except Exception as error:
+        kind = type(given).__name__
+        raise EmbeddingError(
+            f"{name} is a {kind}, which numpy makes no array of ({error}); give a numpy array"
+        ) from error
+    if array.dtype.kind not in "fiu":
+        raise EmbeddingError(f"{name} has values of type {array.dtype}; give numbers")
+    if array.ndim != 2 or array.shape[0] != rows or array.shape[1] == 0:
+        raise EmbeddingError(f"{name} has shape {array.shape}; it must be ({rows}, dim)")
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        row, column = (int(place) for place in np.argwhere(~finite)[0])
+        raise EmbeddingError(
+            f"{name} holds {array[row, column]} in row {first + row}, column {column}; every value "
+            "must be a finite number"
+        )
+    return _nextlong.normalise_rows(values)
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise EmbeddingError(f"{path}: not an .npy array of numbers: {error}") from error
+    return array
 
 
 class _Npy:
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        try:
-            self._array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise EmbeddingError(f"{path}: not an .npy array of numbers: {error}") from error
-        if self._array.ndim != 2:
-            raise EmbeddingError(f"{path}: shape {self._array.shape}; it must be (chunks, dim)")
-        self.rows = int(self._array.shape[0])
+    def __init__(self, array: NDArray[Any], name: str) -> None:
+        if array.ndim != 2:
+            raise EmbeddingError(f"{name}: shape {array.shape}; it must be (chunks, dim)")
+        self.name = name
+        self.rows = int(array.shape[0])
+        self._array = array
 
     def read(self, start: int, stop: int) -> Any:
         return self._array[start:stop]
@@ -129,7 +196,7 @@ class _Parquet:
             import pyarrow.parquet
         except ImportError as error:
             raise MissingExtraError(
-                "vectors from Parquet need pyarrow: pip install 'nextlong_rs[parquet]'"
+                "vectors from Parquet need pyarrow: pip install 'nextlong_rs[arrow]'"
             ) from error
         self.name = f"column {column!r} of {paths[0]}" + (" …" if len(paths) > 1 else "")
         self._column = column

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nextlong::embed::{self, FitOptions, StaticOptions};
+use nextlong::tokenize::Scratch;
 use nextlong::{Error, Progress, Result, seed};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -14,6 +15,7 @@ use pyo3::pybacked::PyBackedStr;
 
 use crate::door::{Watch, outside};
 use crate::store::ChunkStore;
+use crate::tokenize::Tokenizer;
 
 /// Texts between two looks at the stop flag.
 const TEXTS_PER_CHECK: usize = 512;
@@ -147,40 +149,47 @@ impl StaticModel {
         self.0.dim()
     }
 
-    /// The characters of a text that can count; `None`: all.
-    #[getter]
-    fn max_characters(&self) -> Option<usize> {
-        self.0.max_characters()
-    }
-
-    /// The vectors of texts given as token ids: row `i` is `ids[offsets[i]:offsets[i + 1]]`.
-    #[pyo3(signature = (ids, offsets, watch=None))]
-    fn encode_ids<'py>(
+    /// The vectors of a list of texts, float32 `[n, dim]`, by the folder's tokenizer.
+    #[pyo3(signature = (tokenizer, texts, watch=None))]
+    fn encode<'py>(
         &self,
         py: Python<'py>,
-        ids: PyReadonlyArray1<'_, u32>,
-        offsets: PyReadonlyArray1<'_, u64>,
+        tokenizer: &Tokenizer,
+        texts: Vec<PyBackedStr>,
         watch: Option<&Watch>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let contiguous = |_| PyValueError::new_err("ids and offsets must be C-contiguous");
-        let (ids, offsets) =
-            (ids.as_slice().map_err(contiguous)?, offsets.as_slice().map_err(contiguous)?);
-        let rising = offsets.windows(2).all(|pair| pair[0] <= pair[1]);
-        if offsets.first() != Some(&0) || offsets.last() != Some(&(ids.len() as u64)) || !rising {
-            return Err(PyValueError::new_err(format!(
-                "offsets must rise from 0 to the number of ids ({})",
-                ids.len()
-            )));
-        }
-        let (rows, dim) = (offsets.len() - 1, self.0.dim());
+        let dim = self.0.dim();
         let values = outside(py, watch, |progress| {
-            let mut scratch = self.0.scratch();
-            encode_rows(rows, dim, progress, |row, out| {
-                let ids = &ids[offsets[row] as usize..offsets[row + 1] as usize];
-                self.0.encode_ids(ids, &mut scratch, out).map(drop)
+            let mut scratch = Scratch::default();
+            let mut tokenize =
+                |text: &str, ids: &mut _| tokenizer.0.encode_plain(text, &mut scratch, ids);
+            let mut encoder = self.0.encoder(&mut tokenize);
+            encode_rows(texts.len(), dim, progress, |row, out| {
+                encoder.encode(&texts[row], out).map(drop)
             })
         })?;
-        values.into_pyarray(py).reshape([rows, dim])
+        values.into_pyarray(py).reshape([texts.len(), dim])
+    }
+
+    /// Embeds the chunks from `start` to before `stop` and writes them as one float16 part.
+    #[pyo3(signature = (tokenizer, store, start, stop, path, watch=None))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments of the layer above")]
+    fn embed_part(
+        &self,
+        py: Python<'_>,
+        tokenizer: &Tokenizer,
+        store: &ChunkStore,
+        start: usize,
+        stop: usize,
+        path: PathBuf,
+        watch: Option<&Watch>,
+    ) -> PyResult<()> {
+        outside(py, watch, |progress| {
+            let mut scratch = Scratch::default();
+            let mut tokenize =
+                |text: &str, ids: &mut _| tokenizer.0.encode_plain(text, &mut scratch, ids);
+            self.0.embed_part(&store.0, start..stop, &path, &mut tokenize, progress)
+        })
     }
 }
 

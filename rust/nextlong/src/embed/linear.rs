@@ -62,8 +62,8 @@ pub(super) fn blocks(matrix: &mut Mat<f32>) -> Vec<(usize, MatMut<'_, f32>)> {
     let mut start = 0;
     let mut blocks = Vec::new();
     while rest.ncols() > 0 {
-        let width = BLOCK.min(rest.ncols());
-        let (block, after) = rest.split_at_col_mut(width);
+        let columns = BLOCK.min(rest.ncols());
+        let (block, after) = rest.split_at_col_mut(columns);
         blocks.push((start, block));
         start += BLOCK;
         rest = after;

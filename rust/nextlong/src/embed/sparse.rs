@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use faer::Mat;
-use faer::prelude::ReborrowMut;
 
 use super::linear::{blocks, in_parallel};
 use super::rows::sum_floats;
@@ -224,7 +223,7 @@ impl Sparse {
                 let terms = self
                     .row(start + number)
                     .filter_map(|(row, value)| Some((slice(dense, row as usize)?, value)));
-                if let Some(out) = block.rb_mut().col_mut(number).try_as_col_major_mut() {
+                if let Some(out) = block.as_mut().col_mut(number).try_as_col_major_mut() {
                     sum_floats(terms, out.as_slice_mut());
                 }
             }

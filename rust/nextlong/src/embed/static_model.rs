@@ -22,7 +22,7 @@ use crate::progress::Progress;
 use crate::store::ChunkStore;
 
 /// Appends the token ids of a text, without special tokens, truncation or padding.
-pub type Tokenize<'a> = &'a (dyn Fn(&str, &mut Vec<u32>) -> Result<()> + Sync);
+pub type Tokenize<'a> = &'a mut (dyn FnMut(&str, &mut Vec<u32>) -> Result<()> + 'a);
 
 /// The words whose ids are remembered, at most; about 20 MB.
 const MEMO_WORDS: usize = 1 << 18;
@@ -222,10 +222,11 @@ impl StaticModel {
         store: &ChunkStore,
         range: Range<usize>,
         path: &Path,
-        tokenize: Tokenize<'_>,
+        tokenize: &mut dyn FnMut(&str, &mut Vec<u32>) -> Result<()>,
         progress: &Progress,
     ) -> Result<()> {
-        let mut encoder = self.encoder(tokenize);
+        let mut tokenize = |text: &str, ids: &mut Vec<u32>| tokenize(text, ids);
+        let mut encoder = self.encoder(&mut tokenize);
         write_part(store, range, path, self.dim, progress, |text, row| {
             encoder.encode(text, row).map(drop)
         })
@@ -395,7 +396,8 @@ mod tests {
         let values: Vec<f32> = (0..30).map(|at| (at as f32 - 11.0) / 8.0).collect();
         let folder = folder(vec![("embeddings", Dtype::F32, vec![10, 3], bytes(&values))]);
         let model = StaticModel::load(folder.path(), StaticOptions::default()).expect("a model");
-        let mut encoder = model.encoder(&ids);
+        let mut tokenize = ids;
+        let mut encoder = model.encoder(&mut tokenize);
         let mut vector = [0.0; 3];
         assert!(encoder.encode("w1 w2\n w2 unknown", &mut vector).expect("encoded"));
         let mut mean: Vec<f32> = (0..3).map(|at| values[3 + at] + 2.0 * values[6 + at]).collect();
