@@ -74,10 +74,24 @@ class Search:
         kernel: The instruction set of the products; `"serial"` is the slow one.
     """
 
-    __slots__ = ("_breadth", "_core", "_threads", "engine", "kernel", "reason", "recall", "tried", "widened")
+    __slots__ = (
+        "_breadth",
+        "_core",
+        "_threads",
+        "engine",
+        "kernel",
+        "reason",
+        "recall",
+        "tried",
+        "widened",
+    )
 
     def __init__(
-        self, core: _nextlong.Search, reason: str, threads: int, measured: tuple[float, int, list[tuple[int, float]]]
+        self,
+        core: _nextlong.Search,
+        reason: str,
+        threads: int,
+        measured: tuple[float, int, list[tuple[int, float]]],
     ) -> None:
         """Made by `Search.open`."""
         self._core = core
@@ -140,7 +154,9 @@ class Search:
             watch=watch,
         )  # fmt: skip
         sample = np.ascontiguousarray(candidates[picked], dtype=np.int64)
-        measured = _alone(lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), watch)
+        measured = _alone(
+            lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), watch
+        )
         return cls(core, reason, threads, measured)
 
     def search(
@@ -218,10 +234,14 @@ def knn(
     picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
     if values is None:
         sample = rows[picked]
-        measured = _alone(lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), None)
+        measured = _alone(
+            lambda watch: core.measure_rows(sample, k, min_recall, threads, watch), None
+        )
     else:
         others = values[picked]
-        measured = _alone(lambda watch: core.measure_values(others, k, min_recall, threads, watch), None)
+        measured = _alone(
+            lambda watch: core.measure_values(others, k, min_recall, threads, watch), None
+        )
     search = Search(core, reason, threads, measured)
 
     def task(block: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -233,10 +253,14 @@ def knn(
     ids = np.empty((count, k), dtype=np.int64)
     scores = np.empty((count, k), dtype=np.float32)
     blocks = _blocks(count, threads)
-    for block, (some_ids, some_scores) in zip(blocks, _in_order(task, blocks, threads, watch), strict=True):
+    for block, (some_ids, some_scores) in zip(
+        blocks, _in_order(task, blocks, threads, watch), strict=True
+    ):
         ids[block], scores[block] = some_ids, some_scores
         if progress:
-            sys.stderr.write(f"\rindex: {block.stop:,} of {count:,} queries" + "\n" * (block.stop == count))
+            sys.stderr.write(
+                f"\rindex: {block.stop:,} of {count:,} queries" + "\n" * (block.stop == count)
+            )
     return Neighbours(
         ids=ids,
         scores=scores,
@@ -278,7 +302,9 @@ def _engine(
     for _ in _in_order(build, range(core.shard_count), threads, watch):
         pass
     if core.kernel == "serial":
-        warnings.warn("no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3)
+        warnings.warn(
+            "no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3
+        )
     return core, reason
 
 
@@ -305,7 +331,9 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-def _queries(queries: ArrayLike | None, count: int, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+def _queries(
+    queries: ArrayLike | None, count: int, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
     """Row numbers, or unit vectors beside an empty array."""
     if queries is None:
         return np.arange(count, dtype=np.int64), None
@@ -336,7 +364,9 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
     if values.ndim != 2 or values.shape[1] == 0:
         raise ConfigError(f"{name} has the shape {values.shape}; it must be [rows, dimensions]")
     if values.dtype.kind != "f":
-        raise ConfigError(f"{name} is of type {values.dtype}; it must be float16, float32 or float64")
+        raise ConfigError(
+            f"{name} is of type {values.dtype}; it must be float16, float32 or float64"
+        )
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
     for start in range(0, len(values), _BLOCK_ROWS):
@@ -345,7 +375,9 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
         largest = np.abs(block).max(axis=1, keepdims=True)
         wrong = np.flatnonzero(~np.isfinite(largest))
         if wrong.size:
-            raise ConfigError(f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it")
+            raise ConfigError(
+                f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it"
+            )
         block /= np.where(largest > 0, largest, 1)
         length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
         unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
@@ -364,7 +396,9 @@ def _alone(task: Callable[[_nextlong.Watch], Out], watch: _nextlong.Watch | None
     return next(iter(_in_order(lambda _: task(watch), [None], 1, watch)))
 
 
-def _in_order(task: Callable[[In], Out], items: Iterable[In], threads: int, watch: _nextlong.Watch) -> Iterator[Out]:
+def _in_order(
+    task: Callable[[In], Out], items: Iterable[In], threads: int, watch: _nextlong.Watch
+) -> Iterator[Out]:
     """Run `task` on each item, on workers, and yield the results in the order of the items."""
     with ThreadPoolExecutor(threads) as workers:
         running: deque[Future[Out]] = deque()
