@@ -26,7 +26,7 @@ def clustered(rows: int, dim: int, seed: int = 0) -> Floats:
 
 
 def brute(vectors: Floats, k: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
-    """Cosine of the float16-rounded vectors, by score falling and id rising, without the own row."""
+    """Cosine of the float16-rounded vectors, score falling, id rising, without the own row."""
     rounded = vectors.astype(np.float16).astype(np.float64)
     rounded /= np.linalg.norm(rounded, axis=1, keepdims=True)
     scores = rounded[rows] @ rounded.T
