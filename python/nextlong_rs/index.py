@@ -180,8 +180,8 @@ class Search:
             watch: Counts the queries answered; its `cancel` stops the call.
 
         Returns:
-            ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there), by
-            score falling, id rising.
+            ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there),
+            by score falling, id rising.
         """
         _check(k=k)
         return self._core.rows(np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch)

@@ -1,4 +1,5 @@
-//! Search as Python sees it: numbers and arrays in, arrays out; each call one thread but the measuring.
+//! Search as Python sees it: numbers and arrays in, arrays out; each call one thread but the
+//! measuring.
 
 use std::path::PathBuf;
 

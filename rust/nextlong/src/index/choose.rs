@@ -14,7 +14,8 @@ const BUILD_NODE: (f64, f64) = (100e-6, 0.4e-6);
 /// Seconds for each place in the width of a search in one shard, and what each dimension adds.
 const SEARCH_PLACE: (f64, f64) = (0.6e-6, 0.002e-6);
 
-/// How much cheaper HNSW must be: it keeps all in memory and finds less, and the scan has much faster processors.
+/// How much cheaper HNSW must be: it keeps all in memory and finds less, and the scan has much
+/// faster processors.
 const MARGIN: f64 = 2.0;
 
 /// The cheaper engine for `queries` queries of `k` neighbours among `rows` rows, and why.

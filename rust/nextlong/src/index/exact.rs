@@ -26,7 +26,8 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each time.
+    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each
+    /// time.
     #[must_use]
     pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Self {
         let blocks = vectors.len().div_ceil(BLOCK);

@@ -1,7 +1,7 @@
 //! The matrix product of the exact scan: int8 rows against int8 rows, sums exact in `i32`.
 //!
-//! numkong picks the kernel of the processor at run time. The sums are whole numbers, so they are the
-//! same on every processor, in every block order and at any thread count.
+//! numkong picks the kernel of the processor at run time. The sums are whole numbers, so they are
+//! the same on every processor, in every block order and at any thread count.
 
 use std::cell::Cell;
 
