@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_ties_go_by_id_and_zeros_score_zero() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_every_float_type_and_length_is_taken(dtype: type) -> None:
-    vectors = clustered(300, 16).astype(dtype)
+    vectors: NDArray[Any] = clustered(300, 16).astype(dtype)
     plain = knn(vectors, 5)
     scaled = knn(vectors * dtype(64), 5)
     assert np.array_equal(plain.ids, scaled.ids)

@@ -379,7 +379,7 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
     for start in range(0, len(values), _BLOCK_ROWS):
-        block = values[start : start + _BLOCK_ROWS].astype(wide)
+        block: NDArray[Any] = values[start : start + _BLOCK_ROWS].astype(wide)
         # Divide by the largest value first, so that no square overflows or vanishes.
         largest = np.abs(block).max(axis=1, keepdims=True)
         wrong = np.flatnonzero(~np.isfinite(largest))
@@ -387,8 +387,8 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
             raise ConfigError(
                 f"row {start + wrong[0]} of {name} holds a value that is no finite number"
             )
-        block /= np.where(largest > 0, largest, 1)
-        length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
+        block = block / np.where(largest > 0, largest, wide(1))
+        length = np.linalg.norm(block, axis=1, keepdims=True)
         unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
     return unit
 

@@ -32,8 +32,8 @@ pub fn choose(rows: usize, queries: usize, k: usize, dim: usize) -> (Kind, Strin
     let (kind, than) =
         if exact <= MARGIN * hnsw { (Kind::Exact, "not over") } else { (Kind::Hnsw, "over") };
     let reason = format!(
-        "{}: {queries} queries of {rows} vectors of {dim} dimensions, k {k}: the exact scan takes about {exact:.2e} s \
-         of one core, {than} twice the {hnsw:.2e} s of hnsw (fixed constants)",
+        "{}: {queries} queries of {rows} vectors of {dim} dimensions, k {k}: the exact \
+         scan takes about {exact:.2e} s of one core, {than} twice the {hnsw:.2e} s of hnsw (fixed constants)",
         kind.name()
     );
     (kind, reason)
