@@ -71,7 +71,7 @@ def synthesize(
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
     from nextlong_rs import stages
-    from nextlong_rs.embedders import describe
+    from nextlong_rs.embed import describe
     from nextlong_rs.result import Result
     from nextlong_rs.tokenize import load
 

@@ -98,17 +98,26 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
 
 def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:
     """Gives every chunk its vector: `work/embed/part-*.npy`, float16, a row a chunk."""
-    from nextlong_rs.embedders import open_embedder
+    from nextlong_rs.embed import open_embedder
 
     settings, run = job.settings, job.run
     with job.stage("fit") as pool:
-        model = open_embedder(embedder, store, settings, folder=run.work / "embed", pool=pool)
+        model = open_embedder(
+            embedder,
+            store,
+            dim=settings.dim,
+            seed=settings.seed,
+            idf_power=settings.idf_power,
+            fit_chunks=settings.fit_chunks,
+            folder=run.work / "embed",
+            pool=pool,
+        )
     paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
     with job.stage("embed", total=len(store), unit="chunk") as pool:
 
         def one(part: int) -> None:
             start, stop = store.part_chunks(part)
-            model.embed_part(store, start, stop, paths[part], pool.watch)
+            model.embed_part(store, start, stop, paths[part], watch=pool.watch)
             run.mark("embed", part, [paths[part]], chunks=stop - start)
 
         if model.on_main_thread:
