@@ -318,7 +318,10 @@ def test_weights_belong_to_sources(tmp_path: Path) -> None:
     assert corpus.resolve([(a, 2), (b, 0.5)]) == listing
     assert listing[0].size == a.stat().st_size
     assert listing[0].mtime_ns == a.stat().st_mtime_ns
-    assert [one.weight for one in corpus.resolve([a, ({"text": "x"} for _ in "12")])] == [None, None]
+    assert [one.weight for one in corpus.resolve([a, ({"text": "x"} for _ in "12")])] == [
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,7 @@ def knn(
     search = Search(core, reason, measured)
 
     with (
-        Bar("search", count, unit="query", shown=progress) as bar,
+        Bar("search", count, unit="query", shown=progress, scale=False) as bar,
         Pool(threads, bar=bar) as pool,
     ):
 
