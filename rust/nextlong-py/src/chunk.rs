@@ -1,5 +1,7 @@
 //! The chunk room as Python sees it: a text in, its chunks or their character spans out.
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+
 use nextlong::Error;
 use nextlong::chunk::{Mode, Rule, Unit, spans, with_characters};
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
