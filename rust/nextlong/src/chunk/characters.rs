@@ -41,7 +41,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> usize {
     at
 }
 
-/// Whether `byte` is the first of a character: any but 0b10xx_xxxx.
+/// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
 const fn begins(byte: u8) -> bool {
     byte.cast_signed() >= -64
 }
