@@ -72,7 +72,10 @@ impl LsaModel {
             let texts = rows.iter().map(|&row| {
                 let chunk = usize::try_from(row).ok().filter(|&chunk| chunk < store.len());
                 chunk.map(|chunk| store.text(chunk)).ok_or_else(|| {
-                    Error::Config(format!("chunk {row} was asked for, the store has {}", store.len()))
+                    Error::Config(format!(
+                        "chunk {row} was asked for, the store has {}",
+                        store.len()
+                    ))
                 })
             });
             let texts: Vec<&str> = texts.collect::<Result<_>>()?;
@@ -234,7 +237,9 @@ pub fn embed_sample(
     count: usize,
     seed: u64,
 ) -> Bound<'_, PyArray1<i64>> {
-    let rows: Vec<i64> =
-        seed::sample(seed, "embed sample", total, count).into_iter().map(|row| row as i64).collect();
+    let rows: Vec<i64> = seed::sample(seed, "embed sample", total, count)
+        .into_iter()
+        .map(|row| row as i64)
+        .collect();
     rows.into_pyarray(py)
 }

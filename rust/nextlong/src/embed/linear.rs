@@ -78,7 +78,8 @@ fn gram(tall: &Mat<f32>, threads: usize, progress: &Progress) -> Result<Mat<f64>
     let parts = in_parallel(starts, threads, |start| {
         progress.check()?;
         let block = tall.subcols(start, BLOCK.min(tall.ncols() - start));
-        let block = Mat::from_fn(width, block.ncols(), |row, column| f64::from(block[(row, column)]));
+        let block =
+            Mat::from_fn(width, block.ncols(), |row, column| f64::from(block[(row, column)]));
         let mut part = Mat::zeros(width, width);
         triangular::matmul(
             &mut part,
@@ -182,9 +183,14 @@ mod tests {
             let squares = in_parallel(items, threads, |item| Ok(item * item)).expect("squares");
             assert!(squares.iter().enumerate().all(|(at, &square)| square == at * at));
         }
-        let failed = in_parallel(vec![1, 2, 3], 2, |item| {
-            if item == 2 { Err(Error::Cancelled) } else { Ok(item) }
-        });
+        let failed =
+            in_parallel(
+                vec![1, 2, 3],
+                2,
+                |item| {
+                    if item == 2 { Err(Error::Cancelled) } else { Ok(item) }
+                },
+            );
         assert!(matches!(failed, Err(Error::Cancelled)));
     }
 

@@ -128,10 +128,10 @@ impl LsaModel {
             Error::Embedding(format!("{}: the model cannot be written: {what}", path.display()))
         };
         let dim = self.dim();
-        let rows: Vec<u8> = (0..BUCKETS)
-            .flat_map(|row| self.rows.row(row, dim).map(i8::cast_unsigned))
-            .collect();
-        let weights: Vec<u8> = self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let rows: Vec<u8> =
+            (0..BUCKETS).flat_map(|row| self.rows.row(row, dim).map(i8::cast_unsigned)).collect();
+        let weights: Vec<u8> =
+            self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
         let tensors = [
             ("rows", TensorView::new(Dtype::I8, vec![BUCKETS, dim], &rows)),
             ("weights", TensorView::new(Dtype::F32, vec![BUCKETS], &weights)),

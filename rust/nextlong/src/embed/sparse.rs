@@ -92,7 +92,8 @@ impl Sample {
         progress: &Progress,
     ) -> Result<Self> {
         // Twice over the texts: the lengths' average must be known before the first weight.
-        let ranges = || (0..texts.len()).step_by(TEXTS).map(|start| start..texts.len().min(start + TEXTS));
+        let ranges =
+            || (0..texts.len()).step_by(TEXTS).map(|start| start..texts.len().min(start + TEXTS));
         let lengths = in_parallel(ranges().collect(), threads, |range: Range<usize>| {
             let mut words = Words::new(seed);
             let mut length = 0u64;

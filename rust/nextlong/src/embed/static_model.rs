@@ -70,9 +70,9 @@ impl StaticModel {
             return Err(Error::Config("max_tokens (0) must be at least 1, or none".into()));
         }
         let bytes = files::map(&path)?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
-        let embeddings =
-            tensors.tensor("embeddings").map_err(|error| broken(error.to_string()))?;
+        let tensors =
+            SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
+        let embeddings = tensors.tensor("embeddings").map_err(|error| broken(error.to_string()))?;
         let &[count, dim] = embeddings.shape() else {
             return Err(broken(format!("`embeddings` has shape {:?}", embeddings.shape())));
         };
@@ -93,7 +93,9 @@ impl StaticModel {
             .map(|view| floats(&view).ok_or_else(|| broken("`weights` are no numbers".into())))
             .transpose()?;
         let mapping = optional("mapping")
-            .map(|view| whole_numbers(&view).ok_or_else(|| broken("`mapping` is no row list".into())))
+            .map(|view| {
+                whole_numbers(&view).ok_or_else(|| broken("`mapping` is no row list".into()))
+            })
             .transpose()?;
         let tokens = match (mapping, weights) {
             (None, None) => Vec::new(),
@@ -131,7 +133,9 @@ impl StaticModel {
     /// The characters of a text that are tokenized: the rest cannot count. `None`: all.
     #[must_use]
     pub fn max_characters(&self) -> Option<usize> {
-        self.options.max_tokens.map(|tokens| tokens.saturating_mul(self.vocabulary.median_characters))
+        self.options
+            .max_tokens
+            .map(|tokens| tokens.saturating_mul(self.vocabulary.median_characters))
     }
 
     /// What embeds texts one after another: one for each thread.
@@ -336,9 +340,15 @@ fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
 fn whole_numbers(view: &TensorView<'_>) -> Option<Vec<u32>> {
     let data = view.data();
     match view.dtype() {
-        Dtype::I64 => octets(data).map(|octet| u32::try_from(i64::from_le_bytes(octet)).ok()).collect(),
-        Dtype::U64 => octets(data).map(|octet| u32::try_from(u64::from_le_bytes(octet)).ok()).collect(),
-        Dtype::I32 => quads(data).map(|quad| u32::try_from(i32::from_le_bytes(quad)).ok()).collect(),
+        Dtype::I64 => {
+            octets(data).map(|octet| u32::try_from(i64::from_le_bytes(octet)).ok()).collect()
+        }
+        Dtype::U64 => {
+            octets(data).map(|octet| u32::try_from(u64::from_le_bytes(octet)).ok()).collect()
+        }
+        Dtype::I32 => {
+            quads(data).map(|quad| u32::try_from(i32::from_le_bytes(quad)).ok()).collect()
+        }
         Dtype::U32 => Some(quads(data).map(u32::from_le_bytes).collect()),
         _ => None,
     }

@@ -75,7 +75,8 @@ fn words_stand_alone(tokenizer: &Value, added: &[Value]) -> bool {
     const NORMALIZERS: [&str; 7] =
         ["BertNormalizer", "Lowercase", "StripAccents", "NFC", "NFD", "NFKC", "NFKD"];
     const PRE_TOKENIZERS: [&str; 3] = ["BertPreTokenizer", "Whitespace", "WhitespaceSplit"];
-    let is = |step: &Value, kinds: &[&str]| step["type"].as_str().is_some_and(|k| kinds.contains(&k));
+    let is =
+        |step: &Value, kinds: &[&str]| step["type"].as_str().is_some_and(|k| kinds.contains(&k));
     let normalizer = &tokenizer["normalizer"];
     let normalizes_alone = normalizer.is_null()
         || is(normalizer, &NORMALIZERS)
@@ -120,7 +121,8 @@ mod tests {
             "added_tokens": [], "normalizer": null, "pre_tokenizer": {"type": "Whitespace"},
             "model": {"vocab": [["<unk>", 0.0], ["a", -1.0]]},
         });
-        let stands = |tokenizer: &Value| Vocabulary::new(tokenizer).expect("known").words_stand_alone;
+        let stands =
+            |tokenizer: &Value| Vocabulary::new(tokenizer).expect("known").words_stand_alone;
         assert!(stands(&base));
         for (key, value) in [
             ("pre_tokenizer", json!({"type": "Metaspace"})),

@@ -40,53 +40,118 @@ impl Words {
     /// Calls `visit` with the bucket of every word of `text`, in order.
     pub fn each(&mut self, text: &str, mut visit: impl FnMut(u16)) {
         let bytes = text.as_bytes();
-        let seed = self.seed;
-        let word = &mut self.word;
-        word.clear();
         let mut at = 0;
         while at < bytes.len() {
-            let lowered = ASCII[usize::from(bytes[at])];
-            if lowered < 0x80 {
-                at += 1;
-                if lowered != 0 {
-                    word.push(lowered);
-                } else if !word.is_empty() {
-                    visit(bucket(word, seed));
-                    word.clear();
+            let eight = Eight::load(&bytes[at..]);
+            let letters = eight.letters();
+            if letters == 0 {
+                let gap = eight.gap();
+                // No letter, no gap: a character that is not ASCII.
+                at = if gap == 0 { self.any_word(text, at, &mut visit) } else { at + gap };
+            } else if eight.ends_after(letters) {
+                visit(short_bucket(eight.lowered(letters), self.seed));
+                at += letters + 1;
+            } else {
+                at = self.any_word(text, at, &mut visit);
+            }
+        }
+    }
+
+    /// Visits the word, or the run of single characters, that starts at `at`; gives its end.
+    fn any_word(&mut self, text: &str, mut at: usize, visit: &mut impl FnMut(u16)) -> usize {
+        let bytes = text.as_bytes();
+        let seed = self.seed;
+        self.word.clear();
+        while at < bytes.len() {
+            if bytes[at] < 0x80 {
+                let eight = Eight::load(&bytes[at..]);
+                let letters = eight.letters();
+                self.word.extend_from_slice(&eight.lowered(letters).to_le_bytes()[..letters]);
+                at += letters;
+                // Letters that fill the eight, or a character that is not ASCII behind them, go on.
+                if letters == 0 || eight.ends_after(letters) {
+                    break;
                 }
                 continue;
             }
             let character = first_character(&text[at..]);
             let kind = CLASSES.of(character);
+            if kind == GAP || (kind == SINGLE && !self.word.is_empty()) {
+                break;
+            }
             if kind == SINGLE {
-                if !word.is_empty() {
-                    visit(bucket(word, seed));
-                    word.clear();
-                }
-                at = pairs(text, at, word, |term| visit(bucket(term, seed)));
-                word.clear();
-                continue;
+                return pairs(text, at, &mut self.word, |term| visit(bucket(term, seed)));
             }
             at += character.len_utf8();
             if kind == WORD {
                 for lowered in character.to_lowercase() {
-                    word.extend_from_slice(lowered.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.word.extend_from_slice(lowered.encode_utf8(&mut [0; 4]).as_bytes());
                 }
-            } else if kind == GAP && !word.is_empty() {
-                visit(bucket(word, seed));
-                word.clear();
             }
         }
-        if !word.is_empty() {
-            visit(bucket(word, seed));
-            word.clear();
+        if self.word.is_empty() {
+            // A gap that is not ASCII stands at `at`, or the text ends behind skipped characters.
+            return at + text[at..].chars().next().map_or(0, char::len_utf8);
         }
+        visit(bucket(&self.word, seed));
+        at
+    }
+}
+
+/// Eight bytes of text at once, the first one lowest; behind the end of the text there are zeros.
+#[derive(Clone, Copy)]
+struct Eight(u64);
+
+impl Eight {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+
+    fn load(bytes: &[u8]) -> Self {
+        if let Some(eight) = bytes.first_chunk() {
+            return Self(u64::from_le_bytes(*eight));
+        }
+        let mut eight = [0; 8];
+        eight[..bytes.len()].copy_from_slice(bytes);
+        Self(u64::from_le_bytes(eight))
+    }
+
+    /// The high bit of each byte that is an ASCII letter or digit.
+    fn word_bits(self) -> u64 {
+        let low = self.0 & !Self::HIGH;
+        let lowered = low | (Self::ONES * 0x20);
+        // Adding 0x80 - limit sets the high bit of a 7-bit value that reaches the limit.
+        let at_least = |value: u64, limit: u8| value + Self::ONES * u64::from(0x80 - limit);
+        let letter = at_least(lowered, b'a') & !at_least(lowered, b'z' + 1);
+        let digit = at_least(low, b'0') & !at_least(low, b'9' + 1);
+        (letter | digit) & !self.0 & Self::HIGH
+    }
+
+    /// How many bytes from the first on are ASCII letters or digits.
+    fn letters(self) -> usize {
+        ((!self.word_bits() & Self::HIGH).trailing_zeros() / 8) as usize
+    }
+
+    /// How many bytes from the first on are ASCII, but no letters or digits.
+    fn gap(self) -> usize {
+        (((self.word_bits() | self.0) & Self::HIGH).trailing_zeros() / 8) as usize
+    }
+
+    /// Whether the byte behind `letters` letters is here and ASCII.
+    fn ends_after(self, letters: usize) -> bool {
+        letters < 8 && (self.0 >> (8 * letters)) & 0x80 == 0
+    }
+
+    /// The first `letters` bytes, lower-cased, zeros behind them.
+    fn lowered(self, letters: usize) -> u64 {
+        let kept = u64::MAX.checked_shr(64 - 8 * letters as u32).unwrap_or(0);
+        (self.0 | (Self::ONES * 0x20)) & kept
     }
 }
 
 /// Visits the single characters and the pairs of the run that starts at `at`; gives its end.
 fn pairs(text: &str, mut at: usize, term: &mut Vec<u8>, mut visit: impl FnMut(&[u8])) -> usize {
     // `term` holds the character before this one, once there is one.
+    term.clear();
     for character in text[at..].chars() {
         match CLASSES.of(character) {
             SINGLE => {
@@ -108,30 +173,21 @@ fn pairs(text: &str, mut at: usize, term: &mut Vec<u8>, mut visit: impl FnMut(&[
     at
 }
 
+/// Words of up to eight bytes are filled up with zeros: one length, no branch.
 fn bucket(word: &[u8], seed: u64) -> u16 {
+    if word.len() <= 8 {
+        return short_bucket(Eight::load(word).0, seed);
+    }
     (xxh3_64_with_seed(word, seed) >> 48) as u16
+}
+
+fn short_bucket(word: u64, seed: u64) -> u16 {
+    (xxh3_64_with_seed(&word.to_le_bytes(), seed) >> 48) as u16
 }
 
 fn first_character(text: &str) -> char {
     text.chars().next().unwrap_or_default()
 }
-
-/// For each byte: 0 ends a word, 1–127 is the lower-cased letter or digit, 255 is not ASCII.
-static ASCII: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = if byte >= 0x80 {
-            255
-        } else if (byte as u8).is_ascii_alphanumeric() {
-            (byte as u8).to_ascii_lowercase()
-        } else {
-            0
-        };
-        byte += 1;
-    }
-    table
-};
 
 static CLASSES: LazyLock<Classes> = LazyLock::new(Classes::new);
 
@@ -219,6 +275,44 @@ mod tests {
             terms(&["第", "3", "章", "abc", "カ", "ナ", "カナ", "語"])
         );
         assert_eq!(buckets("葛\u{FE00}城"), terms(&["葛", "城", "葛城"]));
+    }
+
+    /// The rule, character by character.
+    fn plain(text: &str) -> Vec<u16> {
+        let mut found = Vec::new();
+        let mut word = String::new();
+        let mut single = String::new();
+        for character in text.chars().chain(['\n']) {
+            let kind = CLASSES.of(character);
+            if kind == SKIP {
+                continue;
+            }
+            if kind != WORD && !word.is_empty() {
+                found.push(word.split_off(0));
+            }
+            if kind == WORD {
+                word.extend(character.to_lowercase());
+            }
+            if kind != SINGLE {
+                single.clear();
+                continue;
+            }
+            found.push(character.to_string());
+            if !single.is_empty() {
+                found.push(format!("{single}{character}"));
+            }
+            single = character.to_string();
+        }
+        terms(&found.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_fast_path_follows_the_rule(
+            text in "([a-zA-Z0-9]{0,12}|[ -~\\x00-\\x1f]|[é\u{301}\u{ad}\u{fe0f}ßİ…]|[天地カナ]|.){0,30}"
+        ) {
+            proptest::prop_assert_eq!(buckets(&text), plain(&text));
+        }
     }
 
     #[test]
