@@ -1,9 +1,13 @@
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
+@final
+@disjoint_base
 class Watch:
     def __new__(cls) -> Watch: ...
     @property
@@ -11,6 +15,8 @@ class Watch:
     def add(self, units: int) -> None: ...
     def cancel(self) -> None: ...
 
+@final
+@disjoint_base
 class ChunkStore:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> ChunkStore: ...
     def __len__(self) -> int: ...
@@ -19,8 +25,11 @@ class ChunkStore:
     @property
     def part_count(self) -> int: ...
     def part_chunks(self, part: int) -> tuple[int, int]: ...
+    def documents(self) -> NDArray[np.uint32]: ...
     def texts(self, start: int, stop: int) -> list[str]: ...
 
+@final
+@disjoint_base
 class Vectors:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> Vectors: ...
     @staticmethod
@@ -30,6 +39,8 @@ class Vectors:
     def dim(self) -> int: ...
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
+@final
+@disjoint_base
 class Tokenizer:
     def __new__(cls, json: str) -> Tokenizer: ...
     def encode_chunks(
@@ -62,6 +73,8 @@ def border_kind(json: str) -> str: ...
 def is_safe_border(kind: str, left: str, right: str) -> bool: ...
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
 
+@final
+@disjoint_base
 class Search:
     def __new__(
         cls,
@@ -112,6 +125,8 @@ def choose_engine(rows: int, queries: int, k: int, dim: int) -> tuple[str, str]:
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 
+@final
+@disjoint_base
 class BlockReader:
     @staticmethod
     def of_files(
@@ -139,6 +154,8 @@ class BlockReader:
     ) -> BlockReader: ...
     def next(self, watch: Watch | None = None) -> Block | None: ...
 
+@final
+@disjoint_base
 class Block:
     @property
     def number(self) -> int: ...
@@ -152,6 +169,8 @@ class Block:
     def bytes(self) -> int: ...
     def parse(self, watch: Watch | None = None) -> Documents: ...
 
+@final
+@disjoint_base
 class Documents:
     def __len__(self) -> int: ...
     @property
@@ -163,7 +182,11 @@ class Documents:
     def texts(self, start: int = 0, stop: int | None = None) -> list[str]: ...
     def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
 
+@final
+@disjoint_base
 class Sequences:
+    @property
+    def tokens(self) -> int: ...
     @staticmethod
     def from_arrays(
         strategy: str,
@@ -195,6 +218,8 @@ def write_parquet(
 def chunk(text: str, size: int, mode: str) -> list[str]: ...
 def chunk_spans(text: str, size: int, mode: str) -> NDArray[np.int64]: ...
 
+@final
+@disjoint_base
 class LsaModel:
     @staticmethod
     def fit(
@@ -232,6 +257,8 @@ class LsaModel:
         watch: Watch | None = None,
     ) -> None: ...
 
+@final
+@disjoint_base
 class StaticModel:
     def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
     @property
@@ -251,3 +278,60 @@ class StaticModel:
 
 def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...
+
+@final
+@disjoint_base
+class Settings:
+    def __new__(cls, json: str) -> Settings: ...
+
+@final
+@disjoint_base
+class Wave:
+    def __new__(
+        cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
+    ) -> Wave: ...
+    def wanted(self) -> list[tuple[int, NDArray[np.int64]]]: ...
+    def fill(
+        self,
+        store: ChunkStore,
+        vectors: Vectors,
+        settings: Settings,
+        chunks: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        watch: Watch,
+    ) -> None: ...
+    def write(self, path: str | PathLike[str]) -> None: ...
+
+@final
+@disjoint_base
+class Selector:
+    def __new__(
+        cls, settings: Settings, *, bos: int | None, eos: int | None, separator: Sequence[int]
+    ) -> Selector: ...
+    def __len__(self) -> int: ...
+    def step(self, wave: Wave, store: ChunkStore) -> tuple[NDArray[np.uint32], bool]: ...
+    def supply(
+        self,
+        chunks: NDArray[np.uint32],
+        values: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+    ) -> None: ...
+    def finish(self, wave: Wave, path: str | PathLike[str]) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    def tally(self) -> dict[str, Any]: ...
+    def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
+
+def queue(
+    store: ChunkStore, settings: Settings, sources: Sequence[int], weights: Sequence[float]
+) -> NDArray[np.uint32]: ...
+def chunk_part(
+    documents: Documents,
+    path: str | PathLike[str],
+    *,
+    mode: str,
+    size: int,
+    counter: Tokenizer | None = None,
+    watch: Watch | None = None,
+) -> tuple[int, int, int]: ...

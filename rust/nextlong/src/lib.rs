@@ -10,9 +10,9 @@
 #![deny(unsafe_code)]
 
 pub mod assemble;
+pub mod chunk;
 pub mod config;
 pub mod corpus;
-pub mod chunk;
 pub mod embed;
 pub mod error;
 pub mod files;
@@ -24,8 +24,8 @@ pub mod ragged;
 pub mod seed;
 pub mod sequences;
 pub mod store;
-pub mod tokens;
 pub mod tokenize;
+pub mod tokens;
 pub mod vectors;
 pub mod write;
 
