@@ -4,10 +4,38 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import disjoint_base
+
+__all__ = [
+    "Block",
+    "BlockReader",
+    "ChunkStore",
+    "Documents",
+    "LsaModel",
+    "Search",
+    "Selector",
+    "Sequences",
+    "Settings",
+    "StaticModel",
+    "Tokenizer",
+    "Vectors",
+    "Watch",
+    "Wave",
+    "border_kind",
+    "choose_engine",
+    "chunk",
+    "chunk_part",
+    "chunk_spans",
+    "corpus_kind",
+    "embed_sample",
+    "is_safe_border",
+    "normalise_rows",
+    "queue",
+    "recall_sample",
+    "write_parquet",
+    "write_vectors",
+]
 
 @final
-@disjoint_base
 class Watch:
     def __new__(cls) -> Watch: ...
     @property
@@ -16,7 +44,6 @@ class Watch:
     def cancel(self) -> None: ...
 
 @final
-@disjoint_base
 class ChunkStore:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> ChunkStore: ...
     def __len__(self) -> int: ...
@@ -29,7 +56,6 @@ class ChunkStore:
     def texts(self, start: int, stop: int) -> list[str]: ...
 
 @final
-@disjoint_base
 class Vectors:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> Vectors: ...
     @staticmethod
@@ -40,7 +66,6 @@ class Vectors:
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
 @final
-@disjoint_base
 class Tokenizer:
     def __new__(cls, json: str) -> Tokenizer: ...
     def encode_chunks(
@@ -74,7 +99,6 @@ def is_safe_border(kind: str, left: str, right: str) -> bool: ...
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
 
 @final
-@disjoint_base
 class Search:
     def __new__(
         cls,
@@ -126,7 +150,6 @@ def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int6
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 
 @final
-@disjoint_base
 class BlockReader:
     @staticmethod
     def of_files(
@@ -155,7 +178,6 @@ class BlockReader:
     def next(self, watch: Watch | None = None) -> Block | None: ...
 
 @final
-@disjoint_base
 class Block:
     @property
     def number(self) -> int: ...
@@ -170,7 +192,6 @@ class Block:
     def parse(self, watch: Watch | None = None) -> Documents: ...
 
 @final
-@disjoint_base
 class Documents:
     def __len__(self) -> int: ...
     @property
@@ -183,7 +204,6 @@ class Documents:
     def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
 
 @final
-@disjoint_base
 class Sequences:
     @property
     def tokens(self) -> int: ...
@@ -219,7 +239,6 @@ def chunk(text: str, size: int, mode: str) -> list[str]: ...
 def chunk_spans(text: str, size: int, mode: str) -> NDArray[np.int64]: ...
 
 @final
-@disjoint_base
 class LsaModel:
     @staticmethod
     def fit(
@@ -258,7 +277,6 @@ class LsaModel:
     ) -> None: ...
 
 @final
-@disjoint_base
 class StaticModel:
     def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
     @property
@@ -280,12 +298,10 @@ def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...
 
 @final
-@disjoint_base
 class Settings:
     def __new__(cls, json: str) -> Settings: ...
 
 @final
-@disjoint_base
 class Wave:
     def __new__(
         cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
@@ -304,7 +320,6 @@ class Wave:
     def write(self, path: str | PathLike[str]) -> None: ...
 
 @final
-@disjoint_base
 class Selector:
     def __new__(
         cls, settings: Settings, *, bos: int | None, eos: int | None, separator: Sequence[int]
