@@ -8,6 +8,15 @@
 //!
 //! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
 #![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::float_cmp,
+        clippy::needless_pass_by_value,
+        clippy::unnecessary_wraps,
+        reason = "tests compare exact bytes and hand made-up parts around"
+    )
+)]
 
 pub mod assemble;
 pub mod chunk;
