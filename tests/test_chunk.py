@@ -155,3 +155,17 @@ def test_a_lone_surrogate_is_refused_with_its_place() -> None:
 
 def test_the_public_names_are_the_ones_listed() -> None:
     assert set(room.__all__) == {"Mode", "Unit", "chunk", "chunk_spans"}
+
+
+def test_chunks_by_tokens_lose_nothing_and_keep_the_size() -> None:
+    from nextlong_rs import sample_tokenizer
+    from nextlong_rs.tokenize import load
+
+    tokenizer = load(sample_tokenizer())
+    text = "".join(f"Line {n}: some words, 中文字 and ünïcode.\n" for n in range(200))
+    text += "one line without an end " * 300
+    chunks = chunk(text, size=64, unit="tokens", tokenizer=sample_tokenizer())
+    assert "".join(chunks) == text
+    assert max(tokenizer.count(piece) for piece in chunks) <= 64
+    spans = chunk_spans(text, size=64, unit="tokens", tokenizer=tokenizer)
+    assert [text[start:stop] for start, stop in spans.tolist()] == chunks

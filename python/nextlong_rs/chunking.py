@@ -59,9 +59,9 @@ def chunk(
         >>> chunk("It rained. We stayed at home.", size=20)
         ['It rained.', ' We stayed at home.']
     """
-    _check(size, unit, mode, tokenizer)
+    counter = _counter(size, unit, mode, tokenizer)
     try:
-        return _nextlong.chunk(text, size, mode)
+        return _nextlong.chunk(text, size, mode, counter)
     except UnicodeEncodeError as error:
         _refuse_surrogate(error)
 
@@ -94,14 +94,15 @@ def chunk_spans(
         >>> chunk_spans("one\ntwo\n\nthree\n", size=9).tolist()
         [[0, 9], [9, 15]]
     """
-    _check(size, unit, mode, tokenizer)
+    counter = _counter(size, unit, mode, tokenizer)
     try:
-        return _nextlong.chunk_spans(text, size, mode)
+        return _nextlong.chunk_spans(text, size, mode, counter)
     except UnicodeEncodeError as error:
         _refuse_surrogate(error)
 
 
-def _check(size: int, unit: str, mode: str, tokenizer: object) -> None:
+def _counter(size: int, unit: str, mode: str, tokenizer: object) -> _nextlong.Tokenizer | None:
+    """Check the arguments; what counts tokens, for `unit="tokens"`."""
     if size < 1:
         raise ConfigError(f"size ({size}) must be at least 1")
     if unit not in ("chars", "tokens"):
@@ -109,17 +110,14 @@ def _check(size: int, unit: str, mode: str, tokenizer: object) -> None:
     if unit == "chars":
         if tokenizer is not None:
             raise ConfigError('tokenizer is only used with unit="tokens"')
-        return
+        return None
     if mode == "paper":
         raise ConfigError('mode="paper" counts characters: use unit="chars", or mode="lossless"')
     if tokenizer is None:
         raise ConfigError('unit="tokens" needs tokenizer=, which counts the tokens')
-    _join_tokenizer(tokenizer)
+    from nextlong_rs.tokenize import load
 
-
-def _join_tokenizer(tokenizer: object) -> NoReturn:
-    """Where the tokenize room's counter joins this one (`chunk::Unit::Tokens` in the core)."""
-    raise ConfigError(f'unit="tokens" cannot count with {type(tokenizer).__name__} yet')
+    return load(tokenizer).counter()
 
 
 def _refuse_surrogate(error: UnicodeEncodeError) -> NoReturn:

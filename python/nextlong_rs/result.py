@@ -72,6 +72,9 @@ class Result:
         """Sum the run up, one group of the manifest's summary after another."""
         summary = self.manifest.get("summary", {})
         files = f"{len(self.files)} Parquet file{'' if len(self.files) == 1 else 's'}"
+        measured = self.path / "work" / "measured.json"
+        if measured.is_file():
+            summary = {**summary, "measured": json.loads(measured.read_text(encoding="utf-8"))}
         return "\n".join([f"{self.path} ({files})", *_lines(summary, "  ")])
 
     def to_arrow(self) -> pa.Table:
@@ -179,7 +182,7 @@ def _read_row(path: Path, row: int) -> dict[str, Any]:
     raise AssertionError
 
 
-def _lines(group: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _lines(group: Mapping[str, Any], indent: str, of: str = "") -> Iterator[str]:
     width = max(
         (len(key) for key, value in group.items() if not isinstance(value, Mapping)), default=0
     )
@@ -187,16 +190,16 @@ def _lines(group: Mapping[str, Any], indent: str) -> Iterator[str]:
         name = key.replace("_", " ")
         if isinstance(value, Mapping):
             yield f"{indent}{name}"
-            yield from _lines(value, indent + "  ")
+            yield from _lines(value, indent + "  ", key)
         else:
-            yield f"{indent}{name:<{width}}  {_shown(key, value)}"
+            yield f"{indent}{name:<{width}}  {_shown(key, value, of)}"
 
 
-def _shown(key: str, value: object) -> str:
+def _shown(key: str, value: object, group: str = "") -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int | float):
-        if key.endswith("seconds"):
+        if key.endswith("seconds") or group == "seconds":
             return f"{value:,.2f} s"
         if key.endswith("bytes"):
             return _bytes(value)

@@ -14,15 +14,18 @@ use crate::corpus::Documents;
 use crate::door::{Watch, into_py, outside};
 use crate::tokenize::Tokenizer;
 
-/// The chunks of `text`, cut by characters.
+/// The chunks of `text`, cut by characters, or by the tokens of `counter`.
 #[pyfunction]
+#[pyo3(signature = (text, size, mode, counter = None))]
 pub fn chunk<'py>(
     py: Python<'py>,
     text: PyBackedStr,
     size: usize,
     mode: &str,
+    counter: Option<&Tokenizer>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let rule = Rule { mode: mode_named(mode)?, size, unit: Unit::Characters };
+    let count = counter.map(counting);
+    let rule = Rule { mode: mode_named(mode)?, size, unit: unit(count.as_ref()) };
     let cut = outside(py, None, |progress| {
         let mut found = Vec::new();
         spans(&text, &rule, progress, &mut found)?;
@@ -31,15 +34,18 @@ pub fn chunk<'py>(
     PyList::new(py, cut.into_iter().map(|span| PyString::new(py, &text[span])))
 }
 
-/// The character spans of the chunks of `text`, int64 `[n, 2]`, cut by characters.
+/// The character spans of the chunks of `text`, int64 `[n, 2]`, cut as `chunk` cuts.
 #[pyfunction]
+#[pyo3(signature = (text, size, mode, counter = None))]
 pub fn chunk_spans<'py>(
     py: Python<'py>,
     text: PyBackedStr,
     size: usize,
     mode: &str,
+    counter: Option<&Tokenizer>,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
-    let rule = Rule { mode: mode_named(mode)?, size, unit: Unit::Characters };
+    let count = counter.map(counting);
+    let rule = Rule { mode: mode_named(mode)?, size, unit: unit(count.as_ref()) };
     let ends = outside(py, None, |progress| {
         let mut found = Vec::new();
         with_characters(&text, &rule, progress, &mut found)?;
@@ -50,6 +56,15 @@ pub fn chunk_spans<'py>(
     })?;
     let count = ends.len() / 2;
     ends.into_pyarray(py).reshape([count, 2])
+}
+
+/// Counts the tokens of a piece; a piece that cannot be encoded counts as too long, and is split.
+fn counting(tokenizer: &Tokenizer) -> impl Fn(&str) -> usize + Send + Sync + '_ {
+    |text| tokenizer.0.count(text, &mut Scratch::default()).unwrap_or(usize::MAX)
+}
+
+fn unit<F: Fn(&str) -> usize + Send + Sync>(count: Option<&F>) -> Unit<'_> {
+    count.map_or(Unit::Characters, |count| Unit::Tokens(count))
 }
 
 fn mode_named(name: &str) -> PyResult<Mode> {
@@ -78,12 +93,9 @@ pub fn chunk_part(
     watch: Option<&Watch>,
 ) -> PyResult<(u64, u64, u64)> {
     let mode = mode_named(mode)?;
-    let count = counter.map(|tokenizer| {
-        move |text: &str| tokenizer.0.count(text, &mut Scratch::default()).unwrap_or(usize::MAX)
-    });
+    let count = counter.map(counting);
     outside(py, watch, |progress| {
-        let unit = count.as_ref().map_or(Unit::Characters, |count| Unit::Tokens(count));
-        let rule = Rule { mode, size, unit };
+        let rule = Rule { mode, size, unit: unit(count.as_ref()) };
         let documents = documents.0.iter().map(|(text, origin)| (origin, text));
         let counts = part(documents, &rule, &path, progress)?;
         Ok((counts.documents, counts.chunks, counts.bytes))
