@@ -4,7 +4,7 @@
 //! zstd by itself, and simd-json's tape over the same lines.
 
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nextlong::Progress;
@@ -19,13 +19,13 @@ fn settings() -> Settings {
     }
 }
 
-fn reader(path: &PathBuf, kind: Kind) -> BlockReader {
+fn reader(path: &Path, kind: Kind) -> BlockReader {
     let input = Input { number: 0, name: "bench".into(), label: "bench".into() };
-    let file = InputFile { input, path: path.clone(), kind };
+    let file = InputFile { input, path: path.to_owned(), kind };
     BlockReader::of_files(vec![file], settings(), BLOCK_BYTES)
 }
 
-fn read(path: &PathBuf, kind: Kind, parse: bool) -> usize {
+fn read(path: &Path, kind: Kind, parse: bool) -> usize {
     let progress = Progress::default();
     let mut reader = reader(path, kind);
     let mut documents = 0;
@@ -39,17 +39,17 @@ fn read(path: &PathBuf, kind: Kind, parse: bool) -> usize {
 
 fn corpus(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
-    let packed = match std::env::var_os("NEXTLONG_CORPUS") {
-        Some(path) => std::fs::read(path).expect("NEXTLONG_CORPUS is readable"),
-        None => {
-            let lines: String = (0..20_000)
-                .map(|row| {
-                    let text = format!("Line {row} of \"nothing\" much.\n").repeat(60);
-                    format!("{}\n", serde_json::json!({ "id": row, "text": text }))
-                })
-                .collect();
-            zstd::encode_all(lines.as_bytes(), 3).expect("packed")
+    let packed = if let Some(path) = std::env::var_os("NEXTLONG_CORPUS") {
+        std::fs::read(path).expect("NEXTLONG_CORPUS is readable")
+    } else {
+        let mut lines = Vec::new();
+        for row in 0..20_000 {
+            let text = format!("Line {row} of \"nothing\" much.\n").repeat(60);
+            serde_json::to_writer(&mut lines, &serde_json::json!({ "id": row, "text": text }))
+                .expect("JSON");
+            lines.push(b'\n');
         }
+        zstd::encode_all(&lines[..], 3).expect("packed")
     };
     let lines = zstd::decode_all(&packed[..]).expect("unpacked");
     let (plain_path, packed_path) = (folder.path().join("a.jsonl"), folder.path().join("a.zst"));

@@ -80,8 +80,11 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a");
-        let lines: String =
-            texts.iter().map(|text| format!("{}\n", serde_json::json!({ "text": text }))).collect();
+        let mut lines = String::new();
+        for text in &texts {
+            lines.push_str(&serde_json::json!({ "text": text }).to_string());
+            lines.push('\n');
+        }
         std::fs::write(&path, packed(kind, lines.as_bytes())).expect("written");
         let blocks = read(&path, kind, block_bytes);
         let expected: Vec<Row> = texts
