@@ -100,8 +100,11 @@ def holds_its_laws(text: str, size: int) -> None:
 def test_a_chunk_begins_with_a_line_break_only_where_blanks_alone_are_too_long() -> None:
     rng = random.Random(2)
     for _ in range(3000):
-        words = rng.choices(["one", "two two", "three.", "\n", "\n", "\n \n", "\r\n"], k=40)
-        for one in chunk("".join(words), size=40)[1:]:
+        line_ends = ["\n", "\n", "\n \n", "\r\n"]
+        words = rng.choices(
+            ["one", "two two", "three. ", "漢字", "a" * 79, "b" * 90, *line_ends], k=60
+        )
+        for one in chunk("".join(words), size=80)[1:]:
             blank = one[: len(one) - len(one.lstrip())]
             assert "\n" not in blank
 

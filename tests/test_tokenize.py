@@ -158,16 +158,25 @@ def test_the_ids_of_odd_text_are_those_of_the_package(name: str, text: str) -> N
         assert got(name, [text]) == expected(name, [text])
 
 
-@pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@cache
+def package_with_its_defaults(name: str) -> Any:
+    return tokenizers.Tokenizer.from_str(theirs(name).to_str())
+
+
+@pytest.mark.parametrize("name", [*NAMES, "sample"])
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=odd_text)
 def test_plain_ids_are_the_package_s_with_its_defaults(name: str, text: str) -> None:
-    if not like_the_package(text):
-        return
-    package = tokenizers.Tokenizer.from_str(theirs(name).to_str())
-    plain = package.encode(text, add_special_tokens=False).ids if name != "qwen3" else None
-    if plain is not None:
+    if like_the_package(text):
+        plain = package_with_its_defaults(name).encode(text, add_special_tokens=False).ids
         assert ours(name).encode_plain(text).tolist() == plain
+
+
+def test_special_token_strings_are_text_in_chunks_and_tokens_in_plain_ids() -> None:
+    for name, token in (("qwen3", "<|im_end|>"), ("mistral", "</s>"), ("bert", "[SEP]")):
+        id = ours(name).token_to_id(token)
+        assert id not in ours(name).encode(f"a {token} b")
+        assert id in ours(name).encode_plain(f"a {token} b")
 
 
 def normal(name: str, text: str) -> str:

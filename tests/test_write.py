@@ -84,7 +84,8 @@ def written(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
     sequences, expected = made()
     path = tmp_path / "part-00000.parquet"
     rows, size = write.parquet(path, sequences, {"seed": 0})
-    assert rows == len(sequences) == 4 and size == path.stat().st_size
+    assert rows == len(sequences) == 4
+    assert size == path.stat().st_size
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
     return path, expected
 
@@ -107,7 +108,8 @@ def test_tokens_are_split_by_byte_and_compressed(
     column = metadata.row_group(0).column(0)
     assert column.path_in_schema == "input_ids.list.element"
     assert column.compression == "ZSTD"
-    assert "BYTE_STREAM_SPLIT" in column.encodings and not column.has_dictionary_page
+    assert "BYTE_STREAM_SPLIT" in column.encodings
+    assert not column.has_dictionary_page
     assert {metadata.row_group(0).column(place).compression for place in range(15)} == {"ZSTD"}
 
 
@@ -119,9 +121,7 @@ def test_datasets_reads_it(written: tuple[Path, list[dict[str, Any]]], tmp_path:
     )
     assert dataset.column_names == list(COLUMNS)
     assert dataset.to_list() == expected
-    streamed = datasets.load_dataset(
-        "parquet", data_files=str(path), split="train", streaming=True
-    )
+    streamed = datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True)
     assert list(streamed) == expected
 
 
@@ -190,5 +190,3 @@ def test_columns_that_do_not_agree_are_refused() -> None:
 def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write.parquet(tmp_path / "no" / "a.parquet", made()[0], {})
-
-

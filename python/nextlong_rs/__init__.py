@@ -29,8 +29,8 @@ from nextlong_rs.errors import (
 if TYPE_CHECKING:
     from nextlong_rs.chunking import chunk, chunk_spans
     from nextlong_rs.embed import Embedder
-    from nextlong_rs.inspecting import inspect
     from nextlong_rs.index import Neighbours, knn
+    from nextlong_rs.inspecting import inspect
     from nextlong_rs.pipeline import synthesize
     from nextlong_rs.result import Result
     from nextlong_rs.sample import sample_corpus, sample_tokenizer

@@ -121,7 +121,12 @@ class BlockReader:
     ) -> BlockReader: ...
     @staticmethod
     def of_arrow(
-        table: object, number: int, name: str, label: str, settings: str, block_bytes: int
+        table: object,
+        number: int,
+        name: str,
+        label: str,
+        settings: str,
+        block_bytes: int,
     ) -> BlockReader: ...
     @staticmethod
     def of_items(
@@ -182,10 +187,14 @@ class Sequences:
     def __len__(self) -> int: ...
 
 def write_parquet(
-    path: str | PathLike[str], sequences: Sequences, metadata: str, watch: Watch | None = None
+    path: str | PathLike[str],
+    sequences: Sequences,
+    metadata: str,
+    watch: Watch | None = None,
 ) -> tuple[int, int]: ...
 def chunk(text: str, size: int, mode: str) -> list[str]: ...
 def chunk_spans(text: str, size: int, mode: str) -> NDArray[np.int64]: ...
+
 class LsaModel:
     @staticmethod
     def fit(
@@ -224,9 +233,7 @@ class LsaModel:
     ) -> None: ...
 
 class StaticModel:
-    def __new__(
-        cls, folder: str | PathLike[str], max_tokens: int | None = None
-    ) -> StaticModel: ...
+    def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
     @property
     def dim(self) -> int: ...
     def encode(

@@ -370,7 +370,7 @@ def open_embedder(
 
     Args:
         embedder: `"lsa"`, an `Embedder`, the path of one, of a model2vec folder or of ready vectors
-            (`.npy`), an array, `ReadyVectors`, or a function from a list of texts to an array.
+            (`.npy`, or `FILE.parquet:COLUMN`), an array, `ReadyVectors`, or a function from a list of texts to an array.
         store: The chunks of the corpus.
         dim: Of the LSA.
         seed: Of the LSA.
@@ -404,6 +404,11 @@ def open_embedder(
         return fitted
     if isinstance(embedder, str | os.PathLike):
         path = Path(embedder)
+        file, colon, column = os.fspath(embedder).rpartition(":")
+        if colon and file.endswith(".parquet"):
+            vectors = ReadyVectors(file, column=column)
+            vectors.check(len(store))
+            return vectors
         if path.is_dir():
             return Embedder.static(path)
         if path.suffix != ".npy":

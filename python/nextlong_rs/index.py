@@ -1,6 +1,6 @@
-"""Nearest neighbours by cosine: vectors in, the `k` nearest rows of each query out, recall measured.
+"""Nearest neighbours by cosine: vectors in, the `k` nearest rows of each query out.
 
-The room behind `index=` of a run, and usable alone through `knn`.
+The room behind `index=` of a run, and usable alone through `knn`; recall is measured.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Neighbours:
     Attributes:
         ids: int64 `[q, k]`, row numbers, nearest first; -1 where there are fewer than `k`.
         scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
-        recall: Share of the true neighbours that were found, measured on a seeded sample of the queries
-            against exhaustive search in float32.
+        recall: Share of the true neighbours that were found, measured on a seeded sample of the
+            queries against exhaustive search in float32.
         engine: `"exact"` or `"hnsw"`.
         seconds: Wall-clock time of the whole call.
         reason: Why this engine, and how wide it had to search.
@@ -102,14 +102,14 @@ class Search:
         """Choose the engine, build what it needs, and measure its recall.
 
         Args:
-            vectors: `[n, d]`, float16, mapped or held. Any length; a row of zeros scores 0 with all others.
-            index: `"exact"`, `"hnsw"`, or `"auto"`: the cheaper one by a fixed rule of n, d, `k` and
-                `expected_queries`.
+            vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
+            index: `"exact"`, `"hnsw"`, or `"auto"`: the cheaper one by a fixed rule of n, d, `k`
+                and `expected_queries`.
             expected_queries: How many queries will be searched, about.
             k: Neighbours wanted of each, about: recall is measured at it.
             min_recall: Recall to reach; below it the search is made wider until it holds.
-            groups: uint32 `[n]`, the document number of each row: rows of the query's own group are no
-                neighbours. None: only the row itself is none.
+            groups: uint32 `[n]`, the document number of each row: rows of the query's own group are
+                no neighbours. None: only the row itself is none.
             folder: Where HNSW shards are written. None: they are held in memory only.
             reuse: Whether shards that lie in `folder` are loaded instead of built.
             rows: The rows that will be queries, if known: the sample is taken from them.
@@ -158,8 +158,8 @@ class Search:
             watch: Counts the queries answered; its `cancel` stops the call.
 
         Returns:
-            ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there), by score
-            falling, id rising.
+            ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there),
+            by score falling, id rising.
         """
         _check(k=k)
         return self._core.rows(np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch)
@@ -189,8 +189,8 @@ def knn(
         k: Neighbours of each query, at least 1; may exceed n, the rest is then filled with -1.
         queries: None: every row. Whole numbers `[q]`: those rows; a row is never its own neighbour.
             Floats `[q, d]`: these vectors.
-        index: `"exact"` (a scan in int8, ranked again in float32), `"hnsw"`, or `"auto"`: the cheaper one by a
-            fixed rule.
+        index: `"exact"` (a scan in int8, ranked again in float32), `"hnsw"`, or `"auto"`: the
+            cheaper one by a fixed rule.
         min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
             wider until it holds.
         threads: Threads; None: one a core. The result is the same bytes for any number.
@@ -233,7 +233,7 @@ def knn(
     search = Search(core, reason, measured)
 
     with (
-        Bar("search", count, unit="query", shown=progress) as bar,
+        Bar("search", count, unit="query", shown=progress, scale=False) as bar,
         Pool(threads, bar=bar) as pool,
     ):
 
@@ -325,7 +325,8 @@ def _row_numbers(rows: NDArray[Any], count: int) -> NDArray[np.int64]:
     array = np.asarray(rows)
     if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
         raise ConfigError(
-            f"queries is a {array.ndim}-dimensional array of {array.dtype}; give row numbers [q] or float vectors [q, d]"
+            f"queries is a {array.ndim}-dimensional array of {array.dtype}; "
+            "give row numbers [q] or float vectors [q, d]"
         )
     wrong = np.flatnonzero((array < 0) | (array >= count)) if array.size else array
     if wrong.size:
@@ -345,7 +346,7 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
     for start in range(0, len(values), _BLOCK_ROWS):
-        block = values[start : start + _BLOCK_ROWS].astype(wide)
+        block: NDArray[Any] = values[start : start + _BLOCK_ROWS].astype(wide)
         # Divide by the largest value first, so that no square overflows or vanishes.
         largest = np.abs(block).max(axis=1, keepdims=True)
         wrong = np.flatnonzero(~np.isfinite(largest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import resource
 import sys
@@ -72,36 +73,33 @@ def synthesize(
     from nextlong_rs import stages
     from nextlong_rs.embed import describe
     from nextlong_rs.result import Result
-    from nextlong_rs.tokenize import load, separator_ids, special_ids
+    from nextlong_rs.tokenize import load
 
     if embedder is not None:
         options["embedder"] = describe(embedder)
     chosen = Settings.of(settings, **options)
     listing = corpora.resolve(inputs)
     loaded = load(tokenizer)
-    special = special_ids(loaded, bos=chosen.bos, eos=chosen.eos)
-    separator = separator_ids(loaded, chosen.chunk_separator, eos=special.eos)
+    special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
+    separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
     run = Run(output)
     run.create(overwrite=overwrite)
     job = Job(chosen, run, threads=threads, progress=progress)
     begun = time.perf_counter()
-    write_json(
-        run.work / "run.json",
-        {
-            "format": FORMAT,
-            "settings": chosen.to_dict(),
-            "versions": versions(),
-            "tokenizer": {"sha256": loaded.sha256, "bos": special.bos, "eos": special.eos},
-            "inputs": [corpora.describe(one) for one in listing],
-        },
-    )
+    facts = {
+        "settings": chosen.to_dict(),
+        "tokenizer": {"hash": loaded.hash, "bos": special.bos, "eos": special.eos},
+        "versions": versions(),
+    }
+    listed = [corpora.describe(one) for one in listing]
+    write_json(run.work / "run.json", {"format": FORMAT, **facts, "inputs": listed})
 
     store = stages.chunk(job, listing, loaded)
-    vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder, loaded)
+    vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
     queue = stages.plan(job, store, listing)
     search = stages.index(job, store, vectors, queue)
     selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
-    files = stages.write(job, store, selector, loaded, special)
+    files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
 
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     measured = {
@@ -112,15 +110,7 @@ def synthesize(
     write_json(run.work / "measured.json", measured)
     write_json(
         run.output / "manifest.json",
-        {
-            "format": FORMAT,
-            "settings": chosen.to_dict(),
-            "versions": versions(),
-            "tokenizer": {"sha256": loaded.sha256, "bos": special.bos, "eos": special.eos},
-            "inputs": [corpora.describe(one) for one in listing],
-            "files": files,
-            "summary": job.summary,
-        },
+        {"format": FORMAT, **facts, "inputs": listed, "files": files, "summary": job.summary},
     )
     return Result.open(run.output)
 

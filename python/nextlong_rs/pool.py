@@ -105,5 +105,9 @@ class Pool:
                 if future.done():
                     return future.result()
             finally:
-                if self.bar is not None:
-                    self.bar.show(self.watch.done)
+                self.show()
+
+    def show(self) -> None:
+        """Moves the bar to where the watch is."""
+        if self.bar is not None:
+            self.bar.show(self.watch.done)

@@ -65,7 +65,8 @@ class Settings:
 
     # embed
     embedder: str = "lsa"
-    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of ready vectors (.npy)."""
+    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of ready vectors (.npy,
+    or `FILE.parquet:COLUMN`)."""
     dim: int = 256
     """Dimensions of the LSA vectors."""
     idf_power: float = 1.5

@@ -42,7 +42,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
         max_document_bytes=settings.max_document_bytes,
         max_error_rate=settings.max_error_rate,
     )
-    counter = tokenizer.core if settings.chunk_unit == "tokens" else None
+    counter = tokenizer.counter() if settings.chunk_unit == "tokens" else None
     reasons: Counter[str] = Counter()
     documents = chunks = text_bytes = 0
     paths: list[Path] = []
@@ -68,7 +68,8 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
 
         blocks = enumerate(corpora.read_blocks(listing, config, watch=pool.watch))
         for path, parsed, counts in pool.in_order(cut, blocks):
-            paths.append(path)
+            if counts[1]:
+                paths.append(path)
             documents += counts[0]
             chunks += counts[1]
             text_bytes += counts[2]
@@ -95,9 +96,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     return _nextlong.ChunkStore(paths)
 
 
-def embed(
-    job: Job, store: _nextlong.ChunkStore, embedder: Any, tokenizer: Tokenizer
-) -> _nextlong.Vectors:
+def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:
     """Gives every chunk its vector: `work/embed/part-*.npy`, float16, a row a chunk."""
     from nextlong_rs.embed import open_embedder
 
@@ -118,12 +117,13 @@ def embed(
 
         def one(part: int) -> None:
             start, stop = store.part_chunks(part)
-            model.embed_part(store, start, stop, paths[part], pool.watch)
+            model.embed_part(store, start, stop, paths[part], watch=pool.watch)
             run.mark("embed", part, [paths[part]], chunks=stop - start)
 
         if model.on_main_thread:
             for part in range(store.part_count):
                 one(part)
+                pool.show()
         else:
             for _ in pool.in_order(one, range(store.part_count)):
                 pass
@@ -204,7 +204,7 @@ def mine(
     queue: NDArray[np.uint32],
     tokenizer: Tokenizer,
     special: SpecialIds,
-    separator: list[int],
+    separator: NDArray[np.uint32],
 ) -> _nextlong.Selector:
     """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
 
@@ -274,7 +274,7 @@ def _tokenize(
     chunks: NDArray[np.uint32],
 ) -> None:
     pieces = np.array_split(chunks, max(1, min(pool.threads * 2, len(chunks) // 16)))
-    if not tokenizer.threaded:
+    if not tokenizer.threads_allowed:
         results = [tokenizer.encode_chunks(store, piece, None) for piece in pieces]
     else:
         results = pool.map(lambda piece: tokenizer.encode_chunks(store, piece, None), pieces)
@@ -286,37 +286,24 @@ def write(
     job: Job,
     store: _nextlong.ChunkStore,
     selector: _nextlong.Selector,
-    tokenizer: Tokenizer,
-    special: SpecialIds,
+    metadata: str,
 ) -> list[dict[str, Any]]:
-    """Assembles the sequences and writes them: `part-*.parquet`."""
-    import json
-
-    from nextlong_rs.pipeline import versions
-
+    """Assembles the sequences and writes them: `part-*.parquet`, with `metadata` in each."""
     settings, run = job.settings, job.run
     count = len(selector)
     rows = max(1, PART_TOKENS // settings.seq_len)
-    metadata = json.dumps(
-        {
-            "settings": settings.to_dict(),
-            "tokenizer": {"sha256": tokenizer.sha256, "bos": special.bos, "eos": special.eos},
-            "versions": versions(),
-        },
-        ensure_ascii=False,
-    )
     with job.stage("write", total=count, unit="seq") as pool:
 
         def one(item: tuple[int, int]) -> dict[str, Any]:
             number, start = item
             path = run.output_part(number)
             sequences = selector.assemble(store, start, min(start + rows, count), pool.watch)
-            written, size = sequences.write_parquet(path, metadata)
-            marker = run.mark("write", number, [path], rows=written, tokens=sequences.tokens)
+            written, size = _nextlong.write_parquet(path, sequences, metadata, None)
+            run.mark("write", number, [path], rows=written, tokens=sequences.tokens)
             return {
                 "name": path.name,
                 "rows": written,
-                "tokens": marker["tokens"],
+                "tokens": sequences.tokens,
                 "bytes": size,
                 "sha256": file_hash(path),
             }

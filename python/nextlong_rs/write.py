@@ -42,4 +42,6 @@ def parquet(
     Raises:
         OSError: When the file cannot be written.
     """
-    return _nextlong.write_parquet(path, sequences, json.dumps(dict(metadata), sort_keys=True), watch)
+    return _nextlong.write_parquet(
+        path, sequences, json.dumps(dict(metadata), sort_keys=True), watch
+    )

@@ -1,4 +1,5 @@
-//! Search as Python sees it: numbers and arrays in, arrays out; each call one thread but the measuring.
+//! Search as Python sees it: numbers and arrays in, arrays out; each call one thread but the
+//! measuring.
 
 use std::path::PathBuf;
 
@@ -15,14 +16,20 @@ use crate::vectors::Vectors;
 
 type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
 
+/// Recall, the breadth it wants, and each breadth that was tried with its recall.
+type Measured = (f64, usize, Vec<(usize, f64)>);
+
 /// An engine over vectors.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Search(index::Search);
 
 #[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 impl Search {
     #[new]
-    #[pyo3(signature = (vectors, engine, *, groups = None, seed = 0, callers = 1, keep_bytes = 1 << 30))]
+    #[pyo3(signature = (
+        vectors, engine, *, groups = None, seed = 0, callers = 1, keep_bytes = 1 << 30
+    ))]
     fn new(
         py: Python<'_>,
         vectors: &Vectors,
@@ -127,7 +134,7 @@ impl Search {
         min_recall: f64,
         threads: usize,
         watch: Option<&Watch>,
-    ) -> PyResult<(f64, usize, Vec<(usize, f64)>)> {
+    ) -> PyResult<Measured> {
         let rows = self.checked(&rows)?;
         outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
@@ -145,7 +152,7 @@ impl Search {
         min_recall: f64,
         threads: usize,
         watch: Option<&Watch>,
-    ) -> PyResult<(f64, usize, Vec<(usize, f64)>)> {
+    ) -> PyResult<Measured> {
         let dim = values.shape()[1];
         let values: Vec<f32> = values.as_array().iter().copied().collect();
         outside(py, watch, |progress| {
@@ -174,7 +181,7 @@ impl Search {
         min_recall: f64,
         threads: usize,
         progress: &Progress,
-    ) -> nextlong::Result<(f64, usize, Vec<(usize, f64)>)> {
+    ) -> nextlong::Result<Measured> {
         let report = recall::measure(&self.0, queries, k, min_recall, threads, progress)?;
         Ok((report.recall, report.breadth, report.tried))
     }

@@ -1,7 +1,7 @@
 //! Tokenizers as Python sees them: chunk numbers or texts in, flat ids out.
 
-use nextlong::tokenize::{self, Kind, Scratch};
 use nextlong::Ragged;
+use nextlong::tokenize::{self, Kind, Scratch};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;

@@ -29,6 +29,12 @@ type SpanColumns<'py> = (
 
 #[pymethods]
 impl Sequences {
+    /// The tokens of all sequences.
+    #[getter]
+    fn tokens(&self) -> usize {
+        self.0.input_ids.values.len()
+    }
+
     /// Sequences from flat arrays, copied.
     #[staticmethod]
     #[allow(clippy::too_many_arguments, reason = "one argument a column")]

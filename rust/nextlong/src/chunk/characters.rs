@@ -3,20 +3,22 @@
 //! In: UTF-8 bytes. Out: counts and byte positions. A character is counted at its first byte, so a
 //! slice may begin and end inside one.
 
-use multiversion::multiversion;
-
-/// As many bytes as an 8-bit counter can count.
-const STRIDE: usize = 192;
-
 /// The number of characters that begin in `bytes`.
-#[multiversion(targets("x86_64+avx512bw+avx512vl", "x86_64+avx2", "aarch64+neon"))]
+///
+/// Counts in blocks that 8-bit lanes can hold, which compilers turn into vector code: long blocks
+/// for speed, then short ones so that little is left for the slow way.
 pub(super) fn count(bytes: &[u8]) -> usize {
-    let strides = bytes.chunks_exact(STRIDE);
-    let rest: usize = strides.remainder().iter().map(|&byte| usize::from(begins(byte))).sum();
-    strides
-        .map(|stride| usize::from(stride.iter().map(|&byte| u8::from(begins(byte))).sum::<u8>()))
-        .sum::<usize>()
-        + rest
+    let (long, rest) = bytes.as_chunks::<192>();
+    let (short, rest) = rest.as_chunks::<16>();
+    long.iter().map(count_block).sum::<usize>()
+        + short.iter().map(count_block).sum::<usize>()
+        + rest.iter().map(|&byte| usize::from(begins(byte))).sum::<usize>()
+}
+
+#[inline]
+fn count_block<const N: usize>(block: &[u8; N]) -> usize {
+    const { assert!(N < 256, "an 8-bit sum holds at most 255") };
+    usize::from(block.iter().map(|&byte| u8::from(begins(byte))).sum::<u8>())
 }
 
 /// The position `characters` characters after `start`, or the length where fewer are left.
@@ -39,7 +41,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> usize {
     at
 }
 
-/// Whether `byte` is the first of a character: any but 0b10xx_xxxx.
+/// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
 const fn begins(byte: u8) -> bool {
     byte.cast_signed() >= -64
 }

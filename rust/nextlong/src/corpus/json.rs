@@ -304,6 +304,9 @@ impl<'a> Scanner<'a> {
         loop {
             match self.peek() {
                 Some(bracket @ (b'{' | b'[')) => {
+                    if open.len() == MOST_NESTED {
+                        return Err(Reason::TooDeep);
+                    }
                     let close = bracket + 2;
                     self.place += 1;
                     self.blank();
@@ -311,9 +314,6 @@ impl<'a> Scanner<'a> {
                         self.place += 1;
                     } else {
                         open.push(close);
-                        if open.len() > MOST_NESTED {
-                            return Err(Reason::TooDeep);
-                        }
                         if close == b'}' {
                             self.key()?;
                         }
@@ -365,4 +365,103 @@ fn special(bytes: &[u8], start: usize) -> Option<usize> {
         place += 32;
     }
     Some(place + bytes[place..].iter().position(|&byte| is_special(byte))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    const WANTED: Wanted<'_> = Wanted { text: "text", id: "id", score: Some("score") };
+
+    fn read(line: &str) -> (std::result::Result<Record, Reason>, String, String) {
+        let (mut text, mut id) = ("before ".to_owned(), String::new());
+        let record = record(line, WANTED, &mut text, &mut id);
+        (record, text, id)
+    }
+
+    #[test]
+    fn the_wanted_fields_are_found_and_the_last_of_each_wins() {
+        let line =
+            r#"{"id": 1.50e3, "x": {"text": "no"}, "text": "a", "score": -2, "text": "b\n"}"#;
+        let (record, text, id) = read(line);
+        let found = Field::Found(());
+        assert_eq!(record, Ok(Record { text: found, id: found, score: Field::Found(-2.0) }));
+        assert_eq!((text.as_str(), id.as_str()), ("before b\n", "1.50e3"));
+    }
+
+    #[test]
+    fn a_record_nests_a_thousand_deep_and_no_deeper() {
+        let nested = |depth: usize| {
+            format!("{{\"x\": {}{}, \"text\": \"a\"}}", "[".repeat(depth), "]".repeat(depth))
+        };
+        assert!(read(&nested(1000)).0.is_ok());
+        assert_eq!(read(&nested(1001)).0, Err(Reason::TooDeep));
+        assert_eq!(read(&"[".repeat(1_000_000)).0, Err(Reason::TooDeep));
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            let key = prop_oneof!["text", "id", "score", any::<String>()];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::vec((key, inner), 0..6)
+                    .prop_map(|pairs| pairs.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    /// Characters that decide what is JSON.
+    fn mark() -> impl Strategy<Value = char> {
+        prop::sample::select(
+            "{}[]\",:\\/ \t\n\0bfnrtu019.-+eEdDx\u{e9}\u{1f600}".chars().collect::<Vec<_>>(),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_serde_json_takes_is_taken_and_nothing_else(
+            value in value(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, mark()), 0..4),
+        ) {
+            let mut line: Vec<char> = value.to_string().chars().collect();
+            for (place, edit, mark) in edits {
+                let place = place.index(line.len() + 1);
+                match edit {
+                    0 => line.insert(place, mark),
+                    1 if place < line.len() => line[place] = mark,
+                    _ if place < line.len() => { line.remove(place); }
+                    _ => {}
+                }
+            }
+            let line: String = line.into_iter().collect();
+            let ours = read(&line).0 != Err(Reason::BrokenJson);
+            prop_assert_eq!(ours, serde_json::from_str::<IgnoredAny>(&line).is_ok(), "{}", line);
+        }
+
+        #[test]
+        fn the_text_is_what_serde_json_reads(text in any::<String>(), id in any::<String>()) {
+            let line = serde_json::json!({ "id": id, "text": text }).to_string();
+            let (record, read_text, read_id) = read(&line);
+            prop_assert!(record.is_ok());
+            prop_assert_eq!(read_text, format!("before {text}"));
+            prop_assert_eq!(read_id, id);
+        }
+
+        #[test]
+        fn any_line_is_read_or_refused(line in any::<String>()) {
+            let _ = read(&line);
+        }
+    }
 }

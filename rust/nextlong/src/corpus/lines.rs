@@ -223,7 +223,7 @@ pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Docume
             let record = if length > limit {
                 Err(Reason::LineTooLong)
             } else {
-                std::str::from_utf8(line)
+                simdutf8::basic::from_utf8(line)
                     .map_err(|_| Reason::InvalidUtf8)
                     .and_then(|line| json::record(line, wanted, documents.pending(), &mut id))
             };

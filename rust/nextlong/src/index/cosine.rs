@@ -1,6 +1,7 @@
 //! The cosine in f32 that candidates are ranked by in the end, and that recall is measured against.
 //!
-//! The order of the sums is fixed and nothing is fused, so a score is the same bits on every processor.
+//! The order of the sums is fixed and nothing is fused, so a score is the same bits on every
+//! processor.
 
 use std::ops::Range;
 

@@ -26,7 +26,8 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each time.
+    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each
+    /// time.
     #[must_use]
     pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Self {
         let blocks = vectors.len().div_ceil(BLOCK);
@@ -52,17 +53,17 @@ impl Exact {
         let mut scores = Scores::zeros(1, 1)?;
         for block in 0..vectors.len().div_ceil(BLOCK) {
             let packed;
-            let rows = if let Some(kept) = self.kept.get(block) {
-                match kept.get() {
-                    Some(rows) => rows,
-                    None => {
-                        let rows = self.pack(vectors, block)?;
-                        kept.get_or_init(|| rows)
-                    }
+            let rows = match self.kept.get(block).map(|kept| (kept, kept.get())) {
+                Some((_, Some(rows))) => rows,
+                Some((kept, None)) => {
+                    // Two threads may both pack it: one is kept, they are the same.
+                    let rows = self.pack(vectors, block)?;
+                    kept.get_or_init(|| rows)
                 }
-            } else {
-                packed = self.pack(vectors, block)?;
-                &packed
+                None => {
+                    packed = self.pack(vectors, block)?;
+                    &packed
+                }
             };
             for (group, some) in packed_queries.iter().enumerate() {
                 progress.check()?;

@@ -1,7 +1,7 @@
 //! HNSW by usearch, in shards: an index that is kept and searched later.
 //!
-//! The number of shards follows from the number of rows alone and one thread builds each, so a shard is
-//! the same bytes every time. All shards are searched and what they find is merged.
+//! The number of shards follows from the number of rows alone and one thread builds each, so a
+//! shard is the same bytes every time. All shards are searched and what they find is merged.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -162,7 +162,8 @@ impl Hnsw {
             .map_or_else(String::new, Index::hardware_acceleration)
     }
 
-    /// The `keep` best rows of each query among those that a search `width` wide finds in each shard.
+    /// The `keep` best rows of each query among those that a search `width` wide finds in each
+    /// shard.
     ///
     /// # Errors
     ///

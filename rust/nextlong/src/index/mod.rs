@@ -1,10 +1,11 @@
 //! The nearest neighbours of many vectors at once, by cosine.
 //!
-//! In: the vectors of all chunks. Out: for each query the ids of its `k` nearest rows, score falling, id rising.
+//! In: the vectors of all chunks. Out: for each query the ids of its `k` nearest rows, score
+//! falling, id rising.
 //!
-//! An engine proposes candidates by int8 products; [`cosine::rank`] orders them in f32 from the vector
-//! file. What comes out does not depend on threads, on how the queries are cut into calls, or on
-//! the processor.
+//! An engine proposes candidates by int8 products; [`cosine::rank`] orders them in f32 from the
+//! vector file. What comes out does not depend on threads, on how the queries are cut into calls,
+//! or on the processor.
 
 pub mod choose;
 pub mod cosine;
@@ -114,7 +115,8 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for wrong groups, [`Error::Retrieval`] for vectors that cannot be searched.
+    /// [`Error::Config`] for wrong groups, [`Error::Retrieval`] for vectors that cannot be
+    /// searched.
     pub fn new(vectors: Vectors, settings: Settings) -> Result<Self> {
         if vectors.len() >= u32::MAX as usize {
             return Err(Error::Retrieval(format!(
@@ -202,14 +204,16 @@ impl Search {
         }
     }
 
-    /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's narrowest.
+    /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
+    /// narrowest.
     ///
-    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. HNSW: each shard is searched
-    /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
+    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. HNSW: each shard is
+    /// searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for queries of other dimensions or a row that does not exist; see the engines.
+    /// [`Error::Config`] for queries of other dimensions or a row that does not exist; see the
+    /// engines.
     pub fn search(
         &self,
         queries: &Queries,

@@ -1,13 +1,13 @@
 //! The matrix product of the exact scan: int8 rows against int8 rows, sums exact in `i32`.
 //!
-//! numkong picks the kernel of the processor at run time. The sums are whole numbers, so they are the
-//! same on every processor, in every block order and at any thread count.
+//! numkong picks the kernel of the processor at run time. The sums are whole numbers, so they are
+//! the same on every processor, in every block order and at any thread count.
 
 use std::cell::Cell;
 
 use numkong::capabilities::{self, cap};
 use numkong::matrix::PackedMatrix;
-use numkong::tensor::Matrix;
+use numkong::tensor::{Matrix, TensorError};
 
 use crate::error::{Error, Result};
 
@@ -27,7 +27,7 @@ impl Rows {
     ///
     /// [`Error::Retrieval`] when there is no memory or no row.
     pub fn zeros(count: usize, dim: usize) -> Result<Self> {
-        Matrix::try_zeros(&[count, dim]).map(Self).map_err(failed)
+        Matrix::try_zeros(&[count, dim]).map(Self).map_err(|error| failed(&error))
     }
 
     /// The values, row after row.
@@ -55,7 +55,7 @@ impl Rows {
     /// [`Error::Retrieval`] when there is no memory.
     pub fn pack(&self) -> Result<Packed> {
         configure();
-        PackedMatrix::try_pack(&self.0).map(Packed).map_err(failed)
+        PackedMatrix::try_pack(&self.0).map(Packed).map_err(|error| failed(&error))
     }
 }
 
@@ -80,7 +80,7 @@ impl Scores {
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
-        Matrix::try_zeros(&[queries, rows]).map(Self).map_err(failed)
+        Matrix::try_zeros(&[queries, rows]).map(Self).map_err(|error| failed(&error))
     }
 
     /// Computes every query's product with every row; makes new room if the shape has changed.
@@ -93,7 +93,7 @@ impl Scores {
         if self.0.shape() != [queries.len(), rows.len()] {
             *self = Self::zeros(queries.len(), rows.len())?;
         }
-        queries.0.try_dots_packed_into(&rows.0, &mut self.0).map_err(failed)
+        queries.0.try_dots_packed_into(&rows.0, &mut self.0).map_err(|error| failed(&error))
     }
 
     /// The scores of query `query`, one a row.
@@ -141,7 +141,7 @@ pub fn kernel() -> &'static str {
     }
 }
 
-fn failed(error: numkong::tensor::TensorError) -> Error {
+fn failed(error: &TensorError) -> Error {
     Error::Retrieval(format!("the int8 product failed: {error:?}"))
 }
 

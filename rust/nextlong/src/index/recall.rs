@@ -1,4 +1,5 @@
-//! How many of the true neighbours an engine finds, measured on a sample; searching wider until it is enough.
+//! How many of the true neighbours an engine finds, measured on a sample; searching wider until it
+//! is enough.
 
 use crate::error::Result;
 use crate::index::cosine::{self, Queries};
@@ -19,7 +20,8 @@ pub struct Report {
     pub queries: usize,
 }
 
-/// A seeded sample of `total` queries, rising: at most 256, fewer where exact search of so many takes long.
+/// A seeded sample of `total` queries, rising: at most 256, fewer where exact search of so many
+/// takes long.
 #[must_use]
 pub fn sample(seed: u64, total: usize, rows: usize, dim: usize) -> Vec<usize> {
     // About 100 G multiplications for the truth, a few seconds of one core.
@@ -29,8 +31,8 @@ pub fn sample(seed: u64, total: usize, rows: usize, dim: usize) -> Vec<usize> {
 
 /// Measures recall@k of `search` for `queries`, wider and wider until it is `min_recall`.
 ///
-/// The truth is exhaustive search in f32 under the same exclusions. A neighbour as near as the last true one counts
-/// as found, whatever its id. The result is the same for any number of `threads`.
+/// The truth is exhaustive search in f32 under the same exclusions. A neighbour as near as the last
+/// true one counts as found, whatever its id. The result is the same for any number of `threads`.
 ///
 /// # Errors
 ///
@@ -64,7 +66,8 @@ pub fn measure(
     }
 }
 
-/// The share of the neighbours in `truth` that `found` has, or others as near; 1 when there are none.
+/// The share of the neighbours in `truth` that `found` has, or others as near; 1 when there are
+/// none.
 #[must_use]
 pub fn recall(truth: &Neighbours, found: &Neighbours) -> f64 {
     let (mut hits, mut wanted) = (0, 0);

@@ -10,6 +10,8 @@ mod borders;
 mod file;
 mod words;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -51,6 +53,8 @@ pub struct Tokenizer {
     encodes_by_word: bool,
     notes: Vec<String>,
     hash: u128,
+    /// What calls of [`Tokenizer::encode_texts`] left behind, warm for the next.
+    scratches: Mutex<Vec<Scratch>>,
 }
 
 /// Room that a thread keeps between calls of [`Tokenizer::encode`].
@@ -93,6 +97,7 @@ impl Tokenizer {
             encodes_by_word,
             notes,
             hash,
+            scratches: Mutex::default(),
         };
         if marks_the_start {
             tokenizer.find_newline()?;
@@ -209,7 +214,7 @@ impl Tokenizer {
         progress: &Progress,
     ) -> Result<Ragged<u32>> {
         let mut rows = Ragged::default();
-        let mut scratch = Scratch::default();
+        let mut scratch = self.scratches().pop().unwrap_or_default();
         let mut unchecked = CHECK_BYTES;
         for text in texts {
             unchecked += text.len();
@@ -221,6 +226,7 @@ impl Tokenizer {
             rows.close_row();
             progress.add(1);
         }
+        self.scratches().push(scratch);
         Ok(rows)
     }
 
@@ -286,6 +292,10 @@ impl Tokenizer {
     #[must_use]
     pub fn hash(&self) -> u128 {
         self.hash
+    }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn encode_piece(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
@@ -385,4 +395,125 @@ fn load(mut json: serde_json::Value) -> Result<PipelineTokenizer> {
     };
     drop(json);
     tokenizers::from_json(&canonical).map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../../../python/nextlong_rs/data/tokenizer.json");
+
+    fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        let mut out = Vec::new();
+        tokenizer.encode(text, &mut Scratch::default(), &mut out).expect("encoded");
+        out
+    }
+
+    /// A tokenizer in the style of Llama 2: bytes, `▁`, and a few merges.
+    fn llama(splitter: &str, normalizer: &str, extra: &str) -> String {
+        let mut tokens = vec!["<unk>".to_owned(), "<s>".to_owned(), "</s>".to_owned()];
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+        tokens.extend(["▁", "a", "b", "▁a", "ab", "▁ab", "▁▁"].map(str::to_owned));
+        tokens.extend(extra.split_whitespace().map(|pair| pair.replace('+', "")));
+        let vocabulary: Vec<String> =
+            tokens.iter().enumerate().map(|(id, token)| format!("{token:?}:{id}")).collect();
+        let pairs = ["▁+▁", "▁+a", "a+b", "▁a+b"].into_iter().chain(extra.split_whitespace());
+        let merges: Vec<String> =
+            pairs.map(|pair| format!("{:?}", pair.split('+').collect::<Vec<_>>())).collect();
+        format!(
+            r#"{{"version":"1.0","truncation":{{"max_length":2}},"added_tokens":[
+            {{"id":1,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}}],
+            "normalizer":{normalizer},"pre_tokenizer":{splitter},"post_processor":null,"decoder":null,
+            "model":{{"type":"BPE","unk_token":"<unk>","fuse_unk":true,"byte_fallback":true,"dropout":0.1,
+            "vocab":{{{}}},"merges":[{}]}}}}"#,
+            vocabulary.join(","),
+            merges.join(",")
+        )
+    }
+
+    const FIRST: &str =
+        r#"{"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false}"#;
+    const PREPEND: &str = r#"{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},
+        {"type":"Replace","pattern":{"String":" "},"content":"▁"}]}"#;
+
+    #[test]
+    fn a_byte_level_tokenizer_gives_back_the_text() {
+        let tokenizer = Tokenizer::from_json(SAMPLE).expect("loaded");
+        assert_eq!((tokenizer.vocab_size(), tokenizer.kind()), (8192, Kind::Lines));
+        assert_eq!(tokenizer.token_to_id("<|endoftext|>"), Some(1));
+        assert_eq!(tokenizer.id_to_token(0), Some("<|bos|>"));
+        for text in ["", "It's 12345 days.\n\n  ok\r\n", "\0<|endoftext|>é中 👩‍👩‍👧"]
+        {
+            let row = ids(&tokenizer, text);
+            assert!(!row.contains(&1));
+            assert_eq!(tokenizer.decode(&row).expect("decoded"), text);
+            assert_eq!(tokenizer.count(text, &mut Scratch::default()).expect("count"), row.len());
+        }
+        let mut plain = Vec::new();
+        tokenizer
+            .encode_plain("<|endoftext|>", &mut Scratch::default(), &mut plain)
+            .expect("encoded");
+        assert_eq!(plain, [1]);
+    }
+
+    #[test]
+    fn a_chunk_has_no_word_mark_before_it() {
+        for (splitter, normalizer) in [(FIRST, "null"), ("null", PREPEND)] {
+            let tokenizer = Tokenizer::from_json(&llama(splitter, normalizer, "")).expect("loaded");
+            let token = |name| tokenizer.token_to_id(name).expect("a token");
+            assert_eq!(tokenizer.kind(), Kind::Newline);
+            assert!(tokenizer.encodes_by_word);
+            assert_eq!(
+                ids(&tokenizer, "ab ab\nab"),
+                [token("ab"), token("▁ab"), token("<0x0A>"), token("ab")]
+            );
+            assert_eq!(ids(&tokenizer, " a"), [token("▁a")]);
+            let mut plain = Vec::new();
+            tokenizer.encode_plain("ab", &mut Scratch::default(), &mut plain).expect("encoded");
+            assert_eq!(plain, [token("▁ab")]);
+            assert_eq!(tokenizer.notes().len(), 2, "{:?}", tokenizer.notes());
+        }
+    }
+
+    #[test]
+    fn words_are_not_encoded_alone_where_a_token_spans_two() {
+        let whole = Tokenizer::from_json(&llama(FIRST, "null", "b+▁a")).expect("loaded");
+        assert!(!whole.encodes_by_word);
+        let spanning = whole.token_to_id("b▁a").expect("a token");
+        assert!(ids(&whole, "b a").contains(&spanning));
+    }
+
+    #[test]
+    fn encoding_by_word_changes_no_id() {
+        let by_word = Tokenizer::from_json(&llama(FIRST, "null", "")).expect("loaded");
+        let mut whole = Tokenizer::from_json(&llama(FIRST, "null", "")).expect("loaded");
+        whole.encodes_by_word = false;
+        let mut rng = crate::seed::Rng::new(1, "words", 0);
+        for _ in 0..2000 {
+            let text: String = (0..rng.below(30))
+                .map(|_| ['a', 'b', ' ', '\n', '▁', 'é', '<', '\u{2582}'][rng.below(8) as usize])
+                .collect();
+            assert_eq!(ids(&by_word, &text), ids(&whole, &text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_an_error() {
+        for json in ["", "[]", "{}", r#"{"model":3}"#, r#"{"model":{"type":"BPE"}}"#, "null"] {
+            assert!(matches!(Tokenizer::from_json(json), Err(Error::Tokenizer(_))), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_stop_is_heard_and_an_unknown_chunk_refused() {
+        let tokenizer = Tokenizer::from_json(SAMPLE).expect("loaded");
+        let progress = Progress::default();
+        let rows = tokenizer.encode_texts(["one", "", "two"], &progress).expect("encoded");
+        assert_eq!((rows.len(), rows.row(1).len(), progress.done()), (3, 0, 3));
+        let store = ChunkStore::open(&[]).expect("an empty store");
+        let unknown = tokenizer.encode_chunks(&store, &[0], &progress);
+        assert!(matches!(unknown, Err(Error::Config(_))));
+        progress.cancel();
+        assert!(matches!(tokenizer.encode_texts(["one"], &progress), Err(Error::Cancelled)));
+    }
 }
