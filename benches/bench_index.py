@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.index import Search
+from nextlong_rs.pool import Pool
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -163,7 +164,8 @@ def test_usearch_with_int8_of_our_scale(
 
 def test_recall_is_what_search_says(vectors: Floats) -> None:
     stored = _nextlong.Vectors.from_array(vectors)
-    search = Search.open(stored, index="exact", expected_queries=ROWS, k=K)
+    with Pool(1) as pool:
+        search = Search.open(stored, index="exact", expected_queries=ROWS, k=K, pool=pool)
     assert search.recall >= 0.95
 
 

@@ -11,7 +11,7 @@ check() { # name, pattern, allowed path pattern
     fi
 }
 check usearch '\busearch::' '^rust/nextlong/src/index/'
-check numkong '\bnumkong::' '^rust/nextlong/src/index/'
+check numkong '\bnumkong::' '^rust/nextlong/(src/index/|tests/kernels_index)'
 check tokenizers '\btokenizers::' '^rust/nextlong/src/tokenize'
 check pyo3 '\bpyo3::' '^rust/nextlong-py/'
 exit $fail

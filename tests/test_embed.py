@@ -323,7 +323,7 @@ def test_ready_vectors_of_a_parquet_column_cross_row_groups(tmp_path: Path) -> N
 
 def test_rows_of_a_checked_array_keep_zeros() -> None:
     rows = checked_rows([[3, 4], [0, 0]], rows=2, name="the rows")
-    assert np.allclose(rows, [[0.6, 0.8], [0, 0]])
+    assert np.allclose(rows, np.array([[0.6, 0.8], [0.0, 0.0]]))
 
 
 def write_static(folder: Path, rows: NDArray[Any]) -> list[str]:

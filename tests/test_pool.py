@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,13 +25,13 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_items_are_drawn_only_a_little_ahead() -> None:
     drawn = []
 
-    def items() -> object:
+    def items() -> Iterator[int]:
         for item in range(100):
             drawn.append(item)
             yield item
 
     with Pool(2) as pool:
-        results = pool.in_order(lambda item: item, items())  # type: ignore[arg-type, misc]
+        results = pool.in_order(abs, items())
         next(results)
         assert len(drawn) <= 4
 
@@ -55,7 +56,8 @@ def test_ctrl_c_is_heard_while_a_task_runs() -> None:
     stop = threading.Event()
     begun = time.perf_counter()
     with pytest.raises(KeyboardInterrupt), Pool(1) as pool:
-        threading.Timer(0.2, lambda: (_thread.interrupt_main(), stop.set())).start()
+        threading.Timer(0.2, _thread.interrupt_main).start()
+        threading.Timer(0.3, stop.set).start()
         pool.call(lambda: stop.wait(30))
     assert time.perf_counter() - begun < 5
 

@@ -1,9 +1,41 @@
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Block",
+    "BlockReader",
+    "ChunkStore",
+    "Documents",
+    "LsaModel",
+    "Search",
+    "Selector",
+    "Sequences",
+    "Settings",
+    "StaticModel",
+    "Tokenizer",
+    "Vectors",
+    "Watch",
+    "Wave",
+    "border_kind",
+    "choose_engine",
+    "chunk",
+    "chunk_part",
+    "chunk_spans",
+    "corpus_kind",
+    "embed_sample",
+    "is_safe_border",
+    "normalise_rows",
+    "queue",
+    "recall_sample",
+    "write_parquet",
+    "write_vectors",
+]
+
+@final
 class Watch:
     def __new__(cls) -> Watch: ...
     @property
@@ -11,6 +43,7 @@ class Watch:
     def add(self, units: int) -> None: ...
     def cancel(self) -> None: ...
 
+@final
 class ChunkStore:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> ChunkStore: ...
     def __len__(self) -> int: ...
@@ -19,8 +52,10 @@ class ChunkStore:
     @property
     def part_count(self) -> int: ...
     def part_chunks(self, part: int) -> tuple[int, int]: ...
+    def documents(self) -> NDArray[np.uint32]: ...
     def texts(self, start: int, stop: int) -> list[str]: ...
 
+@final
 class Vectors:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> Vectors: ...
     @staticmethod
@@ -30,6 +65,7 @@ class Vectors:
     def dim(self) -> int: ...
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
+@final
 class Tokenizer:
     def __new__(cls, json: str) -> Tokenizer: ...
     def encode_chunks(
@@ -62,6 +98,7 @@ def border_kind(json: str) -> str: ...
 def is_safe_border(kind: str, left: str, right: str) -> bool: ...
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
 
+@final
 class Search:
     def __new__(
         cls,
@@ -112,6 +149,7 @@ def choose_engine(rows: int, queries: int, k: int, dim: int) -> tuple[str, str]:
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 
+@final
 class BlockReader:
     @staticmethod
     def of_files(
@@ -139,6 +177,7 @@ class BlockReader:
     ) -> BlockReader: ...
     def next(self, watch: Watch | None = None) -> Block | None: ...
 
+@final
 class Block:
     @property
     def number(self) -> int: ...
@@ -152,6 +191,7 @@ class Block:
     def bytes(self) -> int: ...
     def parse(self, watch: Watch | None = None) -> Documents: ...
 
+@final
 class Documents:
     def __len__(self) -> int: ...
     @property
@@ -163,7 +203,10 @@ class Documents:
     def texts(self, start: int = 0, stop: int | None = None) -> list[str]: ...
     def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
 
+@final
 class Sequences:
+    @property
+    def tokens(self) -> int: ...
     @staticmethod
     def from_arrays(
         strategy: str,
@@ -195,6 +238,7 @@ def write_parquet(
 def chunk(text: str, size: int, mode: str) -> list[str]: ...
 def chunk_spans(text: str, size: int, mode: str) -> NDArray[np.int64]: ...
 
+@final
 class LsaModel:
     @staticmethod
     def fit(
@@ -232,6 +276,7 @@ class LsaModel:
         watch: Watch | None = None,
     ) -> None: ...
 
+@final
 class StaticModel:
     def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
     @property
@@ -251,3 +296,57 @@ class StaticModel:
 
 def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...
+
+@final
+class Settings:
+    def __new__(cls, json: str) -> Settings: ...
+
+@final
+class Wave:
+    def __new__(
+        cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
+    ) -> Wave: ...
+    def wanted(self) -> list[tuple[int, NDArray[np.int64]]]: ...
+    def fill(
+        self,
+        store: ChunkStore,
+        vectors: Vectors,
+        settings: Settings,
+        chunks: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        watch: Watch,
+    ) -> None: ...
+    def write(self, path: str | PathLike[str]) -> None: ...
+
+@final
+class Selector:
+    def __new__(
+        cls, settings: Settings, *, bos: int | None, eos: int | None, separator: Sequence[int]
+    ) -> Selector: ...
+    def __len__(self) -> int: ...
+    def step(self, wave: Wave, store: ChunkStore) -> tuple[NDArray[np.uint32], bool]: ...
+    def supply(
+        self,
+        chunks: NDArray[np.uint32],
+        values: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+    ) -> None: ...
+    def finish(self, wave: Wave, path: str | PathLike[str]) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    def tally(self) -> dict[str, Any]: ...
+    def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
+
+def queue(
+    store: ChunkStore, settings: Settings, sources: Sequence[int], weights: Sequence[float]
+) -> NDArray[np.uint32]: ...
+def chunk_part(
+    documents: Documents,
+    path: str | PathLike[str],
+    *,
+    mode: str,
+    size: int,
+    counter: Tokenizer | None = None,
+    watch: Watch | None = None,
+) -> tuple[int, int, int]: ...

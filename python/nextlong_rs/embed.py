@@ -318,7 +318,7 @@ def describe(embedder: Any) -> str:
     if isinstance(embedder, str):
         return embedder
     if isinstance(embedder, os.PathLike):
-        return os.fspath(embedder)
+        return str(os.fspath(embedder))
     if isinstance(embedder, Embedder):
         return repr(embedder)
     if isinstance(embedder, ReadyVectors):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,9 @@ def mine(
     order of the documents that decides who takes what (`work/mine`, `work/tokens`).
     """
     settings, run = job.settings, job.run
-    selector = _nextlong.Selector(job.core, bos=special.bos, eos=special.eos, separator=separator)
+    selector = _nextlong.Selector(
+        job.core, bos=special.bos, eos=special.eos, separator=separator.tolist()
+    )
     size = wave_size(settings.num_sequences)
     waves = [queue[start : start + size] for start in range(0, len(queue), size)]
     total = settings.num_sequences or len(queue)
@@ -238,7 +241,7 @@ def mine(
                 while True:
                     chunks, deeper = selector.step(wave, store)
                     if deeper:
-                        pool.call(lambda wave=wave: fill(wave))
+                        pool.call(partial(fill, wave))
                     if len(chunks):
                         _tokenize(pool, selector, store, tokenizer, chunks)
                     if not deeper and not len(chunks):

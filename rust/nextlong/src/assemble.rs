@@ -131,7 +131,8 @@ impl Frame {
             out.input_ids.values.extend_from_slice(ids);
         }
         let at = out.input_ids.values.len() - start;
-        let missing = (sequence.seq_len as usize).saturating_sub(at + usize::from(self.eos.is_some()));
+        let missing =
+            (sequence.seq_len as usize).saturating_sub(at + usize::from(self.eos.is_some()));
         if (1..=self.separator.len()).contains(&missing) {
             out.spans.push(special(at));
             out.input_ids.values.extend_from_slice(&self.separator[..missing]);

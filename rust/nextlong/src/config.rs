@@ -155,8 +155,8 @@ impl Settings {
     ///
     /// [`Error::Config`] for JSON that is no settings, or settings that break a rule.
     pub fn from_json(json: &str) -> Result<Self> {
-        let settings: Self =
-            serde_json::from_str(json).map_err(|error| Error::Config(format!("settings: {error}")))?;
+        let settings: Self = serde_json::from_str(json)
+            .map_err(|error| Error::Config(format!("settings: {error}")))?;
         settings.check()?;
         Ok(settings)
     }

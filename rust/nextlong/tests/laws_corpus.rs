@@ -1,5 +1,11 @@
 //! Laws of the corpus room: what is in the files comes out, however it is packed and cut.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::format_collect,
+    reason = "a made-up corpus may be slow to make"
+)]
+
 use std::io::Write;
 use std::path::Path;
 

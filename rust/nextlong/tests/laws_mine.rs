@@ -1,5 +1,11 @@
 //! What every sequence keeps, whatever the corpus, the neighbours and the settings.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::format_collect,
+    reason = "a made-up corpus may be slow to make"
+)]
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nextlong::assemble::{Frame, Piece, Sequence, assemble};

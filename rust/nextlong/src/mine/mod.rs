@@ -13,8 +13,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, BooleanArray, Float32Builder, ListBuilder, RecordBatch, UInt32Array,
-    UInt32Builder};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float32Builder, ListBuilder, RecordBatch, UInt32Array, UInt32Builder,
+};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::ngrams::{Hashed, MetaGrams};
@@ -421,4 +422,3 @@ fn first_depth(
 fn document_characters(store: &ChunkStore, chunks: Range<usize>) -> i64 {
     if chunks.is_empty() { 0 } else { store.characters(chunks.end - 1).end }
 }
-

@@ -198,10 +198,8 @@ impl Selector {
         need: &mut Need,
     ) -> (State, bool) {
         let chunks = candidate.chunks.clone();
-        let own = super::document_characters(
-            store,
-            chunks.start as usize..chunks.end as usize,
-        ) as f64;
+        let own =
+            super::document_characters(store, chunks.start as usize..chunks.end as usize) as f64;
         let seq_len = f64::from(self.settings.seq_len);
         if self.settings.length == Length::Paper {
             if paper_k(&self.settings, own, chunks.len()) == 0 {
@@ -461,8 +459,7 @@ impl Selector {
                 Placement::Head => 0,
                 Placement::Tail => group.len(),
                 Placement::Random => {
-                    let mut rng =
-                        seed::Rng::new(self.settings.seed, "placement", u64::from(chunk));
+                    let mut rng = seed::Rng::new(self.settings.seed, "placement", u64::from(chunk));
                     rng.below(group.len() as u64 + 1) as usize
                 }
             };
@@ -582,8 +579,7 @@ enum Next {
 /// and s `chunk_size` (method.md; worked example: T 131,072, S 20,000, p 10 gives 37.4).
 #[must_use]
 pub fn paper_k(settings: &Settings, characters: f64, chunks: usize) -> u32 {
-    let target =
-        f64::from(settings.seq_len) * settings.chars_per_token * settings.length_factor;
+    let target = f64::from(settings.seq_len) * settings.chars_per_token * settings.length_factor;
     let k = (target - characters) / (chunks as f64 * f64::from(settings.chunk_size));
     k.ceil().max(0.0) as u32
 }

@@ -158,7 +158,7 @@ mod tests {
                         Ok::<(), ()>(())
                     })
                     .expect("encoded");
-                assert_eq!(out.drain(..).collect::<Vec<_>>(), [number, number], "round {round}");
+                assert_eq!(std::mem::take(&mut out), [number, number], "round {round}");
             }
         }
         assert_eq!(asked, FULL);

@@ -248,7 +248,7 @@ mod tests {
         let groups: Vec<_> = row_groups(&offsets).collect();
         assert_eq!(groups, [0..2, 2..3, 3..4, 4..5]);
         assert_eq!(row_groups(&[0]).count(), 0);
-        assert_eq!(row_groups(&[0, 0, 0]).collect::<Vec<_>>(), [0..2]);
+        assert!(row_groups(&[0, 0, 0]).eq(std::iter::once(0..2)));
     }
 
     #[test]
