@@ -1,4 +1,5 @@
 //! The embedders as Python sees them: texts in, rows out; parts written without a text crossing.
+#![allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 
 use std::path::PathBuf;
 

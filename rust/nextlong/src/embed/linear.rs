@@ -223,7 +223,10 @@ mod tests {
         let one = make(1);
         for threads in [2, 4] {
             let other = make(threads);
-            assert!((0..5000).all(|c| (0..33).all(|r| one[(r, c)] == other[(r, c)])));
+            assert!(
+                (0..5000)
+                    .all(|c| (0..33).all(|r| one[(r, c)].to_bits() == other[(r, c)].to_bits()))
+            );
         }
     }
 }

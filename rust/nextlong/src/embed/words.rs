@@ -51,6 +51,9 @@ impl Words {
             } else if eight.ends_after(letters) {
                 visit(short_bucket(eight.lowered(letters), self.seed));
                 at += letters + 1;
+            } else if let Some((word, length)) = eight.sixteen(bytes, at) {
+                visit(bucket(&word[..length], self.seed));
+                at += length + 1;
             } else {
                 at = self.any_word(text, at, &mut visit);
             }
@@ -139,6 +142,19 @@ impl Eight {
     /// Whether the byte behind `letters` letters is here and ASCII.
     fn ends_after(self, letters: usize) -> bool {
         letters < 8 && (self.0 >> (8 * letters)) & 0x80 == 0
+    }
+
+    /// The lower-cased word of 8 to 15 letters at `at`, if it is one and what follows is ASCII.
+    fn sixteen(self, bytes: &[u8], at: usize) -> Option<([u8; 16], usize)> {
+        let next = Self::load(bytes.get(at + 8..)?);
+        let letters = next.letters();
+        if self.letters() < 8 || !next.ends_after(letters) {
+            return None;
+        }
+        let mut word = [0; 16];
+        word[..8].copy_from_slice(&self.lowered(8).to_le_bytes());
+        word[8..].copy_from_slice(&next.lowered(letters).to_le_bytes());
+        Some((word, 8 + letters))
     }
 
     /// The first `letters` bytes, lower-cased, zeros behind them.
