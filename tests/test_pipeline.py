@@ -175,7 +175,9 @@ def test_only_used_chunks_are_tokenized(result: nl.Result) -> None:
     }
     sequences = result.manifest["summary"]["sequences"]
     assert len(used) <= sequences["chunks_tokenized"]
-    assert sequences["chunks_tokenized"] <= len(used) * 1.02 + sequences["tokenized_unused"]
+    # Long documents are measured before they are skipped; what that took is counted.
+    assert sequences["chunks_tokenized"] <= len(used) + sequences["tokenized_unused"]
+    assert sequences["tokenized_unused"] <= len(used) * 0.1
 
 
 @pytest.mark.parametrize(

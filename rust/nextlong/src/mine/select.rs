@@ -220,6 +220,9 @@ impl Selector {
             bytes += store.text(chunks.start as usize + known).len();
             known += 1;
             if sum > room {
+                if self.settings.long_documents == LongDocuments::Skip {
+                    self.tally.tokenized_unused += known as u64;
+                }
                 return (self.too_long(candidate), true);
             }
         }
@@ -419,6 +422,7 @@ impl Selector {
             return self.complete(candidate, &draft, tokens);
         }
         self.tally.dropped_short += 1;
+        self.tally.tokenized_unused += candidate.lists.len() as u64;
         for pick in std::mem::take(&mut draft.picks) {
             self.give_back(candidate, &mut draft, pick, store);
             self.tally.tokenized_unused += 1;
