@@ -441,7 +441,13 @@ impl Selector {
     /// Cuts what passes `seq_len` off the last negatives; counts what is left.
     fn cut(&mut self, mut pieces: Vec<Piece>) -> Vec<Piece> {
         let spare_meta = self.settings.length == Length::Exact;
+        let before: Vec<Piece> = pieces.iter().filter(|piece| !piece.is_meta()).copied().collect();
         let cut = self.frame.cut(&mut pieces, self.settings.seq_len, spare_meta);
+        let kept: HashSet<u32> = pieces.iter().map(|piece| piece.chunk).collect();
+        for piece in before.iter().filter(|piece| !kept.contains(&piece.chunk)) {
+            self.release(piece.chunk);
+            self.tally.tokenized_unused += 1;
+        }
         self.tally.cut_negatives += cut;
         let metas = pieces.iter().filter(|piece| piece.is_meta()).count() as u64;
         self.tally.meta_chunks += metas;
