@@ -7,7 +7,7 @@ SEQ_LEN ?= 64k
 NUM_SEQUENCES ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test rust-test python-test lint wheel bench bench-table clean
+.PHONY: help install run test rust-test python-test lint wheel bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -48,9 +48,9 @@ python-test: install $(VENV)/.tested  ## Tests of the package
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)
 
-bench: install $(VENV)/.tested  ## All benchmarks, then the README's table
+bench: install $(VENV)/.tested  ## All Python benchmarks, each beside its peer
 	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python benches/table.py
+	$(BIN)/python -m pytest -s benches/bench_*.py
 
 clean:  ## Remove what builds and runs left
 	rm -rf target $(VENV) dist out
