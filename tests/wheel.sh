@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 "$python" -m pip install --quiet 'maturin>=1.9,<2'
 rm -rf dist
 "$python" -m maturin build --release --quiet --out dist
-"$python" -m maturin sdist --quiet --out dist
+"$python" -m maturin sdist --out dist >/dev/null
 wheel=$(ls dist/nextlong_rs-*-abi3-*.whl)
 size=$(wc -c <"$wheel")
 echo "wheel: $wheel, $size bytes"
