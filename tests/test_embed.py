@@ -84,7 +84,8 @@ def bm25_svd(texts: list[str], dim: int) -> NDArray[np.float32]:
     matrix = sparse.csr_matrix((weights, (rows.row, rows.col)), shape=counts.shape)
     svd = decomposition.TruncatedSVD(dim, n_iter=2, random_state=0)
     vectors: NDArray[np.float32] = svd.fit_transform(matrix).astype(np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return vectors
 
 
 @pytest.mark.parametrize("dim", [32, 64])
