@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong, corpus
+from nextlong_rs.chunking import chunk
 from nextlong_rs.embed import Embedder, describe, open_embedder
 from nextlong_rs.embed_function import CallableEmbedder, encode_with
 from nextlong_rs.errors import ConfigError, EmbeddingError
@@ -68,26 +69,42 @@ def test_a_chunk_finds_the_chunks_of_its_document() -> None:
     assert same_document_recall(vectors, labels) > 0.8 > 10 * chance
 
 
-def test_it_is_level_with_scikit_learn() -> None:
+def bm25_svd(texts: list[str], dim: int) -> NDArray[np.float32]:
+    """Compute what the fit is to be level with: scikit-learn's SVD of the same weights, no hashing."""
     sparse = pytest.importorskip("scipy.sparse")
     text = pytest.importorskip("sklearn.feature_extraction.text")
     decomposition = pytest.importorskip("sklearn.decomposition")
+    counts = text.CountVectorizer(token_pattern=r"[^\W_]+").fit_transform(texts).astype(float)
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    idf = np.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5)) ** 1.5
+    length = np.asarray(counts.sum(axis=1)).ravel()
+    hold = 1.2 * (0.25 + 0.75 * length / length.mean())
+    rows = counts.tocoo()
+    weights = rows.data * 2.2 / (rows.data + hold[rows.row]) * idf[rows.col]
+    matrix = sparse.csr_matrix((weights, (rows.row, rows.col)), shape=counts.shape)
+    svd = decomposition.TruncatedSVD(dim, n_iter=2, random_state=0)
+    vectors: NDArray[np.float32] = svd.fit_transform(matrix).astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return vectors
+
+
+@pytest.mark.parametrize("dim", [32, 64])
+def test_it_is_level_with_scikit_learn(dim: int) -> None:
     texts, labels = documents(count=120)
-    for dim in (32, 64):
-        counts = text.CountVectorizer(token_pattern=r"[^\W_]+").fit_transform(texts).astype(float)
-        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-        idf = np.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5)) ** 1.5
-        length = counts.sum(axis=1).A1 if hasattr(counts.sum(axis=1), "A1") else counts.sum(axis=1)
-        hold = 1.2 * (0.25 + 0.75 * np.asarray(length) / np.mean(length))
-        rows = counts.tocoo()
-        weights = rows.data * 2.2 / (rows.data + hold[rows.row]) * idf[rows.col]
-        matrix = sparse.csr_matrix((weights, (rows.row, rows.col)), shape=counts.shape)
-        svd = decomposition.TruncatedSVD(dim, n_iter=5, random_state=0)
-        reference = svd.fit_transform(matrix)
-        reference /= np.linalg.norm(reference, axis=1, keepdims=True)
-        ours = Embedder.fit(texts, dim=dim).encode(texts)
-        theirs = same_document_recall(reference.astype(np.float32), labels)
-        assert abs(same_document_recall(ours, labels) - theirs) < 0.02
+    ours = same_document_recall(Embedder.fit(texts, dim=dim).encode(texts), labels)
+    assert abs(ours - same_document_recall(bm25_svd(texts, dim), labels)) < 0.02
+
+
+def test_real_chunks_find_their_document_as_with_scikit_learn(shared: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    with (shared / "corpus" / "corpus_small.jsonl.zst").open("rb") as file:
+        lines = zstandard.ZstdDecompressor().stream_reader(file).read().decode().splitlines()
+    pieces = [chunk(json.loads(line)["text"]) for line in lines]
+    texts = [text for document in pieces for text in document]
+    labels = np.repeat(np.arange(len(pieces)), [len(document) for document in pieces])
+    ours = same_document_recall(Embedder.fit(texts, dim=128).encode(texts), labels)
+    assert ours > 0.4
+    assert ours > same_document_recall(bm25_svd(texts, 128), labels) - 0.02
 
 
 def test_chinese_needs_no_spaces() -> None:
@@ -465,3 +482,30 @@ def test_a_fit_stops_when_it_is_asked_to(store: _nextlong.ChunkStore) -> None:
     watch.cancel()
     with pytest.raises(KeyboardInterrupt):
         Embedder.fit_store(store, watch=watch)
+
+
+def test_a_real_static_model_agrees_with_the_tokenizers_package(shared: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    folder = shared / "models" / "potion-base-4M-int8"
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    data = (folder / "model.safetensors").read_bytes()
+    body = 8 + int.from_bytes(data[:8], "little")
+    rows = np.frombuffer(data[body:], dtype=np.int8).reshape(-1, 128)
+    texts = [
+        "The quick brown fox, doesn't it? [CLS] jumps\tover\x0bthe\x85lazy dog's tail.",
+        "长江流域 水资源 naïve café ΣΊΣΥΦΟΣ हिन्दी में",
+        "x" * 300 + " " + "unbelievably " * 20 + "\U0001f600 \u200b end",
+        "",
+        *documents(count=4)[0],
+    ]
+    for text, vector in zip(texts, Embedder.static(folder).encode(texts), strict=True):
+        ids = [
+            token for token in tokenizer.encode(text, add_special_tokens=False).ids if token != 1
+        ]
+        mean = rows[ids].astype(np.float64).sum(axis=0)
+        expected = mean / max(float(np.linalg.norm(mean)), 1e-9)
+        assert np.allclose(vector, expected, atol=1e-5), text
+    limited = Embedder.static(folder, max_tokens=3).encode(["one two three four five six seven"])
+    ids = tokenizer.encode("one two three four five six seven"[: 3 * 6]).ids[1:-1][:3]
+    mean = rows[ids].astype(np.float64).sum(axis=0)
+    assert np.allclose(limited[0], mean / np.linalg.norm(mean), atol=1e-5)
