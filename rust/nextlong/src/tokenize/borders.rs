@@ -6,7 +6,7 @@
 /// How a tokenizer treats what lies around a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// White space separates words and leaves no trace (BERT, XLNet).
+    /// White space separates words and leaves no trace (`BERT`, `XLNet`).
     Words,
     /// GPT-2's split rule: a run of white space gives its last character to the next word.
     Gpt2,
@@ -99,7 +99,7 @@ impl Kind {
         let ceiling = text.len().min(4 * limit);
         // The last 64 KB before the limit have a safe place in any ordinary text.
         let near = limit - limit / 16;
-        let before = places(near..limit).filter(|&place| safe(place)).last();
+        let before = places(near..limit).rfind(|&place| safe(place));
         before
             .or_else(|| places(limit..ceiling).find(|&place| place < ceiling && safe(place)))
             .unwrap_or_else(|| {

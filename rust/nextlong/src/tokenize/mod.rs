@@ -136,17 +136,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the tokenizer has no token for some character, and none for unknown
     /// ones.
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        if let Some(pairs) = &self.pairs {
-            return self.encode_by_piece(pairs, text, scratch, out);
-        }
-        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
-            self.encode_piece(piece, scratch, out)?;
-            rest = after;
-        }
-        Ok(())
+        self.encode_watched(text, scratch, out, &Progress::default())
     }
 
     /// Appends the ids of `text` exactly as the `tokenizers` package gives them when it is asked
@@ -217,7 +207,7 @@ impl Tokenizer {
                 progress.check()?;
                 unchecked = 0;
             }
-            self.encode(text, &mut scratch, &mut rows.values)?;
+            self.encode_watched(text, &mut scratch, &mut rows.values, progress)?;
             rows.close_row();
             progress.add(1);
         }
@@ -314,27 +304,59 @@ impl Tokenizer {
         self.call(Mode::Chunk, text, scratch, out)
     }
 
+    fn encode_watched(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+        progress: &Progress,
+    ) -> Result<()> {
+        if let Some(pairs) = &self.pairs {
+            let mut words = std::mem::take(&mut scratch.words);
+            let outcome = self.encode_by_piece(pairs, text, &mut words, scratch, out, progress);
+            scratch.words = words;
+            return outcome;
+        }
+        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
+            self.encode_piece(piece, scratch, out)?;
+            rest = after;
+            if !rest.is_empty() {
+                progress.check()?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_by_piece(
         &self,
         pairs: &Pairs,
         text: &str,
+        words: &mut Words,
         scratch: &mut Scratch,
         out: &mut Vec<u32>,
+        progress: &Progress,
     ) -> Result<()> {
-        let mut words = std::mem::take(&mut scratch.words);
-        let outcome = pairs.split(text).try_for_each(|word| {
-            words.encode(word, out, |word, out| {
-                let mut rest = word;
+        let mut unchecked = 0;
+        for piece in pairs.split(text) {
+            words.encode(piece, out, |piece, out| {
+                let mut rest = piece;
                 while !rest.is_empty() {
-                    let place = self.kind.cut(rest, LONG_TEXT_BYTES, false);
-                    self.encode_piece(&rest[..place], scratch, out)?;
-                    rest = &rest[place..];
+                    let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
+                    self.encode_piece(start, scratch, out)?;
+                    rest = after;
                 }
                 Ok(())
-            })
-        });
-        scratch.words = words;
-        outcome
+            })?;
+            unchecked += piece.len();
+            if unchecked > CHECK_BYTES {
+                progress.check()?;
+                unchecked = 0;
+            }
+        }
+        Ok(())
     }
 
     fn call(
