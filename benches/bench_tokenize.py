@@ -54,7 +54,11 @@ def chunks() -> list[str]:
 
 
 def tokenizer_file(name: str) -> Path:
-    file = DATA / "tokenizer.json" if name == "sample" else shared("tokenizers", name, "tokenizer.json")
+    file = (
+        DATA / "tokenizer.json"
+        if name == "sample"
+        else shared("tokenizers", name, "tokenizer.json")
+    )
     if file is None:
         pytest.skip(f"shared/tokenizers/{name} is not on this machine")
     return file
