@@ -1,9 +1,41 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Block",
+    "BlockReader",
+    "ChunkStore",
+    "Documents",
+    "LsaModel",
+    "Search",
+    "Selector",
+    "Sequences",
+    "Settings",
+    "StaticModel",
+    "Tokenizer",
+    "Vectors",
+    "Watch",
+    "Wave",
+    "border_kind",
+    "choose_engine",
+    "chunk",
+    "chunk_part",
+    "chunk_spans",
+    "corpus_kind",
+    "embed_sample",
+    "is_safe_border",
+    "normalise_rows",
+    "queue",
+    "recall_sample",
+    "write_parquet",
+    "write_vectors",
+]
+
+@final
 class Watch:
     def __new__(cls) -> Watch: ...
     @property
@@ -11,6 +43,7 @@ class Watch:
     def add(self, units: int) -> None: ...
     def cancel(self) -> None: ...
 
+@final
 class ChunkStore:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> ChunkStore: ...
     def __len__(self) -> int: ...
@@ -19,8 +52,10 @@ class ChunkStore:
     @property
     def part_count(self) -> int: ...
     def part_chunks(self, part: int) -> tuple[int, int]: ...
+    def documents(self) -> NDArray[np.uint32]: ...
     def texts(self, start: int, stop: int) -> list[str]: ...
 
+@final
 class Vectors:
     def __new__(cls, paths: Sequence[str | PathLike[str]]) -> Vectors: ...
     @staticmethod
@@ -30,6 +65,7 @@ class Vectors:
     def dim(self) -> int: ...
     def read(self, start: int, stop: int) -> NDArray[np.float32]: ...
 
+@final
 class Tokenizer:
     def __new__(cls, json: str) -> Tokenizer: ...
     def encode_chunks(
@@ -61,3 +97,258 @@ class Tokenizer:
 def border_kind(json: str) -> str: ...
 def is_safe_border(kind: str, left: str, right: str) -> bool: ...
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
+
+@final
+class Search:
+    def __new__(
+        cls,
+        vectors: Vectors,
+        engine: str,
+        *,
+        groups: NDArray[np.uint32] | None = None,
+        seed: int = 0,
+        callers: int = 1,
+        keep_bytes: int = 1 << 30,
+    ) -> Search: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def first_breadth(self) -> int: ...
+    @property
+    def shard_count(self) -> int: ...
+    def build_shard(
+        self, shard: int, folder: str | PathLike[str] | None = None, watch: Watch | None = None
+    ) -> None: ...
+    def load_shard(self, shard: int, folder: str | PathLike[str]) -> None: ...
+    def rows(
+        self, rows: NDArray[np.int64], k: int, breadth: int, watch: Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def values(
+        self, values: NDArray[np.float32], k: int, breadth: int, watch: Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    def measure_rows(
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        min_recall: float,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+    def measure_values(
+        self,
+        values: NDArray[np.float32],
+        k: int,
+        min_recall: float,
+        threads: int = 1,
+        watch: Watch | None = None,
+    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+
+def choose_engine(rows: int, queries: int, k: int, dim: int) -> tuple[str, str]: ...
+def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
+def corpus_kind(path: str | PathLike[str]) -> str | None: ...
+
+@final
+class BlockReader:
+    @staticmethod
+    def of_files(
+        files: Sequence[tuple[int, str | PathLike[str], str, str, str]],
+        settings: str,
+        block_bytes: int,
+    ) -> BlockReader: ...
+    @staticmethod
+    def of_arrow(
+        table: object,
+        number: int,
+        name: str,
+        label: str,
+        settings: str,
+        block_bytes: int,
+    ) -> BlockReader: ...
+    @staticmethod
+    def of_items(
+        items: Iterable[object],
+        number: int,
+        name: str,
+        label: str,
+        settings: str,
+        block_bytes: int,
+    ) -> BlockReader: ...
+    def next(self, watch: Watch | None = None) -> Block | None: ...
+
+@final
+class Block:
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def first_row(self) -> int: ...
+    @property
+    def offset(self) -> int | None: ...
+    @property
+    def bytes(self) -> int: ...
+    def parse(self, watch: Watch | None = None) -> Documents: ...
+
+@final
+class Documents:
+    def __len__(self) -> int: ...
+    @property
+    def text_bytes(self) -> int: ...
+    @property
+    def bad_count(self) -> int: ...
+    def bad_counts(self) -> dict[str, int]: ...
+    def quarantine(self) -> bytes: ...
+    def texts(self, start: int = 0, stop: int | None = None) -> list[str]: ...
+    def origin(self, document: int) -> tuple[str, int, int, float | None]: ...
+
+@final
+class Sequences:
+    @property
+    def tokens(self) -> int: ...
+    @staticmethod
+    def from_arrays(
+        strategy: str,
+        input_ids: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+        sequence_id: NDArray[np.int64],
+        meta_document: NDArray[np.uint32],
+        doc_ids: list[str],
+        span_offsets: NDArray[np.uint32],
+        spans: tuple[
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int32],
+            NDArray[np.int64],
+            NDArray[np.int64],
+            NDArray[np.int8],
+            NDArray[np.int32],
+            NDArray[np.float32],
+        ],
+    ) -> Sequences: ...
+    def __len__(self) -> int: ...
+
+def write_parquet(
+    path: str | PathLike[str],
+    sequences: Sequences,
+    metadata: str,
+    watch: Watch | None = None,
+) -> tuple[int, int]: ...
+def chunk(text: str, size: int, mode: str, counter: Tokenizer | None = None) -> list[str]: ...
+def chunk_spans(
+    text: str, size: int, mode: str, counter: Tokenizer | None = None
+) -> NDArray[np.int64]: ...
+
+@final
+class LsaModel:
+    @staticmethod
+    def fit(
+        texts: Sequence[str],
+        dim: int,
+        seed: int,
+        idf_power: float,
+        power_iterations: int,
+        threads: int,
+        watch: Watch | None = None,
+    ) -> LsaModel: ...
+    @staticmethod
+    def fit_store(
+        store: ChunkStore,
+        rows: NDArray[np.int64],
+        dim: int,
+        seed: int,
+        idf_power: float,
+        power_iterations: int,
+        threads: int,
+        watch: Watch | None = None,
+    ) -> LsaModel: ...
+    @staticmethod
+    def load(path: str | PathLike[str]) -> LsaModel: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    @property
+    def dim(self) -> int: ...
+    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]: ...
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | PathLike[str],
+        watch: Watch | None = None,
+    ) -> None: ...
+
+@final
+class StaticModel:
+    def __new__(cls, folder: str | PathLike[str], max_tokens: int | None = None) -> StaticModel: ...
+    @property
+    def dim(self) -> int: ...
+    def encode(
+        self, tokenizer: Tokenizer, texts: Sequence[str], watch: Watch | None = None
+    ) -> NDArray[np.float32]: ...
+    def embed_part(
+        self,
+        tokenizer: Tokenizer,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | PathLike[str],
+        watch: Watch | None = None,
+    ) -> None: ...
+
+def normalise_rows(array: NDArray[np.float32]) -> NDArray[np.float32]: ...
+def embed_sample(total: int, count: int, seed: int) -> NDArray[np.int64]: ...
+
+@final
+class Settings:
+    def __new__(cls, json: str) -> Settings: ...
+
+@final
+class Wave:
+    def __new__(
+        cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
+    ) -> Wave: ...
+    def wanted(self) -> list[tuple[int, NDArray[np.int64]]]: ...
+    def fill(
+        self,
+        store: ChunkStore,
+        vectors: Vectors,
+        settings: Settings,
+        chunks: NDArray[np.int64],
+        ids: NDArray[np.int64],
+        scores: NDArray[np.float32],
+        watch: Watch,
+    ) -> None: ...
+    def write(self, path: str | PathLike[str]) -> None: ...
+
+@final
+class Selector:
+    def __new__(
+        cls, settings: Settings, *, bos: int | None, eos: int | None, separator: Sequence[int]
+    ) -> Selector: ...
+    def __len__(self) -> int: ...
+    def step(self, wave: Wave, store: ChunkStore) -> tuple[NDArray[np.uint32], bool]: ...
+    def supply(
+        self,
+        chunks: NDArray[np.uint32],
+        values: NDArray[np.uint32],
+        offsets: NDArray[np.uint64],
+    ) -> None: ...
+    def finish(self, wave: Wave, path: str | PathLike[str]) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+    def tally(self) -> dict[str, Any]: ...
+    def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
+
+def queue(
+    store: ChunkStore, settings: Settings, sources: Sequence[int], weights: Sequence[float]
+) -> NDArray[np.uint32]: ...
+def chunk_part(
+    documents: Documents,
+    path: str | PathLike[str],
+    *,
+    mode: str,
+    size: int,
+    counter: Tokenizer | None = None,
+    watch: Watch | None = None,
+) -> tuple[int, int, int]: ...

@@ -151,6 +151,19 @@ class Tokenizer:
         """The number of ids of a text as a chunk."""
         return self.encoder.count(text)
 
+    def counter(self) -> _nextlong.Tokenizer:
+        """What counts tokens for `unit="tokens"`.
+
+        Raises:
+            TokenizerError: A Python object does the work, which the core cannot call.
+        """
+        if not isinstance(self.encoder, _nextlong.Tokenizer):
+            raise TokenizerError(
+                f"{self.name} cannot count tokens for chunking; cut by characters "
+                '(chunk_unit="chars")'
+            )
+        return self.encoder
+
     def decode(self, ids: NDArray[np.uint32] | Sequence[int]) -> str:
         """The text of ids in the middle of a sequence."""
         return self.encoder.decode(np.ascontiguousarray(ids, dtype=np.uint32))
@@ -218,7 +231,8 @@ class Tokenizer:
         """The ids that stand between two chunks, the same at every place.
 
         Args:
-            separator: A text, `{"token": "<sep>"}` for a token by its name, or None for nothing.
+            separator: A text, `"token:<sep>"` or `{"token": "<sep>"}` for a token by its name,
+                or None for nothing.
             eos: The id that ends a sequence; a separator must not hold it.
 
         Returns:
@@ -229,6 +243,8 @@ class Tokenizer:
         """
         if separator is None or separator == "":
             return np.empty(0, dtype=np.uint32)
+        if isinstance(separator, str) and separator.startswith("token:"):
+            separator = {"token": separator.removeprefix("token:")}
         if isinstance(separator, str):
             ids = self.encode(separator)
             shown = separator

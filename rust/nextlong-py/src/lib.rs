@@ -1,9 +1,18 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
+#![allow(clippy::too_many_arguments, reason = "one argument a keyword of the layer above")]
+
+mod chunk;
+mod corpus;
 mod door;
+mod embed;
+mod index;
+mod mine;
 mod store;
 mod tokenize;
 mod vectors;
+mod write;
 
 use pyo3::prelude::*;
 
@@ -11,7 +20,22 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _nextlong {
     #[pymodule_export]
+    use crate::chunk::{chunk, chunk_part, chunk_spans};
+
+    #[pymodule_export]
+    use crate::corpus::{Block, BlockReader, Documents, corpus_kind};
+
+    #[pymodule_export]
     use crate::door::Watch;
+
+    #[pymodule_export]
+    use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
+
+    #[pymodule_export]
+    use crate::index::{Search, choose_engine, recall_sample};
+
+    #[pymodule_export]
+    use crate::mine::{Selector, Settings, Wave, queue};
 
     #[pymodule_export]
     use crate::store::ChunkStore;
@@ -21,4 +45,7 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};
+
+    #[pymodule_export]
+    use crate::write::{Sequences, write_parquet};
 }

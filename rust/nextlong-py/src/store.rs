@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nextlong::store;
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -41,6 +42,16 @@ impl ChunkStore {
         }
         let range = self.0.part_chunks(part);
         Ok((range.start, range.end))
+    }
+
+    /// The document of every chunk.
+    fn documents<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let numbers = outside(py, None, |_| {
+            let documents = 0..self.0.document_count();
+            let chunks = |document| self.0.document_chunks(document).len();
+            Ok(documents.flat_map(|d| std::iter::repeat_n(d as u32, chunks(d))).collect::<Vec<_>>())
+        })?;
+        Ok(numbers.into_pyarray(py))
     }
 
     /// The texts of the chunks from `start` to before `stop`.

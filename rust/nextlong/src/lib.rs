@@ -8,17 +8,37 @@
 //!
 //! The method is NExtLong (Gao et al., ICML 2025, arXiv 2501.12766).
 #![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::float_cmp,
+        clippy::needless_pass_by_value,
+        clippy::unnecessary_wraps,
+        reason = "tests compare exact bytes and hand made-up parts around"
+    )
+)]
 
+pub mod assemble;
+pub mod chunk;
+pub mod config;
+pub mod corpus;
+pub mod embed;
 pub mod error;
 pub mod files;
+pub mod index;
 pub mod ipc;
+pub mod mine;
 pub mod progress;
 pub mod ragged;
 pub mod seed;
+pub mod sequences;
 pub mod store;
 pub mod tokenize;
+pub mod tokens;
 pub mod vectors;
+pub mod write;
 
 pub use error::{Error, Result};
 pub use progress::Progress;
 pub use ragged::Ragged;
+pub use sequences::Sequences;

@@ -310,7 +310,10 @@ mod tests {
         let whole = std::fs::read(&path).expect("read");
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).expect("cut");
-            assert!(matches!(ChunkStore::open(&[path.clone()]), Err(Error::Run(_))), "{length}");
+            assert!(
+                matches!(ChunkStore::open(std::slice::from_ref(&path)), Err(Error::Run(_))),
+                "{length}"
+            );
         }
     }
 }

@@ -199,7 +199,7 @@ mod tests {
         let whole = std::fs::read(&path).expect("read");
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).expect("cut");
-            assert!(matches!(Vectors::open(&[path.clone()]), Err(Error::Run(_))));
+            assert!(matches!(Vectors::open(std::slice::from_ref(&path)), Err(Error::Run(_))));
         }
     }
 }

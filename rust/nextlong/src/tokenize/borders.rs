@@ -6,7 +6,7 @@
 /// How a tokenizer treats what lies around a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// White space separates words and leaves no trace (`BERT`, `XLNet`).
+    /// White space separates words and leaves no trace (BERT, `XLNet`).
     Words,
     /// GPT-2's split rule: a run of white space gives its last character to the next word.
     Gpt2,

@@ -1,0 +1,56 @@
+# The contributor's guide: every command of the project, each one line to run.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO ?= cargo
+SEQ_LEN ?= 64k
+NUM_SEQUENCES ?= 8
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test rust-test python-test lint wheel bench bench-table clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+$(BIN)/python:
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Release mode, straight into the repository's environment.
+install: $(BIN)/python  ## Build the package in release mode and install it into .venv
+	$(BIN)/python -m pip install --quiet --editable .
+
+run: install  ## Synthesise 64K-token sequences from the sample corpus that the package ships
+	$(BIN)/nextlong synthesize --sample --output out --seq-len $(SEQ_LEN) \
+		--num-sequences $(NUM_SEQUENCES) --overwrite
+
+$(VENV)/.tested: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --group test
+	touch $@
+
+test: install $(VENV)/.tested lint rust-test python-test  ## Build; lints, type checks, all tests
+
+lint: install $(VENV)/.tested  ## Formatting, clippy, ruff, mypy, stub and border checks
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --lib --tests --quiet -- -D warnings
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest nextlong_rs._nextlong --ignore-missing-stub
+	sh tests/borders.sh
+
+rust-test:  ## Tests of the core
+	$(CARGO) test --release --workspace --quiet
+
+python-test: install $(VENV)/.tested  ## Tests of the package
+	$(BIN)/python -m pytest
+
+wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
+	sh tests/wheel.sh $(abspath $(BIN)/python)
+
+bench: install $(VENV)/.tested  ## All benchmarks, then the README's table
+	$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python benches/table.py
+
+clean:  ## Remove what builds and runs left
+	rm -rf target $(VENV) dist out

@@ -1,0 +1,173 @@
+"""The command `nextlong`: `synthesize` makes sequences, `inspect` shows what is in them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, get_args, get_type_hints
+
+from nextlong_rs.errors import ConfigError, NextlongError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; gives the exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        command: Any = given.command
+        return int(command(given))
+    except ConfigError as error:
+        print(f"nextlong: {error}", file=sys.stderr)
+        return 2
+    except (NextlongError, OSError) as error:
+        print(f"nextlong: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("nextlong: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    from nextlong_rs import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="nextlong",
+        description="Long-context training sequences from short documents (NExtLong).",
+    )
+    parser.add_argument("--version", action="version", version=f"nextlong {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    synthesize = commands.add_parser(
+        "synthesize",
+        help="make training sequences from a corpus",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="INPUT is a JSONL (.gz, .zst), Parquet or text file, a folder of them or a glob;\n"
+        "INPUT=WEIGHT draws meta-documents from it in proportion to WEIGHT.",
+    )
+    synthesize.set_defaults(command=_synthesize)
+    synthesize.add_argument("inputs", nargs="*", metavar="INPUT")
+    synthesize.add_argument("-o", "--output", required=True, metavar="DIR")
+    synthesize.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json, or its folder")
+    synthesize.add_argument(
+        "--sample",
+        action="store_true",
+        help="use the sample corpus and the small tokenizer that the package ships",
+    )
+    synthesize.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
+    synthesize.add_argument("--mode", choices=["default", "paper"])
+    synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    synthesize.add_argument("--no-progress", action="store_true")
+    synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
+    _add_settings(synthesize)
+
+    inspect = commands.add_parser("inspect", help="show who is who in the sequences of a run")
+    inspect.set_defaults(command=_inspect)
+    inspect.add_argument("run", metavar="DIR")
+    inspect.add_argument("-n", type=int, default=1, metavar="N", help="sequences to show")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option for every setting; `none` means None."""
+    from nextlong_rs.settings import Settings
+
+    group = parser.add_argument_group("settings (documented in nextlong_rs.Settings)")
+    for field in fields(Settings):
+        default = field.default
+        group.add_argument(
+            "--" + field.name.replace("_", "-"),
+            dest="setting_" + field.name,
+            default=argparse.SUPPRESS,
+            metavar="VALUE",
+            help=f"default: {'none' if default is None else repr(default)}".replace("%", "%%"),
+        )
+
+
+def _settings(given: argparse.Namespace) -> dict[str, Any]:
+    from nextlong_rs.settings import Settings
+
+    hints = get_type_hints(Settings)
+    chosen: dict[str, Any] = {}
+    for name, text in vars(given).items():
+        if name.startswith("setting_"):
+            name = name.removeprefix("setting_")
+            chosen[name] = _value(name, text, hints[name])
+    if given.mode is not None:
+        chosen["mode"] = given.mode
+    return chosen
+
+
+def _value(name: str, text: str, hint: Any) -> Any:
+    from nextlong_rs.settings import parse_count
+
+    kinds = get_args(hint) or (hint,)
+    if text.lower() == "none" and type(None) in kinds:
+        return None
+    try:
+        if int in kinds and str not in kinds:
+            return parse_count(text)
+        if int in kinds and text.isdecimal():
+            return int(text)
+        if float in kinds:
+            return float(text)
+    except ValueError:
+        raise ConfigError(f"{name} is {text!r}, expected a number") from None
+    if bool in kinds:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{name} is {text!r}, expected true or false")
+        return text.lower() == "true"
+    return text.encode().decode("unicode_escape") if name == "chunk_separator" else text
+
+
+def _synthesize(given: argparse.Namespace) -> int:
+    from nextlong_rs.pipeline import synthesize
+    from nextlong_rs.sample import sample_corpus, sample_tokenizer
+    from nextlong_rs.settings import Settings
+
+    inputs: Any = [_weighted(item) for item in given.inputs]
+    tokenizer = given.tokenizer
+    if given.sample:
+        inputs = inputs or sample_corpus()
+        tokenizer = tokenizer or sample_tokenizer()
+    if not inputs:
+        raise ConfigError("no input is named; name files or folders, or use --sample")
+    if tokenizer is None:
+        raise ConfigError("no tokenizer is named; use --tokenizer FILE, or --sample")
+    settings = Settings.load(given.config) if given.config else None
+    result = synthesize(
+        inputs,
+        output=given.output,
+        tokenizer=tokenizer,
+        settings=settings,
+        threads=given.threads,
+        progress=not given.no_progress,
+        overwrite=given.overwrite,
+        **_settings(given),
+    )
+    print(result)
+    return 0
+
+
+def _weighted(item: str) -> str | tuple[str, float]:
+    path, equals, weight = item.rpartition("=")
+    if equals and path:
+        try:
+            return path, float(weight)
+        except ValueError:
+            pass
+    return item
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    from nextlong_rs.inspecting import inspect
+
+    inspect(given.run, n=given.n)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

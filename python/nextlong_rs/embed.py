@@ -1,0 +1,457 @@
+"""Embedders: texts in, one vector of length 1 for each text out.
+
+In: texts or a chunk store. Out: float32 rows, or a float16 `.npy` part aligned with the chunks.
+
+The default is latent semantic analysis fitted on the corpus itself: nothing to download. A model2vec
+folder, any function from a list of texts to an array, and ready vectors take its place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs import _nextlong
+from nextlong_rs._nextlong import Watch
+from nextlong_rs.embed_function import CallableEmbedder
+from nextlong_rs.errors import ConfigError, EmbeddingError
+from nextlong_rs.pool import Pool, thread_count
+from nextlong_rs.ready_vectors import ReadyVectors
+
+if TYPE_CHECKING:
+    from nextlong_rs._nextlong import ChunkStore
+
+__all__ = [
+    "Embedder",
+    "StoreEmbedder",
+    "describe",
+    "open_embedder",
+]
+
+_SAMPLE_TEXTS = 50_000
+_POWER_ITERATIONS = 2
+_BATCH_TEXTS = 4096
+_BATCH_CHARACTERS = 4_000_000
+"""A batch takes about 50 ms, so Ctrl-C is heard."""
+
+_Result = TypeVar("_Result")
+
+
+class _Model(Protocol):
+    @property
+    def dim(self) -> int: ...
+
+    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]: ...
+
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> None: ...
+
+
+class Embedder:
+    """Turns texts into vectors of length 1; made by `fit`, `load` or `static`.
+
+    A text without a word that the embedder knows gives the zero vector. The vectors are the same to
+    the bit for any number of threads.
+
+    Example:
+        >>> texts = ["the cat sat on the mat", "a cat and a dog", "shares fell sharply today"]
+        >>> embedder = Embedder.fit(texts, dim=2)
+        >>> embedder.encode(["cat", "dog", ""]).shape
+        (3, 2)
+    """
+
+    __slots__ = ("_model",)
+
+    on_main_thread = False
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Iterable[str],
+        *,
+        dim: int = 256,
+        seed: int = 0,
+        idf_power: float = 1.5,
+        sample: int = _SAMPLE_TEXTS,
+        threads: int | None = None,
+    ) -> Self:
+        """Fit latent semantic analysis on texts: no download, no labels.
+
+        Words (letters, digits and combining marks, lower-cased; in Chinese, Japanese, Thai, Lao,
+        Khmer and Myanmar single characters and pairs) are hashed into 2^16 buckets, weighted by BM25
+        (k1 1.2, b 0.75) and reduced by a randomized singular value decomposition.
+
+        Args:
+            texts: What is to be embedded, or a part of it.
+            dim: Values of a vector, 1 to 4096. Where the texts have fewer directions than that, the
+                last values are 0.
+            seed: Of the hashing, the sample and the random start, 0 or more.
+            idf_power: A word weighs its inverse document frequency to this power, 0 to 8.
+            sample: Texts that are looked at, at most; drawn by the seed when there are more.
+            threads: Threads to use; all processors by default. The model does not depend on it.
+
+        Returns:
+            The embedder.
+
+        Raises:
+            ConfigError: A setting is out of range.
+            EmbeddingError: No text has a word.
+        """
+        texts = _as_list(texts)
+        if sample < 1:
+            raise ConfigError(f"sample ({sample}) must be at least 1")
+        _check_seed(seed)
+        if len(texts) > sample:
+            texts = [
+                texts[row] for row in _nextlong.embed_sample(len(texts), sample, seed).tolist()
+            ]
+        dim = _positive("dim", dim)
+        with Pool(threads) as pool:
+            return cls(
+                pool.call(
+                    lambda: _nextlong.LsaModel.fit(
+                        texts, dim, seed, idf_power, _POWER_ITERATIONS, pool.threads, pool.watch
+                    )
+                )
+            )
+
+    @classmethod
+    def fit_store(
+        cls,
+        store: ChunkStore,
+        *,
+        dim: int = 256,
+        seed: int = 0,
+        idf_power: float = 1.5,
+        sample: int = _SAMPLE_TEXTS,
+        threads: int | None = None,
+        watch: Watch | None = None,
+    ) -> Self:
+        """Fit on a seeded sample of the chunks of a store; no text crosses to Python.
+
+        Args:
+            store: The chunks of the corpus.
+            dim: As in `fit`.
+            seed: As in `fit`.
+            idf_power: As in `fit`.
+            sample: Chunks that are looked at, at most.
+            threads: As in `fit`.
+            watch: Counts a unit for each chunk of the sample; stops the call.
+
+        Returns:
+            The embedder.
+
+        Raises:
+            ConfigError: A setting is out of range.
+            EmbeddingError: No chunk of the sample has a word.
+        """
+        _check_seed(seed)
+        rows = _nextlong.embed_sample(len(store), _positive("sample", sample), seed)
+        count = thread_count(threads)
+        dim = _positive("dim", dim)
+        model = _nextlong.LsaModel.fit_store(
+            store, rows, dim, seed, idf_power, _POWER_ITERATIONS, count, watch
+        )
+        return cls(model)
+
+    @classmethod
+    def static(cls, folder: str | os.PathLike[str], *, max_tokens: int | None = None) -> Self:
+        """Use a model2vec folder: a text is the mean of the rows of its tokens.
+
+        Args:
+            folder: Holds `model.safetensors`, `tokenizer.json` and `config.json`.
+            max_tokens: Only the first tokens of a text count, as many as this (model2vec's own
+                default is 512); None for the whole text.
+
+        Returns:
+            The embedder.
+
+        Raises:
+            ConfigError: `max_tokens` is out of range.
+            EmbeddingError: The files are damaged or do not fit together.
+            TokenizerError: The tokenizer cannot be read.
+            OSError: A file cannot be read.
+        """
+        return cls(_StaticModel(Path(folder), max_tokens))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a fitted embedder that `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The embedder, which gives the same vectors as the saved one.
+
+        Raises:
+            EmbeddingError: The file is damaged or something else.
+            OSError: The file cannot be read.
+        """
+        return cls(_nextlong.LsaModel.load(path))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a fitted embedder to one safetensors file, whole or not at all.
+
+        Args:
+            path: The file; an older one is replaced.
+
+        Raises:
+            EmbeddingError: The embedder is a model2vec folder, which is saved already.
+            OSError: The file cannot be written.
+        """
+        if not isinstance(self._model, _nextlong.LsaModel):
+            raise EmbeddingError("a static embedder is saved already: keep its folder")
+        self._model.save(path)
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector."""
+        return self._model.dim
+
+    def encode(self, texts: Iterable[str], *, threads: int | None = None) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Args:
+            texts: The texts.
+            threads: Threads to use; all processors by default.
+
+        Returns:
+            Rows of length 1, `[texts, dim]`, in the order of the texts; zeros for a text without a
+            word that the embedder knows.
+        """
+        texts = _as_list(texts)
+        rows = np.empty((len(texts), self.dim), dtype=np.float32)
+        with Pool(threads) as pool:
+
+            def encode(span: tuple[int, int]) -> None:
+                start, stop = span
+                rows[start:stop] = self._model.encode(texts[start:stop], pool.watch)
+
+            for _ in pool.in_order(encode, pairwise(_borders(texts))):
+                pass
+        return rows
+
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> None:
+        """Embed chunks of a store and write them as one float16 `.npy` part, whole or not at all.
+
+        Args:
+            store: The chunks of the corpus.
+            start: The first chunk.
+            stop: The chunk after the last one.
+            path: The file.
+            watch: Counts a unit for each chunk; stops the call.
+
+        Raises:
+            ConfigError: The store does not have these chunks.
+            OSError: The file cannot be written.
+        """
+        self._model.embed_part(store, start, stop, path, watch)
+
+    def __repr__(self) -> str:
+        """Name the kind and the size."""
+        kind = "lsa" if isinstance(self._model, _nextlong.LsaModel) else "static"
+        return f"Embedder({kind}, dim={self.dim})"
+
+
+class _StaticModel:
+    """A model2vec folder with its own tokenizer."""
+
+    def __init__(self, folder: Path, max_tokens: int | None) -> None:
+        limit = None if max_tokens is None else _positive("max_tokens", max_tokens)
+        self._model = _nextlong.StaticModel(folder, limit)
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = _nextlong.Tokenizer(text)
+
+    @property
+    def dim(self) -> int:
+        return self._model.dim
+
+    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]:
+        return self._model.encode(self._tokenizer, texts, watch)
+
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> None:
+        self._model.embed_part(self._tokenizer, store, start, stop, path, watch)
+
+
+def describe(embedder: Any) -> str:
+    """Name an embedder in one line, as the settings of a run are saved.
+
+    Args:
+        embedder: What `synthesize` takes as its embedder.
+
+    Returns:
+        The string itself, the path, or the kind and name of an object.
+
+    Raises:
+        ConfigError: It is nothing that embeds.
+    """
+    if isinstance(embedder, str):
+        return embedder
+    if isinstance(embedder, os.PathLike):
+        return str(os.fspath(embedder))
+    if isinstance(embedder, Embedder):
+        return repr(embedder)
+    if isinstance(embedder, ReadyVectors):
+        return f"vectors:{embedder.name}"
+    if isinstance(embedder, np.ndarray):
+        return f"vectors:array{embedder.shape}"
+    if callable(embedder):
+        kind = type(embedder)
+        owner = embedder if hasattr(embedder, "__qualname__") else kind
+        return f"callable:{owner.__module__}.{owner.__qualname__}"
+    raise ConfigError(
+        f"embedder is {embedder!r}; give 'lsa', an Embedder, the path of one, of a model2vec folder "
+        "or of vectors (.npy), an array of vectors, or a function from a list of texts to an array"
+    )
+
+
+class StoreEmbedder(Protocol):
+    """What gives the chunks of a store their vectors, part by part."""
+
+    @property
+    def on_main_thread(self) -> bool:
+        """Whether parts are to be made one after another, on the main thread."""
+        ...
+
+    def embed_part(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | os.PathLike[str],
+        watch: Watch | None = None,
+    ) -> object:
+        """Write the vectors of chunks `start` to before `stop` as one float16 part."""
+        ...
+
+
+def open_embedder(
+    embedder: Any,
+    store: ChunkStore,
+    *,
+    dim: int,
+    seed: int,
+    idf_power: float,
+    fit_chunks: int,
+    folder: Path,
+    pool: Pool,
+) -> StoreEmbedder:
+    """Make the embedder of a run ready for its chunks.
+
+    Args:
+        embedder: `"lsa"`, an `Embedder`, the path of one, of a model2vec folder or of ready vectors
+            (`.npy`, or `FILE.parquet:COLUMN`), an array, `ReadyVectors`, or a function from a list of texts to an array.
+        store: The chunks of the corpus.
+        dim: Of the LSA.
+        seed: Of the LSA.
+        idf_power: Of the LSA.
+        fit_chunks: Chunks that the LSA is fitted on, at most.
+        folder: Where a fitted model is saved, as `model.safetensors`.
+        pool: Its threads fit the model; Ctrl-C stops it.
+
+    Returns:
+        The embedder.
+
+    Raises:
+        ConfigError: `embedder` is nothing that embeds, or a setting is out of range.
+        EmbeddingError: The model or the vectors cannot be used.
+        OSError: A file cannot be read or written.
+    """
+    if isinstance(embedder, str) and embedder == "lsa":
+        fitted = pool.call(
+            lambda: Embedder.fit_store(
+                store,
+                dim=dim,
+                seed=seed,
+                idf_power=idf_power,
+                sample=fit_chunks,
+                threads=pool.threads,
+                watch=pool.watch,
+            )
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        fitted.save(folder / "model.safetensors")
+        return fitted
+    if isinstance(embedder, str | os.PathLike):
+        path = Path(embedder)
+        file, colon, column = os.fspath(embedder).rpartition(":")
+        if colon and file.endswith(".parquet"):
+            vectors = ReadyVectors(file, column=column)
+            vectors.check(len(store))
+            return vectors
+        if path.is_dir():
+            return Embedder.static(path)
+        if path.suffix != ".npy":
+            if not path.exists():
+                raise ConfigError(f"embedder is {str(path)!r}, which is neither 'lsa' nor a file")
+            return Embedder.load(path)
+        embedder = ReadyVectors(path)
+    if isinstance(embedder, np.ndarray):
+        embedder = ReadyVectors(embedder)
+    if isinstance(embedder, ReadyVectors):
+        embedder.check(len(store))
+        return embedder
+    if isinstance(embedder, Embedder):
+        return embedder
+    describe(embedder)
+    return CallableEmbedder(embedder)
+
+
+def _as_list(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise ConfigError("texts is one string; give a list of strings")
+    return texts if isinstance(texts, list) else list(texts)
+
+
+def _borders(texts: list[str]) -> list[int]:
+    """Where batches begin and end: so many texts or so many characters."""
+    borders = [0]
+    characters = 0
+    for number, text in enumerate(texts):
+        if characters >= _BATCH_CHARACTERS or number - borders[-1] >= _BATCH_TEXTS:
+            borders.append(number)
+            characters = 0
+        characters += len(text)
+    borders.append(len(texts))
+    return borders
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ConfigError(f"{name} ({value}) must be at least 1")
+    return value
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise ConfigError(f"seed ({seed}) must be from 0 to 2**64 - 1")

@@ -1,0 +1,366 @@
+"""Nearest neighbours by cosine: vectors in, the `k` nearest rows of each query out.
+
+The room behind `index=` of a run, and usable alone through `knn`; recall is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nextlong_rs import _nextlong
+from nextlong_rs.errors import ConfigError
+from nextlong_rs.pool import Pool
+from nextlong_rs.progress import Bar
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Neighbours", "Search", "knn"]
+
+_ENGINES = ("auto", "exact", "hnsw")
+
+# Queries of one call: many, so that a block of rows is packed once for all of them.
+_CALL_QUERIES = 4096
+
+# Rows that are checked and normalised at once.
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The nearest rows of each query.
+
+    Attributes:
+        ids: int64 `[q, k]`, row numbers, nearest first; -1 where there are fewer than `k`.
+        scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
+        recall: Share of the true neighbours that were found, measured on a seeded sample of the
+            queries against exhaustive search in float32.
+        engine: `"exact"` or `"hnsw"`.
+        seconds: Wall-clock time of the whole call.
+        reason: Why this engine, and how wide it had to search.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    recall: float
+    engine: str
+    seconds: float
+    reason: str
+
+
+class Search:
+    """An engine over stored vectors, its recall measured, ready for queries from any thread.
+
+    Attributes:
+        engine: `"exact"` or `"hnsw"`.
+        reason: Why this engine, and how wide it has to search.
+        recall: Recall@k on a seeded sample, at the breadth that is used.
+        widened: Whether the first breadth was not enough for `min_recall`.
+        tried: Each breadth that was tried, with its recall.
+        kernel: The instruction set of the products; `"serial"` is the slow one.
+    """
+
+    __slots__ = ("_breadth", "_core", "engine", "kernel", "reason", "recall", "tried", "widened")
+
+    def __init__(
+        self,
+        core: _nextlong.Search,
+        reason: str,
+        measured: tuple[float, int, list[tuple[int, float]]],
+    ) -> None:
+        """Made by `Search.open`."""
+        self._core = core
+        self.recall, self._breadth, self.tried = measured
+        self.engine = core.engine
+        self.kernel = core.kernel
+        self.widened = len(self.tried) > 1
+        self.reason = reason + _widening(self.tried)
+
+    @classmethod
+    def open(
+        cls,
+        vectors: _nextlong.Vectors,
+        *,
+        index: str = "auto",
+        expected_queries: int,
+        k: int,
+        min_recall: float = 0.95,
+        groups: NDArray[np.uint32] | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        reuse: bool = False,
+        rows: NDArray[np.int64] | None = None,
+        seed: int = 0,
+        pool: Pool,
+    ) -> Search:
+        """Choose the engine, build what it needs, and measure its recall.
+
+        Args:
+            vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
+            index: `"exact"`, `"hnsw"`, or `"auto"`: the cheaper one by a fixed rule of n, d, `k`
+                and `expected_queries`.
+            expected_queries: How many queries will be searched, about.
+            k: Neighbours wanted of each, about: recall is measured at it.
+            min_recall: Recall to reach; below it the search is made wider until it holds.
+            groups: uint32 `[n]`, the document number of each row: rows of the query's own group are
+                no neighbours. None: only the row itself is none.
+            folder: Where HNSW shards are written. None: they are held in memory only.
+            reuse: Whether shards that lie in `folder` are loaded instead of built.
+            rows: The rows that will be queries, if known: the sample is taken from them.
+            seed: Fixes the samples for the scale of the int8 values and for recall.
+            pool: The threads for building and measuring; its watch counts the rows that are built
+                into shards.
+
+        Returns:
+            The engine, ready.
+
+        Raises:
+            ConfigError: A setting is wrong.
+            RetrievalError: The vectors cannot be searched.
+            RunError: A shard in `folder` is damaged or of other vectors (with `reuse`).
+        """
+        _check(index=index, k=k, min_recall=min_recall)
+        candidates = np.arange(len(vectors)) if rows is None else _row_numbers(rows, len(vectors))
+        picked = _nextlong.recall_sample(seed, len(candidates), len(vectors), vectors.dim)
+        core, reason = _engine(
+            vectors,
+            index,
+            expected_queries,
+            k,
+            groups=groups,
+            folder=folder,
+            reuse=reuse,
+            seed=seed,
+            pool=pool,
+        )
+        sample = np.ascontiguousarray(candidates[picked], dtype=np.int64)
+        measured = pool.call(
+            lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
+        )
+        return cls(core, reason, measured)
+
+    def search(
+        self, rows: NDArray[np.int64], k: int, *, watch: _nextlong.Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Find the nearest rows of some rows, on the calling thread alone.
+
+        Results do not depend on how the queries are cut into calls: fan the calls out.
+
+        Args:
+            rows: int64 `[q]`, row numbers; a row is never its own neighbour.
+            k: Neighbours of each, may be more than at `open`.
+            watch: Counts the queries answered; its `cancel` stops the call.
+
+        Returns:
+            ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there),
+            by score falling, id rising.
+        """
+        _check(k=k)
+        return self._core.rows(np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch)
+
+    def _search_values(
+        self, values: NDArray[np.float32], k: int, *, watch: _nextlong.Watch | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return self._core.values(values, k, self._breadth, watch)
+
+
+def knn(
+    vectors: ArrayLike,
+    k: int,
+    *,
+    queries: ArrayLike | None = None,
+    index: str = "auto",
+    min_recall: float = 0.95,
+    threads: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Neighbours:
+    """Find the `k` nearest vectors of each query by cosine, with measured recall.
+
+    Args:
+        vectors: float16, float32 or float64 `[n, d]`, of any length; they are made unit vectors and
+            stored as float16. A row of zeros has the cosine 0 with all others.
+        k: Neighbours of each query, at least 1; may exceed n, the rest is then filled with -1.
+        queries: None: every row. Whole numbers `[q]`: those rows; a row is never its own neighbour.
+            Floats `[q, d]`: these vectors.
+        index: `"exact"` (a scan in int8, ranked again in float32), `"hnsw"`, or `"auto"`: the
+            cheaper one by a fixed rule.
+        min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
+            wider until it holds.
+        threads: Threads; None: one a core. The result is the same bytes for any number.
+        seed: Fixes the samples for the int8 scale and for recall.
+        progress: Whether a bar is shown on stderr.
+
+    Returns:
+        Ids, scores, recall, engine, seconds and the reason for the engine.
+
+    Raises:
+        ConfigError: A setting or an array has the wrong kind, shape or values.
+        RetrievalError: The index cannot be built or searched.
+
+    Example:
+        >>> import numpy as np
+        >>> found = knn(np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), 2)
+        >>> found.ids.tolist()
+        [[1, 2], [0, 2], [1, 0]]
+    """
+    started = time.perf_counter()
+    _check(index=index, k=k, min_recall=min_recall)
+    stored = _nextlong.Vectors.from_array(_unit_rows(vectors, "vectors"))
+    rows, values = _queries(queries, len(stored), stored.dim)
+    count = len(rows) if values is None else len(values)
+    ids = np.empty((count, k), dtype=np.int64)
+    scores = np.empty((count, k), dtype=np.float32)
+    with Pool(threads) as pool:
+        core, reason = _engine(stored, index, count, k, seed=seed, pool=pool)
+        picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
+        if values is None:
+            sample = rows[picked]
+            measured = pool.call(
+                lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
+            )
+        else:
+            others = values[picked]
+            measured = pool.call(
+                lambda: core.measure_values(others, k, min_recall, pool.threads, pool.watch)
+            )
+    search = Search(core, reason, measured)
+
+    with (
+        Bar("search", count, unit="query", shown=progress, scale=False) as bar,
+        Pool(threads, bar=bar) as pool,
+    ):
+
+        def task(block: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+            if values is None:
+                return search.search(rows[block], k, watch=pool.watch)
+            return search._search_values(values[block], k, watch=pool.watch)
+
+        blocks = _blocks(count, pool.threads)
+        for block, (some_ids, some_scores) in zip(blocks, pool.in_order(task, blocks), strict=True):
+            ids[block], scores[block] = some_ids, some_scores
+    return Neighbours(
+        ids=ids,
+        scores=scores,
+        recall=search.recall,
+        engine=search.engine,
+        seconds=time.perf_counter() - started,
+        reason=search.reason,
+    )
+
+
+def _engine(
+    vectors: _nextlong.Vectors,
+    index: str,
+    queries: int,
+    k: int,
+    *,
+    groups: NDArray[np.uint32] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    reuse: bool = False,
+    seed: int,
+    pool: Pool,
+) -> tuple[_nextlong.Search, str]:
+    """The engine with its shards built, and why it was chosen."""
+    engine, reason = index, f"{index}: asked for"
+    if index == "auto":
+        engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim)
+    numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
+    core = _nextlong.Search(
+        vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)
+    )
+    where = None if folder is None else Path(folder)
+
+    def build(shard: int) -> None:
+        if where is not None and reuse and (where / f"shard-{shard:04}.usearch").exists():
+            core.load_shard(shard, where)
+        else:
+            core.build_shard(shard, where, pool.watch)
+
+    for _ in pool.in_order(build, range(core.shard_count)):
+        pass
+    if core.kernel == "serial":
+        warnings.warn(
+            "no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3
+        )
+    return core, reason
+
+
+def _widening(tried: list[tuple[int, float]]) -> str:
+    steps = ", then ".join(f"{breadth} ({recall:.4f})" for breadth, recall in tried)
+    return f"; breadth (recall): {steps}"
+
+
+def _check(*, index: str = "auto", k: int = 1, min_recall: float = 0.5) -> None:
+    if index not in _ENGINES:
+        raise ConfigError(f"index is {index!r}; choose one of {', '.join(map(repr, _ENGINES))}")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ConfigError(f"k is {k!r}; it must be a whole number of at least 1")
+    if not 0.0 <= min_recall <= 1.0:
+        raise ConfigError(f"min_recall is {min_recall!r}; it must lie between 0 and 1")
+
+
+def _queries(
+    queries: ArrayLike | None, count: int, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    """Row numbers, or unit vectors beside an empty array."""
+    if queries is None:
+        return np.arange(count, dtype=np.int64), None
+    array = np.asarray(queries)
+    if array.dtype.kind == "f":
+        values = _unit_rows(array, "queries")
+        if values.shape[1] != dim:
+            raise ConfigError(f"queries have {values.shape[1]} dimensions, vectors have {dim}")
+        return np.empty(0, dtype=np.int64), values
+    return _row_numbers(array, count), None
+
+
+def _row_numbers(rows: NDArray[Any], count: int) -> NDArray[np.int64]:
+    array = np.asarray(rows)
+    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
+        raise ConfigError(
+            f"queries is a {array.ndim}-dimensional array of {array.dtype}; "
+            "give row numbers [q] or float vectors [q, d]"
+        )
+    wrong = np.flatnonzero((array < 0) | (array >= count)) if array.size else array
+    if wrong.size:
+        raise ConfigError(f"query row {array[wrong[0]]} does not exist: there are {count} vectors")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
+    """The rows as float32 unit vectors; rows of zeros stay zeros."""
+    values = np.asarray(array)
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise ConfigError(f"{name} has the shape {values.shape}; it must be [rows, dimensions]")
+    if values.dtype.kind != "f":
+        raise ConfigError(
+            f"{name} is of type {values.dtype}; it must be float16, float32 or float64"
+        )
+    unit = np.empty(values.shape, dtype=np.float32)
+    wide = np.float64 if values.dtype.itemsize > 4 else np.float32
+    for start in range(0, len(values), _BLOCK_ROWS):
+        block: NDArray[Any] = values[start : start + _BLOCK_ROWS].astype(wide)
+        # Divide by the largest value first, so that no square overflows or vanishes.
+        largest = np.abs(block).max(axis=1, keepdims=True)
+        wrong = np.flatnonzero(~np.isfinite(largest))
+        if wrong.size:
+            raise ConfigError(
+                f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it"
+            )
+        block /= np.where(largest > 0, largest, 1)
+        length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
+        unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
+    return unit
+
+
+def _blocks(count: int, threads: int) -> list[slice]:
+    size = -(-count // (threads * 4))
+    size = min(max(-(-size // 64) * 64, 64), _CALL_QUERIES)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

@@ -1,0 +1,151 @@
+"""The whole run: corpus in, sequences out. The only place that sees every room."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from nextlong_rs import _nextlong
+from nextlong_rs import corpus as corpora
+from nextlong_rs.errors import ConfigError
+from nextlong_rs.pool import Pool, thread_count
+from nextlong_rs.progress import Bar
+from nextlong_rs.run import FORMAT, Run, write_json
+from nextlong_rs.settings import Settings
+
+if TYPE_CHECKING:
+    from nextlong_rs.result import Result
+
+__all__ = ["Job", "synthesize"]
+
+
+def synthesize(
+    inputs: Any,
+    output: str | PathLike[str],
+    *,
+    tokenizer: Any,
+    settings: Settings | None = None,
+    embedder: Any = None,
+    threads: int | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+    **options: Any,
+) -> Result:
+    """Make long-context training sequences from a corpus of short documents.
+
+    Args:
+        inputs: Paths, globs or folders of JSONL (.gz, .zst), Parquet and text files; or an
+            iterable of strings or mappings, a `datasets.Dataset`, a `pyarrow.Table`. Several
+            inputs as a list; `{input: weight}` or `[(input, weight), …]` draws meta-documents in
+            proportion to the weights.
+        output: The run's folder: `part-*.parquet`, `manifest.json` last, `work/`.
+        tokenizer: A `tokenizer.json` (path or folder), a `tokenizers.Tokenizer`, or a Hugging Face
+            tokenizer.
+        settings: Settings to start from. Default: `Settings()`.
+        embedder: Overrides `settings.embedder`: `"lsa"`, an `Embedder`, a path, a callable
+            `list[str] -> float array [n, d]` (called in batches, in order, on this thread), or an
+            array `[chunks, d]` aligned with the chunks.
+        threads: How many threads work. Default: the cores this process may use. The result does
+            not depend on it.
+        progress: Whether bars are shown on stderr.
+        overwrite: Replace a finished run in `output`.
+        **options: Any field of `Settings`, or `mode="paper"`.
+
+    Returns:
+        The result: prints what was read, made and rejected; `to_dataset()`, `explain(i)`.
+
+    Raises:
+        ConfigError: A wrong setting, an unknown one (the closest is named), no such input.
+        CorpusError: A damaged input, or more unusable rows than `max_error_rate` allows.
+        TokenizerError: A tokenizer that cannot be used.
+        EmbeddingError: An embedder that failed or gave unusable vectors.
+        RunError: `output` holds something else, or a finished run without `overwrite`.
+
+    Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
+    """
+    from nextlong_rs import stages
+    from nextlong_rs.embed import describe
+    from nextlong_rs.result import Result
+    from nextlong_rs.tokenize import load
+
+    if embedder is not None:
+        options["embedder"] = describe(embedder)
+    chosen = Settings.of(settings, **options)
+    listing = corpora.resolve(inputs)
+    loaded = load(tokenizer)
+    special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
+    separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
+    run = Run(output)
+    run.create(overwrite=overwrite)
+    job = Job(chosen, run, threads=threads, progress=progress)
+    begun = time.perf_counter()
+    facts = {
+        "settings": chosen.to_dict(),
+        "tokenizer": {"hash": loaded.hash, "bos": special.bos, "eos": special.eos},
+        "versions": versions(),
+    }
+    listed = [corpora.describe(one) for one in listing]
+    write_json(run.work / "run.json", {"format": FORMAT, **facts, "inputs": listed})
+
+    store = stages.chunk(job, listing, loaded)
+    vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
+    queue = stages.plan(job, store, listing)
+    search = stages.index(job, store, vectors, queue)
+    selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
+    files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
+
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measured = {
+        "seconds": {**job.seconds, "total": time.perf_counter() - begun},
+        "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
+        "threads": job.threads,
+    }
+    write_json(run.work / "measured.json", measured)
+    write_json(
+        run.output / "manifest.json",
+        {"format": FORMAT, **facts, "inputs": listed, "files": files, "summary": job.summary},
+    )
+    return Result.open(run.output)
+
+
+def versions() -> dict[str, str]:
+    """The versions that the bytes of a run depend on."""
+    from importlib.metadata import version
+
+    return {"nextlong_rs": version("nextlong_rs"), "machine": platform.machine()}
+
+
+class Job:
+    """What the stages of one run share: settings, folders, threads, and what they report."""
+
+    def __init__(
+        self, settings: Settings, run: Run, *, threads: int | None, progress: bool
+    ) -> None:
+        if not isinstance(progress, bool):
+            raise ConfigError(f"progress is {progress!r}, expected True or False")
+        self.settings = settings
+        self.core = _nextlong.Settings(settings.to_json())
+        self.run = run
+        self.threads = thread_count(threads)
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self.summary: dict[str, Any] = {}
+
+    @contextmanager
+    def stage(self, name: str, *, total: float | None = None, unit: str = "") -> Iterator[Pool]:
+        """A pool and a bar for one stage; its seconds are kept."""
+        with Bar(name, total, unit=unit, shown=self.progress) as bar:
+            with Pool(self.threads, bar=bar) as pool:
+                yield pool
+        self.seconds[name] = self.seconds.get(name, 0.0) + bar.seconds
+
+    def report(self, group: str, **facts: Any) -> None:
+        """Adds facts to a group of the summary."""
+        self.summary.setdefault(group, {}).update(facts)

@@ -1,0 +1,235 @@
+"""The settings of a run: every choice that decides its bytes, in one frozen object."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from nextlong_rs import _nextlong
+from nextlong_rs.errors import ConfigError, MissingExtraError
+
+__all__ = ["PAPER", "Settings", "parse_count"]
+
+PAPER: dict[str, Any] = {
+    "chunk_mode": "paper",
+    "length": "paper",
+    "min_meta_chunks": 1,
+    "collisions": "first-come",
+    "max_score": None,
+    "max_containment": None,
+    "max_reuse": None,
+}
+"""What `mode="paper"` sets: the published method to the letter (arXiv 2501.12766, section 3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting that decides the bytes of a run.
+
+    The rules are checked when the object is made; `ConfigError` names the setting, its value and
+    the way out. Threads, progress and folders are arguments of the calls: they change no byte.
+    """
+
+    seq_len: int = 131_072
+    """Tokens in a sequence, special tokens included."""
+    num_sequences: int | None = None
+    """Sequences to make; None makes one of every document that can be one."""
+    seed: int = 0
+    """All chance comes from this number."""
+
+    # corpus
+    text_column: str = "text"
+    """The field that holds a document's text."""
+    id_column: str | None = None
+    """The field that holds its id, which must then be there; None takes `id` where it is present
+    and makes ids elsewhere."""
+    score_column: str | None = None
+    """A field of numbers ≥ 0: how likely a document is to be chosen as meta-document."""
+    max_document_bytes: int = 256 << 20
+    """A longer text goes to the quarantine file."""
+    max_error_rate: float = 0.01
+    """The share of rows that may be unusable before the run stops."""
+
+    # chunk (method.md, "The algorithm", 1)
+    chunk_size: int = 2048
+    """The most that a chunk holds, in `chunk_unit`; 2048 characters is the paper's best."""
+    chunk_unit: Literal["chars", "tokens"] = "chars"
+    """What `chunk_size` counts."""
+    chunk_mode: Literal["lossless", "paper"] = "lossless"
+    """`lossless` loses nothing and splits over-long lines; `paper` is the authors' function."""
+
+    # embed
+    embedder: str = "lsa"
+    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of ready vectors (.npy,
+    or `FILE.parquet:COLUMN`)."""
+    dim: int = 256
+    """Dimensions of the LSA vectors."""
+    idf_power: float = 1.5
+    """The power of the inverse document frequency in the LSA's weights."""
+    fit_chunks: int = 50_000
+    """How many chunks the LSA is fitted on at most, sampled by seed."""
+
+    # index
+    index: Literal["auto", "exact", "hnsw"] = "auto"
+    """The retrieval engine; `auto` picks the cheaper one from the size of the work."""
+    min_recall: float = 0.95
+    """Recall@k against exact search, measured in every run; below it the search widens."""
+
+    # mine (names as in sentence-transformers' `mine_hard_negatives` where it has one)
+    range_min: int = 0
+    """Skip this many of the nearest neighbours."""
+    range_max: int | None = None
+    """Consider neighbours up to this rank only."""
+    min_score: float | None = None
+    """The least cosine similarity of a negative to its meta-chunk."""
+    max_score: float | None = 0.95
+    """The most: above it a chunk counts as a near-duplicate."""
+    absolute_margin: float | None = None
+    """How much less similar than the positive (the most similar other chunk of the meta-chunk's
+    own document) a negative must be."""
+    relative_margin: float | None = None
+    """The same as a share of the positive's similarity."""
+    exclude_same_doc: bool = True
+    """No negatives from the meta-document itself; the paper measured that they harm."""
+    max_containment: float | None = 0.5
+    """The most n-grams that a negative may share with any meta-chunk of the document, as a share
+    of the smaller of the two; None switches the check off."""
+    containment_words: int = 8
+    """The n of these n-grams, in words."""
+    num_negatives: int | None = None
+    """The most negatives of a meta-chunk; None takes what the length needs."""
+    max_reuse: int | None = 8
+    """In how many sequences a chunk may be a negative."""
+    max_per_doc: int | None = None
+    """How many negatives of a sequence may come from one document."""
+    sampling_strategy: Literal["top", "random"] = "top"
+    """The most similar first, or a seeded random order within the rank window."""
+    collisions: Literal["round-robin", "first-come"] = "round-robin"
+    """Whether meta-chunks take turns, or the first takes all of its negatives first."""
+
+    # assemble
+    min_meta_chunks: int = 2
+    """The fewest chunks of a meta-document; one chunk has no dependency to stretch."""
+    long_documents: Literal["skip", "pass"] = "skip"
+    """Documents longer than a sequence: none is made, or their first `seq_len` tokens are one."""
+    length: Literal["exact", "paper"] = "exact"
+    """Exact token budget, or the paper's k, truncated or discarded."""
+    chars_per_token: float = 4.0
+    """E of the paper's length formula; the default rule uses it only to estimate."""
+    length_factor: float = 1.5
+    """w of the paper's length formula."""
+    on_short: Literal["drop", "shorten"] = "drop"
+    """A sequence that the rules do not let fill is dropped, or kept shorter."""
+    placement: Literal["head", "tail", "random"] = "head"
+    """Where a meta-chunk stands among its negatives; head is the paper's best."""
+    chunk_separator: str = "\n"
+    """What stands between two chunks: a text, `""` for nothing, or `"token:NAME"` for a token."""
+    bos: str | int | None = "auto"
+    """The token that begins a sequence: its text or id, None, or what the tokenizer names."""
+    eos: str | int | None = "auto"
+    """The token that ends a sequence; it never stands inside one, where trainers would cut."""
+
+    def __post_init__(self) -> None:
+        _nextlong.Settings(self.to_json())
+
+    @classmethod
+    def of(cls, base: Settings | None = None, /, **given: Any) -> Settings:
+        """Settings from keywords, on top of `base` where one is given.
+
+        `mode="paper"` sets what the published method needs (see `PAPER`); other keywords win over
+        it. Counts may be written `"128k"` or `"1M"`.
+
+        Raises:
+            ConfigError: A name that is no setting (the closest one is named) or a wrong value.
+
+        Example:
+            >>> Settings.of(mode="paper", seq_len="64k").length
+            'paper'
+        """
+        mode = given.pop("mode", None)
+        if mode not in (None, "default", "paper"):
+            raise ConfigError(f"mode is {mode!r}, expected 'default' or 'paper'")
+        names = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in names:
+                close = difflib.get_close_matches(name, [*names, "mode"], n=1)
+                hint = f", did you mean {close[0]!r}?" if close else ""
+                raise ConfigError(f"unknown setting {name!r}{hint}")
+        for name in ("seq_len", "num_sequences"):
+            if isinstance(given.get(name), str):
+                given[name] = parse_count(given[name])
+        changes = {**(PAPER if mode == "paper" else {}), **given}
+        return replace(base, **changes) if base is not None else cls(**changes)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Settings:
+        """Settings from a TOML, YAML or JSON file; a run's `manifest.json` repeats the run.
+
+        Raises:
+            ConfigError: A file that cannot be read as settings.
+            MissingExtraError: YAML without PyYAML installed.
+        """
+        return cls.of(**read_settings(Path(path)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings by name."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """All settings as one JSON object, the form in which they are saved with a run."""
+        try:
+            return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"settings: {error}") from None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that a TOML, YAML or JSON file holds, by name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path}: {error}") from None
+    try:
+        if path.suffix == ".toml":
+            import tomllib
+
+            loaded: Any = tomllib.loads(text)
+        elif path.suffix in (".yaml", ".yml"):
+            try:
+                import yaml
+            except ImportError:
+                raise MissingExtraError(
+                    "YAML settings need PyYAML: pip install 'nextlong_rs[yaml]'"
+                ) from None
+            loaded = yaml.safe_load(text)
+        else:
+            loaded = json.loads(text)
+    except MissingExtraError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"settings file {path}: {error}") from None
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("settings"), Mapping):
+        loaded = loaded["settings"]
+    if not isinstance(loaded, Mapping):
+        raise ConfigError(f"settings file {path} holds no table of settings")
+    return {str(name): value for name, value in loaded.items()}
+
+
+def parse_count(text: str) -> int:
+    """A count such as `"131072"`, `"128k"` (× 1024) or `"1M"` (× 1024²).
+
+    Example:
+        >>> parse_count("128k")
+        131072
+    """
+    units = {"k": 1 << 10, "m": 1 << 20}
+    digits, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in units else (text, "")
+    try:
+        return int(digits.replace("_", "")) * units.get(unit, 1)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no count; write 131072, '128k' or '1M'") from None

@@ -1,0 +1,214 @@
+//! Search as Python sees it: numbers and arrays in, arrays out; each call one thread but the
+//! measuring.
+
+use std::path::PathBuf;
+
+use nextlong::index::{self, Kind, Neighbours, Queries, Settings, choose, recall};
+use nextlong::{Error, Progress};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+
+use crate::door::{Watch, into_py, outside};
+use crate::vectors::Vectors;
+
+type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
+
+/// Recall, the breadth it wants, and each breadth that was tried with its recall.
+type Measured = (f64, usize, Vec<(usize, f64)>);
+
+/// An engine over vectors.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Search(index::Search);
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+impl Search {
+    #[new]
+    #[pyo3(signature = (
+        vectors, engine, *, groups = None, seed = 0, callers = 1, keep_bytes = 1 << 30
+    ))]
+    fn new(
+        py: Python<'_>,
+        vectors: &Vectors,
+        engine: &str,
+        groups: Option<PyReadonlyArray1<'_, u32>>,
+        seed: u64,
+        callers: usize,
+        keep_bytes: usize,
+    ) -> PyResult<Self> {
+        let kind = Kind::named(engine).ok_or_else(|| {
+            into_py(Error::Config(format!("index is '{engine}'; choose 'auto', 'exact' or 'hnsw'")))
+        })?;
+        let groups = groups.map(|groups| groups.as_array().to_vec());
+        let vectors = vectors.0.clone();
+        let settings = Settings { kind, groups, seed, callers, keep_bytes };
+        outside(py, None, |_| index::Search::new(vectors, settings)).map(Self)
+    }
+
+    #[getter]
+    fn engine(&self) -> &'static str {
+        self.0.kind().name()
+    }
+
+    /// The instruction set of the products.
+    #[getter]
+    fn kernel(&self) -> String {
+        self.0.kernel()
+    }
+
+    #[getter]
+    fn first_breadth(&self) -> usize {
+        self.0.kind().first_breadth()
+    }
+
+    #[getter]
+    fn shard_count(&self) -> usize {
+        self.0.shard_count()
+    }
+
+    #[pyo3(signature = (shard, folder = None, watch = None))]
+    fn build_shard(
+        &self,
+        py: Python<'_>,
+        shard: usize,
+        folder: Option<PathBuf>,
+        watch: Option<&Watch>,
+    ) -> PyResult<()> {
+        outside(py, watch, |progress| self.0.build_shard(shard, folder.as_deref(), progress))
+    }
+
+    fn load_shard(&self, py: Python<'_>, shard: usize, folder: PathBuf) -> PyResult<()> {
+        outside(py, None, |_| self.0.load_shard(shard, &folder))
+    }
+
+    /// The `k` nearest rows of some rows.
+    #[pyo3(signature = (rows, k, breadth, watch = None))]
+    fn rows<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray1<'_, i64>,
+        k: usize,
+        breadth: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<Found<'py>> {
+        let rows = self.checked(&rows)?;
+        let found = outside(py, watch, |progress| {
+            let queries = Queries::of_rows(self.0.vectors(), &rows);
+            let found = self.0.search(&queries, k, breadth, progress)?;
+            progress.add(rows.len() as u64);
+            Ok(found)
+        })?;
+        arrays(py, found, rows.len())
+    }
+
+    /// The `k` nearest rows of some vectors.
+    #[pyo3(signature = (values, k, breadth, watch = None))]
+    fn values<'py>(
+        &self,
+        py: Python<'py>,
+        values: PyReadonlyArray2<'_, f32>,
+        k: usize,
+        breadth: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<Found<'py>> {
+        let [count, dim] = [values.shape()[0], values.shape()[1]];
+        let values: Vec<f32> = values.as_array().iter().copied().collect();
+        let found = outside(py, watch, |progress| {
+            let found = self.0.search(&Queries::of_values(values, dim), k, breadth, progress)?;
+            progress.add(count as u64);
+            Ok(found)
+        })?;
+        arrays(py, found, count)
+    }
+
+    /// Recall@k of some rows, the breadth that it wants, and all (breadth, recall) tried.
+    #[pyo3(signature = (rows, k, min_recall, threads = 1, watch = None))]
+    fn measure_rows(
+        &self,
+        py: Python<'_>,
+        rows: PyReadonlyArray1<'_, i64>,
+        k: usize,
+        min_recall: f64,
+        threads: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<Measured> {
+        let rows = self.checked(&rows)?;
+        outside(py, watch, |progress| {
+            let queries = Queries::of_rows(self.0.vectors(), &rows);
+            self.measure(&queries, k, min_recall, threads, progress)
+        })
+    }
+
+    /// As `measure_rows`, for vectors.
+    #[pyo3(signature = (values, k, min_recall, threads = 1, watch = None))]
+    fn measure_values(
+        &self,
+        py: Python<'_>,
+        values: PyReadonlyArray2<'_, f32>,
+        k: usize,
+        min_recall: f64,
+        threads: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<Measured> {
+        let dim = values.shape()[1];
+        let values: Vec<f32> = values.as_array().iter().copied().collect();
+        outside(py, watch, |progress| {
+            self.measure(&Queries::of_values(values, dim), k, min_recall, threads, progress)
+        })
+    }
+}
+
+impl Search {
+    fn checked(&self, rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+        let count = self.0.vectors().len();
+        let row = |&row: &i64| {
+            usize::try_from(row).ok().filter(|&row| row < count).ok_or_else(|| {
+                into_py(Error::Config(format!(
+                    "query row {row} does not exist: there are {count} vectors"
+                )))
+            })
+        };
+        rows.as_array().iter().map(row).collect()
+    }
+
+    fn measure(
+        &self,
+        queries: &Queries,
+        k: usize,
+        min_recall: f64,
+        threads: usize,
+        progress: &Progress,
+    ) -> nextlong::Result<Measured> {
+        let report = recall::measure(&self.0, queries, k, min_recall, threads, progress)?;
+        Ok((report.recall, report.breadth, report.tried))
+    }
+}
+
+fn arrays(py: Python<'_>, found: Neighbours, queries: usize) -> PyResult<Found<'_>> {
+    let shape = [queries, found.k];
+    let ids = found.ids.into_pyarray(py).reshape(shape)?;
+    Ok((ids, found.scores.into_pyarray(py).reshape(shape)?))
+}
+
+/// The engine that `auto` takes, and why.
+#[pyfunction]
+pub fn choose_engine(rows: usize, queries: usize, k: usize, dim: usize) -> (&'static str, String) {
+    let (kind, reason) = choose::choose(rows, queries, k, dim);
+    (kind.name(), reason)
+}
+
+/// The queries, of `total`, that recall is measured on.
+#[pyfunction]
+pub fn recall_sample(
+    py: Python<'_>,
+    seed: u64,
+    total: usize,
+    rows: usize,
+    dim: usize,
+) -> Bound<'_, PyArray1<i64>> {
+    let sample = recall::sample(seed, total, rows, dim);
+    sample.into_iter().map(|row| row as i64).collect::<Vec<_>>().into_pyarray(py)
+}

@@ -1,0 +1,246 @@
+//! Mining as Python drives it: the queue of documents, waves of candidates, the selecting pass.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use nextlong::assemble::{Frame, Piece, Sequence, assemble};
+use nextlong::mine::{self, Found, REASONS, select};
+use nextlong::tokens::TokenCache;
+use nextlong::{Error, config};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::door::{Watch, into_py, outside};
+use crate::store::ChunkStore;
+use crate::vectors::Vectors;
+use crate::write::Sequences;
+
+/// The settings of a run, checked.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Settings(pub(crate) config::Settings);
+
+#[pymethods]
+impl Settings {
+    #[new]
+    fn new(json: &str) -> PyResult<Self> {
+        config::Settings::from_json(json).map(Self).map_err(into_py)
+    }
+}
+
+/// The documents that can become sequences, in the order in which they are tried.
+#[pyfunction]
+pub fn queue<'py>(
+    py: Python<'py>,
+    store: &ChunkStore,
+    settings: &Settings,
+    sources: Vec<u32>,
+    weights: Vec<f64>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    outside(py, None, |_| mine::queue(&store.0, &settings.0, &sources, &weights))
+        .map(|queue| queue.into_pyarray(py))
+}
+
+/// Some documents that are mined together.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Wave(Mutex<mine::Wave>);
+
+#[pymethods]
+impl Wave {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        store: &ChunkStore,
+        settings: &Settings,
+        documents: PyReadonlyArray1<'_, u32>,
+    ) -> PyResult<Self> {
+        let documents = documents.as_slice()?;
+        outside(py, None, |_| {
+            let known = store.0.document_count();
+            if let Some(document) = documents.iter().find(|&&document| document as usize >= known) {
+                return Err(Error::Config(format!("document {document} of {known}")));
+            }
+            Ok(mine::Wave::new(&store.0, &settings.0, documents))
+        })
+        .map(|wave| Self(Mutex::new(wave)))
+    }
+
+    /// The searches that are wanted: `[(k, chunks), …]`.
+    fn wanted<'py>(&self, py: Python<'py>) -> Vec<(u32, Bound<'py, PyArray1<i64>>)> {
+        let wanted = lock(&self.0).wanted();
+        let rows = |chunks: Vec<u32>| chunks.into_iter().map(i64::from).collect::<Vec<_>>();
+        wanted.into_iter().map(|(k, chunks)| (k, rows(chunks).into_pyarray(py))).collect()
+    }
+
+    /// Takes the neighbours that a search found and keeps the allowed ones.
+    #[allow(clippy::too_many_arguments, reason = "each is one part of a search or its context")]
+    fn fill(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        vectors: &Vectors,
+        settings: &Settings,
+        chunks: PyReadonlyArray1<'_, i64>,
+        ids: PyReadonlyArray2<'_, i64>,
+        scores: PyReadonlyArray2<'_, f32>,
+        watch: &Watch,
+    ) -> PyResult<()> {
+        let k = ids.shape()[1];
+        let (chunks, ids, scores) = (chunks.as_slice()?, ids.as_slice()?, scores.as_slice()?);
+        outside(py, Some(watch), |progress| {
+            let chunks: Vec<u32> = chunks.iter().map(|&chunk| chunk as u32).collect();
+            let found = Found { chunks: &chunks, k, ids, scores };
+            lock(&self.0).fill(&found, &store.0, &vectors.0, &settings.0, progress)
+        })
+    }
+
+    /// Writes the allowed neighbours, a row a meta-chunk.
+    fn write(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        outside(py, None, |_| lock(&self.0).write(&path))
+    }
+}
+
+/// The sequential pass that decides which negatives every sequence takes.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Selector {
+    frame: Frame,
+    settings: config::Settings,
+    pass: Mutex<select::Selector>,
+    tokens: RwLock<TokenCache>,
+    made: RwLock<Vec<(u32, Vec<Piece>)>>,
+}
+
+#[pymethods]
+impl Selector {
+    #[new]
+    #[pyo3(signature = (settings, *, bos, eos, separator))]
+    fn new(settings: &Settings, bos: Option<u32>, eos: Option<u32>, separator: Vec<u32>) -> Self {
+        let frame = Frame { bos, eos, separator };
+        Self {
+            pass: Mutex::new(select::Selector::new(settings.0.clone(), frame.clone())),
+            settings: settings.0.clone(),
+            frame,
+            tokens: RwLock::default(),
+            made: RwLock::default(),
+        }
+    }
+
+    /// Takes the wave as far as it comes: (chunks to tokenize, whether searches are wanted).
+    fn step<'py>(
+        &self,
+        py: Python<'py>,
+        wave: &Wave,
+        store: &ChunkStore,
+    ) -> PyResult<(Bound<'py, PyArray1<u32>>, bool)> {
+        let need = outside(py, None, |_| {
+            let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(lock(&self.pass).step(&mut lock(&wave.0), &store.0, &tokens))
+        })?;
+        Ok((need.tokens.into_pyarray(py), need.search))
+    }
+
+    /// Takes the ids of `chunks`: row `i` is `values[offsets[i]:offsets[i + 1]]`.
+    fn supply(
+        &self,
+        py: Python<'_>,
+        chunks: PyReadonlyArray1<'_, u32>,
+        values: PyReadonlyArray1<'_, u32>,
+        offsets: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let (chunks, values, offsets) =
+            (chunks.as_slice()?, values.as_slice()?, offsets.as_slice()?);
+        outside(py, None, |_| {
+            let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            tokens.insert(chunks, values, offsets)
+        })
+    }
+
+    /// Ends the wave: its sequences are kept, its tokens moved to `path`. Gives how many were made.
+    fn finish(&self, py: Python<'_>, wave: &Wave, path: PathBuf) -> PyResult<usize> {
+        outside(py, None, |_| {
+            let made = lock(&self.pass).finish(&mut lock(&wave.0));
+            let count = made.len();
+            self.made.write().unwrap_or_else(PoisonError::into_inner).extend(made);
+            let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            tokens.close_wave(&path)?;
+            Ok(count)
+        })
+    }
+
+    /// Whether all sequences that were asked for are made.
+    #[getter]
+    fn finished(&self) -> bool {
+        lock(&self.pass).finished()
+    }
+
+    fn __len__(&self) -> usize {
+        self.made.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// What was made, dropped and refused, by name.
+    fn tally<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let pass = lock(&self.pass);
+        let tally = pass.tally();
+        let uses = pass.uses();
+        let refused = PyDict::new(py);
+        for (reason, count) in REASONS.iter().zip(tally.refused) {
+            refused.set_item(reason, count)?;
+        }
+        let out = PyDict::new(py);
+        for (name, count) in [
+            ("made", tally.made),
+            ("shortened", tally.shortened),
+            ("dropped_short", tally.dropped_short),
+            ("long_skipped", tally.long_skipped),
+            ("long_passed", tally.long_passed),
+            ("meta_chunks", tally.meta_chunks),
+            ("negatives", tally.negatives),
+            ("cut_negatives", tally.cut_negatives),
+            ("deeper_searches", tally.deeper_searches),
+            ("tokenized_unused", tally.tokenized_unused),
+            ("negatives_distinct", uses.len() as u64),
+            ("reuse_most", uses.iter().map(|&(_, count)| u64::from(count)).max().unwrap_or(0)),
+        ] {
+            out.set_item(name, count)?;
+        }
+        out.set_item(
+            "chunks_tokenized",
+            self.tokens.read().unwrap_or_else(PoisonError::into_inner).len(),
+        )?;
+        out.set_item("refused", refused)?;
+        Ok(out)
+    }
+
+    /// The sequences from `start` to before `stop`, assembled.
+    fn assemble(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        start: usize,
+        stop: usize,
+        watch: &Watch,
+    ) -> PyResult<Sequences> {
+        outside(py, Some(watch), |progress| {
+            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+            let rows = made.get(start..stop).ok_or_else(|| {
+                Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
+            })?;
+            let sequences: Vec<Sequence<'_>> = (start as i64..)
+                .zip(rows)
+                .map(|(id, (document, pieces))| Sequence {
+                    id,
+                    document: *document,
+                    seq_len: self.settings.seq_len,
+                    pieces,
+                })
+                .collect();
+            assemble(&sequences, "nextlong", &self.frame, &store.0, &tokens, progress)
+        })
+        .map(Sequences)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,127 @@
+//! Sequences and their writers as Python sees them.
+
+use std::path::PathBuf;
+
+use nextlong::sequences::{self, Role, Span};
+use nextlong::write;
+use numpy::PyReadonlyArray1;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::door::{Watch, into_py, outside};
+
+/// Training sequences: token ids and who is who in them.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Sequences(pub(crate) sequences::Sequences);
+
+/// Flat columns of spans: `token_start`, document (-1: none), chunk, `char_start`, `char_end`,
+/// role, meta, score.
+type SpanColumns<'py> = (
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i64>,
+    PyReadonlyArray1<'py, i8>,
+    PyReadonlyArray1<'py, i32>,
+    PyReadonlyArray1<'py, f32>,
+);
+
+#[pymethods]
+impl Sequences {
+    /// The tokens of all sequences.
+    #[getter]
+    fn tokens(&self) -> usize {
+        self.0.input_ids.values.len()
+    }
+
+    /// Sequences from flat arrays, copied.
+    #[staticmethod]
+    #[allow(clippy::too_many_arguments, reason = "one argument a column")]
+    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+    fn from_arrays(
+        strategy: &str,
+        input_ids: PyReadonlyArray1<'_, u32>,
+        offsets: PyReadonlyArray1<'_, u64>,
+        sequence_id: PyReadonlyArray1<'_, i64>,
+        meta_document: PyReadonlyArray1<'_, u32>,
+        doc_ids: Vec<String>,
+        span_offsets: PyReadonlyArray1<'_, u32>,
+        spans: SpanColumns<'_>,
+    ) -> PyResult<Self> {
+        let (token_start, document, chunk, char_start, char_end, role, meta, score) = &spans;
+        let (token_start, document) = (token_start.as_slice()?, document.as_slice()?);
+        let (chunk, char_start, char_end) =
+            (chunk.as_slice()?, char_start.as_slice()?, char_end.as_slice()?);
+        let (role, meta, score) = (role.as_slice()?, meta.as_slice()?, score.as_slice()?);
+        let count = token_start.len();
+        let lengths = [
+            document.len(),
+            chunk.len(),
+            char_start.len(),
+            char_end.len(),
+            role.len(),
+            meta.len(),
+            score.len(),
+        ];
+        if lengths.iter().any(|&length| length != count) {
+            return Err(PyValueError::new_err("the columns of the spans differ in length"));
+        }
+        let spans = (0..count)
+            .map(|span| {
+                let role = match role[span] {
+                    0 => Role::MetaChunk,
+                    1 => Role::Negative,
+                    2 => Role::Separator,
+                    other => {
+                        return Err(PyValueError::new_err(format!(
+                            "role {other} is not 0, 1 or 2"
+                        )));
+                    }
+                };
+                Ok(Span {
+                    token_start: token_start[span],
+                    document: u32::try_from(document[span]).ok(),
+                    chunk: chunk[span],
+                    char_start: char_start[span],
+                    char_end: char_end[span],
+                    role,
+                    meta: meta[span],
+                    score: score[span],
+                })
+            })
+            .collect::<PyResult<_>>()?;
+        let sequences = sequences::Sequences {
+            input_ids: nextlong::Ragged {
+                values: input_ids.as_slice()?.to_vec(),
+                offsets: offsets.as_slice()?.to_vec(),
+            },
+            sequence_id: sequence_id.as_slice()?.to_vec(),
+            strategy: strategy.to_owned(),
+            meta_document: meta_document.as_slice()?.to_vec(),
+            doc_ids,
+            span_offsets: span_offsets.as_slice()?.to_vec(),
+            spans,
+        };
+        sequences.check().map_err(into_py)?;
+        Ok(Self(sequences))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Writes sequences as a Parquet file, whole or not at all; gives (rows, bytes).
+#[pyfunction]
+#[pyo3(signature = (path, sequences, metadata, watch=None))]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+pub fn write_parquet(
+    py: Python<'_>,
+    path: PathBuf,
+    sequences: &Sequences,
+    metadata: &str,
+    watch: Option<&Watch>,
+) -> PyResult<(u64, u64)> {
+    outside(py, watch, |progress| write::parquet(&path, &sequences.0, metadata, progress))
+}

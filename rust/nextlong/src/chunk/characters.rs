@@ -1,0 +1,72 @@
+//! Characters (Unicode code points) counted on bytes, without decoding.
+//!
+//! In: UTF-8 bytes. Out: counts and byte positions. A character is counted at its first byte, so a
+//! slice may begin and end inside one.
+
+/// The number of characters that begin in `bytes`.
+///
+/// Counts in blocks that 8-bit lanes can hold, which compilers turn into vector code: long blocks
+/// for speed, then short ones so that little is left for the slow way.
+pub(super) fn count(bytes: &[u8]) -> usize {
+    let (long, rest) = bytes.as_chunks::<192>();
+    let (short, rest) = rest.as_chunks::<16>();
+    long.iter().map(count_block).sum::<usize>()
+        + short.iter().map(count_block).sum::<usize>()
+        + rest.iter().map(|&byte| usize::from(begins(byte))).sum::<usize>()
+}
+
+#[inline]
+fn count_block<const N: usize>(block: &[u8; N]) -> usize {
+    const { assert!(N < 256, "an 8-bit sum holds at most 255") };
+    usize::from(block.iter().map(|&byte| u8::from(begins(byte))).sum::<u8>())
+}
+
+/// The position `characters` characters after `start`, or the length where fewer are left.
+///
+/// `start` is the first byte of a character, and so is the position found.
+pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> usize {
+    let (mut at, mut left) = (start, characters);
+    while left > 0 {
+        // So many bytes hold at most so many characters: the step never goes too far.
+        if left >= bytes.len() - at {
+            return bytes.len();
+        }
+        let step = &bytes[at..at + left];
+        at += left;
+        left -= count(step);
+    }
+    while at < bytes.len() && !begins(bytes[at]) {
+        at += 1;
+    }
+    at
+}
+
+/// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
+const fn begins(byte: u8) -> bool {
+    byte.cast_signed() >= -64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_as_std_counts_them() {
+        let text = "aé漢😀\n".repeat(301);
+        for end in (0..=text.len()).filter(|&end| text.is_char_boundary(end)) {
+            assert_eq!(count(&text.as_bytes()[..end]), text[..end].chars().count());
+        }
+    }
+
+    #[test]
+    fn advancing_lands_on_the_first_byte_of_the_character() {
+        let text = "aé漢😀\n".repeat(7);
+        let places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        for (number, &start) in places.iter().enumerate() {
+            for step in 0..40 {
+                let expected = places.get(number + step).copied().unwrap_or(text.len());
+                assert_eq!(advance(text.as_bytes(), start, step), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Cuts a document into chunks along its lines.
+//!
+//! In: the text of one document. Out: spans of it, in bytes and in characters (Unicode code
+//! points). In the lossless mode the spans cover the text without a gap; the paper's mode is the
+//! authors' rule to the letter.
+
+mod characters;
+mod cuts;
+mod lossless;
+mod paper;
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::store::{Origin, PartWriter};
+use crate::{Error, Progress, Result};
+
+/// Which rule cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole lines; the chunks joined give the document; none is longer than the size.
+    Lossless,
+    /// The authors' rule: whole lines, joined without their last newline.
+    Paper,
+}
+
+/// Counts the tokens of a text.
+pub type Counter<'a> = dyn Fn(&str) -> usize + Send + Sync + 'a;
+
+/// What the size of a chunk is counted in.
+#[derive(Clone, Copy)]
+pub enum Unit<'a> {
+    /// Unicode code points.
+    Characters,
+    /// Tokens, as this function counts them.
+    Tokens(&'a Counter<'a>),
+}
+
+/// How documents are cut.
+#[derive(Clone, Copy)]
+pub struct Rule<'a> {
+    /// Which rule cuts.
+    pub mode: Mode,
+    /// The most units a chunk holds.
+    pub size: usize,
+    /// What the size is counted in.
+    pub unit: Unit<'a>,
+}
+
+impl Rule<'_> {
+    /// Whether the rule can be followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a size of 0 and for tokens in the paper's mode.
+    pub fn check(&self) -> Result<()> {
+        if self.size == 0 {
+            return Err(Error::Config("the chunk size (0) must be at least 1".into()));
+        }
+        if self.mode == Mode::Paper && matches!(self.unit, Unit::Tokens(_)) {
+            return Err(Error::Config(
+                "mode=\"paper\" counts characters: use unit=\"chars\", or mode=\"lossless\" for \
+                 unit=\"tokens\""
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn cut(
+        &self,
+        text: &str,
+        progress: &Progress,
+        emit: &mut dyn FnMut(Range<usize>),
+    ) -> Result<()> {
+        match (self.mode, self.unit) {
+            (Mode::Paper, _) => paper::cut(text, self.size, progress, emit),
+            (Mode::Lossless, Unit::Characters) => {
+                lossless::by_characters(text, self.size, progress, emit)
+            }
+            (Mode::Lossless, Unit::Tokens(count)) => {
+                lossless::by_measure(text, self.size, &|piece| count(piece), progress, emit)
+            }
+        }
+    }
+}
+
+/// Appends the byte spans of the chunks of `text` to `spans`.
+///
+/// # Errors
+///
+/// [`Error::Config`] for a rule that cannot be followed, [`Error::Cancelled`] when `progress` says so.
+///
+/// # Examples
+///
+/// ```
+/// use nextlong::{Progress, chunk};
+///
+/// let rule =
+///     chunk::Rule { mode: chunk::Mode::Lossless, size: 8, unit: chunk::Unit::Characters };
+/// let mut spans = Vec::new();
+/// chunk::spans("one\ntwo\nthree\n", &rule, &Progress::default(), &mut spans)?;
+/// assert_eq!(spans, [0..8, 8..14]);
+/// # Ok::<(), nextlong::Error>(())
+/// ```
+pub fn spans(
+    text: &str,
+    rule: &Rule<'_>,
+    progress: &Progress,
+    spans: &mut Vec<Range<usize>>,
+) -> Result<()> {
+    rule.check()?;
+    rule.cut(text, progress, &mut |span| spans.push(span))
+}
+
+/// Appends the spans of the chunks of `text` to `spans`: (bytes, characters).
+///
+/// # Errors
+///
+/// As [`spans`].
+pub fn with_characters(
+    text: &str,
+    rule: &Rule<'_>,
+    progress: &Progress,
+    spans: &mut Vec<(Range<usize>, Range<u64>)>,
+) -> Result<()> {
+    rule.check()?;
+    let bytes = text.as_bytes();
+    let (mut at, mut before) = (0, 0);
+    // Each chunk is counted when it is cut, while its bytes are still at hand.
+    rule.cut(text, progress, &mut |span| {
+        let start = before + characters::count(&bytes[at..span.start]) as u64;
+        let end = start + characters::count(&bytes[span.clone()]) as u64;
+        (at, before) = (span.end, end);
+        spans.push((span, start..end));
+    })
+}
+
+/// What went into a part of the chunk store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Documents read, those without a chunk among them.
+    pub documents: u64,
+    /// Chunks written.
+    pub chunks: u64,
+    /// UTF-8 bytes of the documents.
+    pub bytes: u64,
+}
+
+/// Chunks documents into one part of the chunk store at `path`, whole or not at all.
+///
+/// Counts every document as one unit of `progress`.
+///
+/// # Errors
+///
+/// As [`spans`], and what the file system reports.
+pub fn part<'a>(
+    documents: impl IntoIterator<Item = (Origin<'a>, &'a str)>,
+    rule: &Rule<'_>,
+    path: &Path,
+    progress: &Progress,
+) -> Result<Counts> {
+    let mut writer = PartWriter::default();
+    let mut counts = Counts::default();
+    let mut spans = Vec::new();
+    for (origin, text) in documents {
+        spans.clear();
+        with_characters(text, rule, progress, &mut spans)?;
+        writer.document(origin, spans.drain(..).map(|(bytes, range)| (&text[bytes], range)));
+        counts.bytes += text.len() as u64;
+        progress.add(1);
+        progress.check()?;
+    }
+    (counts.documents, counts.chunks) = writer.write(path)?;
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,467 @@
+//! One JSON record: the wanted fields of an object, everything else only checked.
+//!
+//! In: one line. Out: text, id and score, or the reason why not. The grammar is RFC 8259 to the
+//! letter, so `NaN` and raw control characters are broken JSON; of a repeated key the last wins, as
+//! in Python. Numbers keep their spelling. Nesting is walked without recursion.
+
+use super::documents::Reason;
+use super::rows::{Field, Record};
+
+/// Objects and arrays that a record may open inside each other.
+const MOST_NESTED: usize = 1000;
+
+/// The fields of a record that are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub text: &'a str,
+    pub id: &'a str,
+    pub score: Option<&'a str>,
+}
+
+/// Reads `line`; appends its text to `text` and its id to `id`.
+///
+/// Where this fails or a field is bad, the caller cuts both strings back.
+pub(super) fn record(
+    line: &str,
+    wanted: Wanted<'_>,
+    text: &mut String,
+    id: &mut String,
+) -> Result<Record, Reason> {
+    let mut scanner = Scanner { line, bytes: line.as_bytes(), place: 0 };
+    let (text_start, id_start) = (text.len(), id.len());
+    let mut record = Record { text: Field::Missing, id: Field::Missing, score: Field::Missing };
+    let mut escaped_key = String::new();
+    scanner.blank();
+    if scanner.peek() != Some(b'{') {
+        scanner.value()?;
+        scanner.end()?;
+        return Err(Reason::NotAnObject);
+    }
+    scanner.place += 1;
+    scanner.blank();
+    if scanner.peek() == Some(b'}') {
+        scanner.place += 1;
+        scanner.end()?;
+        return Ok(record);
+    }
+    loop {
+        scanner.expect(b'"')?;
+        let key_start = scanner.place;
+        let mut key = Some(scanner.string()?);
+        if key.is_some_and(|key| key.contains('\\')) {
+            scanner.place = key_start;
+            escaped_key.clear();
+            // A key with half a surrogate pair equals no column's name.
+            let whole = scanner.decoded(&mut escaped_key)? == Field::Found(());
+            key = whole.then_some(escaped_key.as_str());
+        }
+        scanner.colon()?;
+        // A column may serve twice, say as text and as id.
+        let value_start = scanner.place;
+        let mut taken = false;
+        if key == Some(wanted.text) {
+            text.truncate(text_start);
+            record.text = scanner.text(text)?;
+            taken = true;
+        }
+        if key == Some(wanted.id) {
+            scanner.place = value_start;
+            id.truncate(id_start);
+            record.id = scanner.id(id)?;
+            taken = true;
+        }
+        if key.is_some() && key == wanted.score {
+            scanner.place = value_start;
+            record.score = scanner.score()?;
+            taken = true;
+        }
+        if !taken {
+            scanner.value()?;
+        }
+        scanner.blank();
+        match scanner.next() {
+            Some(b',') => scanner.blank(),
+            Some(b'}') => break,
+            _ => return Err(Reason::BrokenJson),
+        }
+    }
+    scanner.end()?;
+    Ok(record)
+}
+
+struct Scanner<'a> {
+    line: &'a str,
+    bytes: &'a [u8],
+    place: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.place).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek();
+        self.place += 1;
+        byte
+    }
+
+    fn blank(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.place += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Reason> {
+        if self.next() == Some(byte) { Ok(()) } else { Err(Reason::BrokenJson) }
+    }
+
+    fn end(&mut self) -> Result<(), Reason> {
+        self.blank();
+        if self.place == self.bytes.len() { Ok(()) } else { Err(Reason::BrokenJson) }
+    }
+
+    /// A string that is wanted: decoded onto `out`. After its opening quote.
+    fn decoded(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+        let mut bad = None;
+        loop {
+            let start = self.place;
+            self.place = special(self.bytes, start).ok_or(Reason::BrokenJson)?;
+            out.push_str(&self.line[start..self.place]);
+            match self.bytes[self.place] {
+                b'"' => {
+                    self.place += 1;
+                    return Ok(bad.map_or(Field::Found(()), Field::Bad));
+                }
+                b'\\' => match self.escape()? {
+                    Some(character) => out.push(character),
+                    None => bad = Some(Reason::LoneSurrogate),
+                },
+                _ => return Err(Reason::BrokenJson),
+            }
+        }
+    }
+
+    /// An escape, from its backslash; none for half of a surrogate pair.
+    fn escape(&mut self) -> Result<Option<char>, Reason> {
+        self.place += 1;
+        let character = match self.next() {
+            Some(b'n') => '\n',
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b't') => '\t',
+            Some(b'r') => '\r',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'u') => {
+                let unit = self.four_digits()?;
+                if let Some(character) = char::from_u32(unit) {
+                    return Ok(Some(character));
+                }
+                let high = (0xD800..0xDC00).contains(&unit);
+                if !high || self.bytes.get(self.place..self.place + 2) != Some(b"\\u") {
+                    return Ok(None);
+                }
+                let second = self.place;
+                self.place += 2;
+                let low = self.four_digits()?;
+                if !(0xDC00..0xE000).contains(&low) {
+                    // Another escape, to be read on its own.
+                    self.place = second;
+                    return Ok(None);
+                }
+                return Ok(char::from_u32(0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00)));
+            }
+            _ => return Err(Reason::BrokenJson),
+        };
+        Ok(Some(character))
+    }
+
+    fn four_digits(&mut self) -> Result<u32, Reason> {
+        let digits = self.bytes.get(self.place..self.place + 4).ok_or(Reason::BrokenJson)?;
+        self.place += 4;
+        digits.iter().try_fold(0, |unit, &digit| {
+            let digit = char::from(digit).to_digit(16).ok_or(Reason::BrokenJson)?;
+            Ok(unit << 4 | digit)
+        })
+    }
+
+    /// A string that is only passed, as spelled. After its opening quote.
+    fn string(&mut self) -> Result<&'a str, Reason> {
+        let start = self.place;
+        loop {
+            self.place = special(self.bytes, self.place).ok_or(Reason::BrokenJson)?;
+            match self.bytes[self.place] {
+                b'"' => {
+                    self.place += 1;
+                    return Ok(&self.line[start..self.place - 1]);
+                }
+                b'\\' => {
+                    self.escape()?;
+                }
+                _ => return Err(Reason::BrokenJson),
+            }
+        }
+    }
+
+    fn text(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+        match self.peek() {
+            Some(b'"') => {
+                self.place += 1;
+                self.decoded(out)
+            }
+            Some(b'n') => self.word("null").map(|()| Field::Missing),
+            _ => self.value().map(|()| Field::Bad(Reason::TextNotAString)),
+        }
+    }
+
+    fn id(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+        match self.peek() {
+            Some(b'"') => {
+                self.place += 1;
+                self.decoded(out)
+            }
+            Some(b'n') => self.word("null").map(|()| Field::Missing),
+            Some(b'-' | b'0'..=b'9') => {
+                out.push_str(self.number()?);
+                Ok(Field::Found(()))
+            }
+            _ => self.value().map(|()| Field::Bad(Reason::IdWrongType)),
+        }
+    }
+
+    fn score(&mut self) -> Result<Field<f64>, Reason> {
+        match self.peek() {
+            Some(b'n') => self.word("null").map(|()| Field::Missing),
+            Some(b'-' | b'0'..=b'9') => Ok(match self.number()?.parse() {
+                Ok(score) if f64::is_finite(score) => Field::Found(score),
+                _ => Field::Bad(Reason::ScoreNotANumber),
+            }),
+            _ => self.value().map(|()| Field::Bad(Reason::ScoreNotANumber)),
+        }
+    }
+
+    fn word(&mut self, word: &str) -> Result<(), Reason> {
+        if self.bytes[self.place..].starts_with(word.as_bytes()) {
+            self.place += word.len();
+            Ok(())
+        } else {
+            Err(Reason::BrokenJson)
+        }
+    }
+
+    fn number(&mut self) -> Result<&'a str, Reason> {
+        let start = self.place;
+        if self.peek() == Some(b'-') {
+            self.place += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.place += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.place += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.place += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.place += 1;
+            }
+            self.digits()?;
+        }
+        Ok(&self.line[start..self.place])
+    }
+
+    fn digits(&mut self) -> Result<(), Reason> {
+        let start = self.place;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.place += 1;
+        }
+        if self.place > start { Ok(()) } else { Err(Reason::BrokenJson) }
+    }
+
+    /// Passes the key of a member and its colon.
+    fn key(&mut self) -> Result<(), Reason> {
+        self.expect(b'"')?;
+        self.string()?;
+        self.colon()
+    }
+
+    fn colon(&mut self) -> Result<(), Reason> {
+        self.blank();
+        self.expect(b':')?;
+        self.blank();
+        Ok(())
+    }
+
+    /// Passes one value of any kind.
+    fn value(&mut self) -> Result<(), Reason> {
+        // The closing bracket of every object and array that is open here.
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    if open.len() == MOST_NESTED {
+                        return Err(Reason::TooDeep);
+                    }
+                    let close = bracket + 2;
+                    self.place += 1;
+                    self.blank();
+                    if self.peek() == Some(close) {
+                        self.place += 1;
+                    } else {
+                        open.push(close);
+                        if close == b'}' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                }
+                Some(b'"') => {
+                    self.place += 1;
+                    self.string()?;
+                }
+                Some(b't') => self.word("true")?,
+                Some(b'f') => self.word("false")?,
+                Some(b'n') => self.word("null")?,
+                _ => {
+                    self.number()?;
+                }
+            }
+            loop {
+                let Some(&close) = open.last() else { return Ok(()) };
+                self.blank();
+                match self.next() {
+                    Some(b',') => {
+                        self.blank();
+                        if close == b'}' {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    Some(byte) if byte == close => {
+                        open.pop();
+                    }
+                    _ => return Err(Reason::BrokenJson),
+                }
+            }
+        }
+    }
+}
+
+/// The first byte from `start` that ends a run of plain characters: a quote, a backslash or a
+/// control character.
+fn special(bytes: &[u8], start: usize) -> Option<usize> {
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut place = start;
+    // Whole blocks first: the compiler turns each into a few vector instructions.
+    for block in bytes.get(start..)?.chunks_exact(32) {
+        if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
+            break;
+        }
+        place += 32;
+    }
+    Some(place + bytes[place..].iter().position(|&byte| is_special(byte))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    const WANTED: Wanted<'_> = Wanted { text: "text", id: "id", score: Some("score") };
+
+    fn read(line: &str) -> (std::result::Result<Record, Reason>, String, String) {
+        let (mut text, mut id) = ("before ".to_owned(), String::new());
+        let record = record(line, WANTED, &mut text, &mut id);
+        (record, text, id)
+    }
+
+    #[test]
+    fn the_wanted_fields_are_found_and_the_last_of_each_wins() {
+        let line =
+            r#"{"id": 1.50e3, "x": {"text": "no"}, "text": "a", "score": -2, "text": "b\n"}"#;
+        let (record, text, id) = read(line);
+        let found = Field::Found(());
+        assert_eq!(record, Ok(Record { text: found, id: found, score: Field::Found(-2.0) }));
+        assert_eq!((text.as_str(), id.as_str()), ("before b\n", "1.50e3"));
+    }
+
+    #[test]
+    fn a_record_nests_a_thousand_deep_and_no_deeper() {
+        let nested = |depth: usize| {
+            format!("{{\"x\": {}{}, \"text\": \"a\"}}", "[".repeat(depth), "]".repeat(depth))
+        };
+        assert!(read(&nested(1000)).0.is_ok());
+        assert_eq!(read(&nested(1001)).0, Err(Reason::TooDeep));
+        assert_eq!(read(&"[".repeat(1_000_000)).0, Err(Reason::TooDeep));
+    }
+
+    fn value() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<f64>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            let key = prop_oneof!["text", "id", "score", any::<String>()];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::vec((key, inner), 0..6)
+                    .prop_map(|pairs| pairs.into_iter().collect::<serde_json::Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    /// Characters that decide what is JSON.
+    fn mark() -> impl Strategy<Value = char> {
+        prop::sample::select(
+            "{}[]\",:\\/ \t\n\0bfnrtu019.-+eEdDx\u{e9}\u{1f600}".chars().collect::<Vec<_>>(),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_serde_json_takes_is_taken_and_nothing_else(
+            value in value(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, mark()), 0..4),
+        ) {
+            let mut line: Vec<char> = value.to_string().chars().collect();
+            for (place, edit, mark) in edits {
+                let place = place.index(line.len() + 1);
+                match edit {
+                    0 => line.insert(place, mark),
+                    1 if place < line.len() => line[place] = mark,
+                    _ if place < line.len() => { line.remove(place); }
+                    _ => {}
+                }
+            }
+            let line: String = line.into_iter().collect();
+            let ours = read(&line).0 != Err(Reason::BrokenJson);
+            prop_assert_eq!(ours, serde_json::from_str::<IgnoredAny>(&line).is_ok(), "{}", line);
+        }
+
+        #[test]
+        fn the_text_is_what_serde_json_reads(text in any::<String>(), id in any::<String>()) {
+            let line = serde_json::json!({ "id": id, "text": text }).to_string();
+            let (record, read_text, read_id) = read(&line);
+            prop_assert!(record.is_ok());
+            prop_assert_eq!(read_text, format!("before {text}"));
+            prop_assert_eq!(read_id, id);
+        }
+
+        #[test]
+        fn any_line_is_read_or_refused(line in any::<String>()) {
+            let _ = read(&line);
+        }
+    }
+}

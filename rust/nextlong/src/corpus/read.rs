@@ -1,0 +1,198 @@
+//! Inputs as a sequence of blocks.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+
+use super::batches::{self, BatchReader, Rows};
+use super::documents::Documents;
+use super::lines::{self, LineReader, Lines};
+use super::texts::{self, TextFile};
+use super::{Input, InputFile, Kind, Settings, parquet};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// Rows of one input, or several text files: read, not yet parsed.
+pub struct Block {
+    input: Input,
+    data: Data,
+}
+
+enum Data {
+    Lines(Lines),
+    Rows(Rows),
+    Texts(Vec<TextFile>),
+    Ready(Documents),
+}
+
+impl Block {
+    /// A block whose rows were made documents when they were read: those of an iterable.
+    #[must_use]
+    pub fn ready(input: Input, documents: Documents) -> Self {
+        Self { input, data: Data::Ready(documents) }
+    }
+
+    /// The input that the block's first row belongs to.
+    #[must_use]
+    pub fn input(&self) -> &Input {
+        &self.input
+    }
+
+    /// The block's first row in its input, from 0.
+    #[must_use]
+    pub fn first_row(&self) -> i64 {
+        match &self.data {
+            Data::Lines(lines) => lines.row,
+            Data::Rows(rows) => rows.row,
+            Data::Texts(_) => 0,
+            Data::Ready(documents) => documents.first_row(),
+        }
+    }
+
+    /// The byte of its (decompressed) input at which the block starts, where rows have one.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        match &self.data {
+            Data::Lines(lines) => Some(lines.offset),
+            Data::Texts(_) => Some(0),
+            Data::Rows(_) | Data::Ready(_) => None,
+        }
+    }
+
+    /// The bytes that the block holds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.data {
+            Data::Lines(lines) => lines.data.len(),
+            Data::Rows(rows) => rows.bytes,
+            Data::Texts(files) => files.iter().map(|file| file.data.len()).sum(),
+            Data::Ready(documents) => documents.text_bytes(),
+        }
+    }
+
+    /// The documents of the block, and its bad rows.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corpus`] when a column cannot be read as what it should hold.
+    pub fn parse(self, settings: &Settings) -> Result<Documents> {
+        match self.data {
+            Data::Lines(lines) => Ok(lines::parse(&lines, &self.input, settings)),
+            Data::Rows(rows) => batches::parse(&rows, &self.input, settings),
+            Data::Texts(files) => Ok(texts::parse(&files, settings)),
+            Data::Ready(documents) => Ok(documents),
+        }
+    }
+}
+
+/// Reads inputs one after another and cuts them into blocks.
+pub struct BlockReader {
+    settings: Settings,
+    block_bytes: usize,
+    files: VecDeque<InputFile>,
+    open: Option<Open>,
+}
+
+enum Open {
+    Lines(Input, LineReader),
+    Rows(BatchReader),
+}
+
+impl BlockReader {
+    /// Reads files in the given order.
+    #[must_use]
+    pub fn of_files(files: Vec<InputFile>, settings: Settings, block_bytes: usize) -> Self {
+        Self { settings, block_bytes, files: files.into(), open: None }
+    }
+
+    /// Reads the Arrow batches of a table or stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corpus`] when the schema lacks a column that is needed, or it has the wrong type.
+    pub fn of_batches(
+        input: Input,
+        schema: &SchemaRef,
+        batches: impl Iterator<Item = std::result::Result<RecordBatch, ArrowError>> + Send + 'static,
+        settings: Settings,
+        block_bytes: usize,
+    ) -> Result<Self> {
+        let reader = BatchReader::new(input, schema, Box::new(batches), &settings, block_bytes)?;
+        Ok(Self { settings, block_bytes, files: VecDeque::new(), open: Some(Open::Rows(reader)) })
+    }
+
+    /// The next block; none at the end. Borders depend on the inputs and the block size alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corpus`] for an input that is damaged or has no such columns, [`Error::Io`] for one
+    /// that cannot be read, [`Error::Cancelled`] when `progress` says so.
+    pub fn next(&mut self, progress: &Progress) -> Result<Option<Block>> {
+        loop {
+            progress.check()?;
+            match &mut self.open {
+                Some(Open::Lines(input, reader)) => {
+                    if let Some(lines) = reader.next(progress)? {
+                        return Ok(Some(Block { input: input.clone(), data: Data::Lines(lines) }));
+                    }
+                }
+                Some(Open::Rows(reader)) => {
+                    if let Some(rows) = guarded(&reader.input.clone(), || reader.next(progress))? {
+                        let input = reader.input.clone();
+                        return Ok(Some(Block { input, data: Data::Rows(rows) }));
+                    }
+                }
+                None => {}
+            }
+            self.open = None;
+            let Some(file) = self.files.pop_front() else { return Ok(None) };
+            match file.kind {
+                Kind::Text => return self.texts(file, progress).map(Some),
+                Kind::Parquet => {
+                    let input = file.input.clone();
+                    let reader =
+                        guarded(&input, || parquet::open(&file, &self.settings, self.block_bytes))?;
+                    self.open = Some(Open::Rows(reader));
+                }
+                Kind::Jsonl | Kind::JsonlGzip | Kind::JsonlZstd => {
+                    let input = file.input.clone();
+                    let reader = LineReader::open(file, &self.settings, self.block_bytes)?;
+                    self.open = Some(Open::Lines(input, reader));
+                }
+            }
+        }
+    }
+
+    /// `first` and the text files behind it, up to the size of a block.
+    fn texts(&mut self, first: InputFile, progress: &Progress) -> Result<Block> {
+        let input = first.input.clone();
+        let first = texts::read(first, &self.settings)?;
+        let mut bytes = first.data.len();
+        let mut files = vec![first];
+        while bytes < self.block_bytes {
+            progress.check()?;
+            if self.files.front().is_none_or(|file| file.kind != Kind::Text) {
+                break;
+            }
+            let Some(file) = self.files.pop_front() else { break };
+            let file = texts::read(file, &self.settings)?;
+            // Names count too: a million empty files are not one block.
+            bytes += file.data.len() + 256;
+            files.push(file);
+        }
+        Ok(Block { input, data: Data::Texts(files) })
+    }
+}
+
+/// A decoder that panics on a damaged file is an error of that file.
+fn guarded<T>(input: &Input, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(Error::Corpus(format!(
+            "{}: damaged, its decoder failed; mend the file or leave it out",
+            input.name
+        )))
+    })
+}

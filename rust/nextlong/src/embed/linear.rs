@@ -1,0 +1,232 @@
+//! The linear algebra of the fit: tall matrices by blocks, small ones by faer.
+//!
+//! A tall matrix is kept with one *column* for each of its rows, so that a row is one slice. The
+//! blocks have a fixed size and their results are added in order: the number of threads decides
+//! who computes a block, never what comes out.
+
+use std::sync::{Mutex, PoisonError};
+
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::matmul::{self};
+use faer::{Accum, Mat, MatMut, Par, Side};
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+/// The columns that one thread takes at a time.
+const BLOCK: usize = 1024;
+
+/// A direction whose share of the strongest one is below this is noise of the float32 sums.
+const NOISE: f64 = 1e-10;
+
+/// Applies `task` to every item on up to `threads` threads; the results are in the items' order.
+pub(super) fn in_parallel<I: Send, T: Send>(
+    items: Vec<I>,
+    threads: usize,
+    task: impl Fn(I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let count = items.len();
+    let queue = Mutex::new(items.into_iter().enumerate());
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            // The lock ends with this statement: the task runs outside it.
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((number, item)) = next else { return Ok(done) };
+            done.push((number, task(item)?));
+        }
+    };
+    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let helpers: Vec<_> =
+            (1..threads.clamp(1, count.max(1))).map(|_| scope.spawn(work)).collect();
+        let mut outcome = work();
+        for helper in helpers {
+            let more = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            outcome = match (outcome, more) {
+                (Ok(mut results), Ok(more)) => {
+                    results.extend(more);
+                    Ok(results)
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+        outcome
+    })?;
+    results.sort_unstable_by_key(|&(number, _)| number);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Cuts a matrix into blocks of columns, each with the number of its first column.
+pub(super) fn blocks(matrix: &mut Mat<f32>) -> Vec<(usize, MatMut<'_, f32>)> {
+    let mut rest = matrix.as_mut();
+    let mut start = 0;
+    let mut blocks = Vec::new();
+    while rest.ncols() > 0 {
+        let columns = BLOCK.min(rest.ncols());
+        let (block, after) = rest.split_at_col_mut(columns);
+        blocks.push((start, block));
+        start += BLOCK;
+        rest = after;
+    }
+    blocks
+}
+
+/// The sum over all columns of `column × columnᵀ`, its lower half, in float64.
+fn gram(tall: &Mat<f32>, threads: usize, progress: &Progress) -> Result<Mat<f64>> {
+    let width = tall.nrows();
+    let starts: Vec<usize> = (0..tall.ncols()).step_by(BLOCK).collect();
+    let parts = in_parallel(starts, threads, |start| {
+        progress.check()?;
+        let block = tall.subcols(start, BLOCK.min(tall.ncols() - start));
+        let block =
+            Mat::from_fn(width, block.ncols(), |row, column| f64::from(block[(row, column)]));
+        let mut part = Mat::zeros(width, width);
+        triangular::matmul(
+            &mut part,
+            BlockStructure::TriangularLower,
+            Accum::Replace,
+            &block,
+            BlockStructure::Rectangular,
+            block.transpose(),
+            BlockStructure::Rectangular,
+            1.0,
+            Par::Seq,
+        );
+        Ok(part)
+    })?;
+    let mut sum = Mat::zeros(width, width);
+    for part in &parts {
+        sum += part;
+    }
+    Ok(sum)
+}
+
+/// The directions of the tall matrix, strongest first: its right singular vectors, one a column,
+/// and the squares of its singular values, 0 where there is only noise.
+pub(super) fn directions(
+    tall: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<(Mat<f64>, Vec<f64>)> {
+    let gram = gram(tall, threads, progress)?;
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| {
+        Error::Embedding("the texts' word matrix has no eigenvalues; use another seed".into())
+    })?;
+    let width = gram.nrows();
+    let vectors = Mat::from_fn(width, width, |row, column| eigen.U()[(row, width - 1 - column)]);
+    let mut squares: Vec<f64> = (0..width).map(|at| eigen.S()[width - 1 - at]).collect();
+    let least = squares[0] * NOISE;
+    for square in &mut squares {
+        if square.is_nan() || *square <= least {
+            *square = 0.0;
+        }
+    }
+    Ok((vectors, squares))
+}
+
+/// Makes the columns of the tall matrix (the rows here) orthonormal; what is noise becomes zero.
+pub(super) fn orthonormalise(
+    tall: &mut Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<()> {
+    let (vectors, squares) = directions(tall, threads, progress)?;
+    let width = vectors.nrows();
+    let rotation = Mat::from_fn(width, width, |row, column| {
+        if squares[column] == 0.0 {
+            0.0
+        } else {
+            (vectors[(row, column)] / squares[column].sqrt()) as f32
+        }
+    });
+    *tall = rotate(tall, &rotation, threads, progress)?;
+    Ok(())
+}
+
+/// `rotationᵀ × column` for every column of the tall matrix.
+pub(super) fn rotate(
+    tall: &Mat<f32>,
+    rotation: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
+    let mut turned = Mat::zeros(rotation.ncols(), tall.ncols());
+    in_parallel(blocks(&mut turned), threads, |(start, block)| {
+        progress.check()?;
+        let source = tall.subcols(start, block.ncols());
+        matmul::matmul(block, Accum::Replace, rotation.transpose(), source, 1.0, Par::Seq);
+        Ok(())
+    })?;
+    Ok(turned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Rng;
+
+    fn random(rows: usize, columns: usize) -> Mat<f32> {
+        let mut rng = Rng::new(1, "test", 0);
+        let mut matrix = Mat::zeros(rows, columns);
+        for column in 0..columns {
+            for row in 0..rows {
+                matrix[(row, column)] = rng.uniform() as f32 - 0.5;
+            }
+        }
+        matrix
+    }
+
+    #[test]
+    fn the_results_come_in_the_items_order() {
+        for threads in 1..5 {
+            let items: Vec<usize> = (0..100).collect();
+            let squares = in_parallel(items, threads, |item| Ok(item * item)).expect("squares");
+            assert!(squares.iter().enumerate().all(|(at, &square)| square == at * at));
+        }
+        let failed =
+            in_parallel(
+                vec![1, 2, 3],
+                2,
+                |item| {
+                    if item == 2 { Err(Error::Cancelled) } else { Ok(item) }
+                },
+            );
+        assert!(matches!(failed, Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn an_orthonormal_matrix_has_the_identity_as_its_gram() {
+        let progress = Progress::default();
+        let mut tall = random(12, 3000);
+        // Two equal rows: one direction is lost and must become zero.
+        for column in 0..3000 {
+            tall[(11, column)] = tall[(10, column)];
+        }
+        orthonormalise(&mut tall, 2, &progress).expect("orthonormal");
+        let gram = gram(&tall, 1, &progress).expect("gram");
+        for row in 0..12 {
+            for column in 0..=row {
+                let expected = f64::from(row == column && row < 11);
+                assert!((gram[(row, column)] - expected).abs() < 1e-5, "{row} {column}");
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let progress = Progress::default();
+        let make = |threads| {
+            let mut tall = random(33, 5000);
+            orthonormalise(&mut tall, threads, &progress).expect("orthonormal");
+            tall
+        };
+        let one = make(1);
+        for threads in [2, 4] {
+            let other = make(threads);
+            assert!(
+                (0..5000)
+                    .all(|c| (0..33).all(|r| one[(r, c)].to_bits() == other[(r, c)].to_bits()))
+            );
+        }
+    }
+}

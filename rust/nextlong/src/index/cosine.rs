@@ -1,0 +1,237 @@
+//! The cosine in f32 that candidates are ranked by in the end, and that recall is measured against.
+//!
+//! The order of the sums is fixed and nothing is fused, so a score is the same bits on every
+//! processor.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::index::exclude::Exclusion;
+use crate::index::{NO_NEIGHBOUR, Neighbours};
+use crate::progress::Progress;
+use crate::vectors::Vectors;
+
+/// Sums kept side by side: two AVX-512 registers.
+const LANES: usize = 32;
+
+/// Rows read at once by the exhaustive search.
+const READ: usize = 256;
+
+/// Queries of a search, as f32 with their lengths.
+#[derive(Debug, Clone)]
+pub struct Queries {
+    values: Vec<f32>,
+    norms: Vec<f32>,
+    dim: usize,
+    /// The row that each query is, when the queries are rows.
+    rows: Option<Vec<usize>>,
+}
+
+impl Queries {
+    /// The given rows of `vectors`.
+    ///
+    /// # Panics
+    ///
+    /// When a row passes the end of the vectors.
+    #[must_use]
+    pub fn of_rows(vectors: &Vectors, rows: &[usize]) -> Self {
+        let dim = vectors.dim();
+        let mut values = vec![0.0; rows.len() * dim];
+        for (&row, values) in rows.iter().zip(values.chunks_exact_mut(dim)) {
+            vectors.read(row..row + 1, values);
+        }
+        Self { rows: Some(rows.to_vec()), ..Self::of_values(values, dim) }
+    }
+
+    /// Vectors of the caller, `[q, d]` row-major.
+    #[must_use]
+    pub fn of_values(values: Vec<f32>, dim: usize) -> Self {
+        let norms = values.chunks_exact(dim).map(|row| dot(row, row).sqrt()).collect();
+        Self { values, norms, dim, rows: None }
+    }
+
+    /// The number of queries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.norms.len()
+    }
+
+    /// Whether there is no query.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of values in a query.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The queries of `range` alone.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Self {
+        Self {
+            values: self.values(range.clone()).to_vec(),
+            norms: self.norms[range.clone()].to_vec(),
+            dim: self.dim,
+            rows: self.rows.as_ref().map(|rows| rows[range].to_vec()),
+        }
+    }
+
+    /// The row that query `query` is.
+    #[must_use]
+    pub fn row_of(&self, query: usize) -> Option<usize> {
+        self.rows.as_ref().map(|rows| rows[query])
+    }
+
+    /// The values of the queries of `range`.
+    #[must_use]
+    pub fn values(&self, range: Range<usize>) -> &[f32] {
+        &self.values[range.start * self.dim..range.end * self.dim]
+    }
+
+    /// The cosine of query `query` and `other`; 0 where one of them has no direction.
+    #[must_use]
+    pub fn cosine(&self, query: usize, other: &[f32], norm: f32) -> f32 {
+        let product = dot(self.values(query..query + 1), other);
+        let cosine = product / (self.norms[query] * norm);
+        if cosine.is_finite() { cosine.clamp(-1.0, 1.0) } else { 0.0 }
+    }
+}
+
+/// The `k` best of `candidates` (ids) by cosine, score falling, id rising.
+pub fn rank(
+    vectors: &Vectors,
+    queries: &Queries,
+    query: usize,
+    mut candidates: Vec<u32>,
+    k: usize,
+    found: &mut Neighbours,
+) {
+    candidates.sort_unstable(); // Read the file from front to back.
+    let mut row = vec![0.0; vectors.dim()];
+    let mut scored: Vec<(f32, u32)> = Vec::with_capacity(candidates.len());
+    for id in candidates {
+        vectors.read(id as usize..id as usize + 1, &mut row);
+        scored.push((queries.cosine(query, &row, dot(&row, &row).sqrt()), id));
+    }
+    scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scored.truncate(k);
+    found.push_row(&scored, k);
+}
+
+/// The `k` best of all rows by cosine in f32: what the other engines are measured against.
+///
+/// # Errors
+///
+/// [`crate::Error::Cancelled`] when asked to stop.
+pub fn search(
+    vectors: &Vectors,
+    queries: &Queries,
+    exclusion: &Exclusion,
+    k: usize,
+    progress: &Progress,
+) -> Result<Neighbours> {
+    let dim = vectors.dim();
+    let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.len()];
+    let mut floors = vec![f32::NEG_INFINITY; queries.len()];
+    let mut values = vec![0.0; READ.min(vectors.len()) * dim];
+    let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    for start in (0..vectors.len()).step_by(READ) {
+        progress.check()?;
+        let stop = (start + READ).min(vectors.len());
+        let values = &mut values[..(stop - start) * dim];
+        vectors.read(start..stop, values);
+        let norms: Vec<f32> = values.chunks_exact(dim).map(|row| dot(row, row).sqrt()).collect();
+        for (query, (best, floor)) in best.iter_mut().zip(&mut floors).enumerate() {
+            let own = exclusion.of(queries.row_of(query));
+            for (place, row) in values.chunks_exact(dim).enumerate() {
+                let id = (start + place) as u32;
+                let score = queries.cosine(query, row, norms[place]);
+                // Ids rise, so an equal score comes too late.
+                if score > *floor && !own.excludes(id) {
+                    best.push((score, id));
+                    if best.len() >= 2 * k.max(32) {
+                        best.select_nth_unstable_by(k.max(1) - 1, order);
+                        best.truncate(k);
+                        *floor = best.iter().fold(f32::INFINITY, |min, pair| min.min(pair.0));
+                    }
+                }
+            }
+        }
+    }
+    let mut found = Neighbours::with_room(queries.len(), k);
+    for mut best in best {
+        best.sort_unstable_by(order);
+        best.truncate(k);
+        found.push_row(&best, k);
+    }
+    Ok(found)
+}
+
+impl Neighbours {
+    /// Room for the neighbours of `queries` queries.
+    #[must_use]
+    pub fn with_room(queries: usize, k: usize) -> Self {
+        Self { ids: Vec::with_capacity(queries * k), scores: Vec::with_capacity(queries * k), k }
+    }
+
+    /// Adds the neighbours of one more query, filled up to `k`.
+    fn push_row(&mut self, row: &[(f32, u32)], k: usize) {
+        self.ids.extend(row.iter().map(|pair| i64::from(pair.1)));
+        self.scores.extend(row.iter().map(|pair| pair.0));
+        self.ids.extend(std::iter::repeat_n(NO_NEIGHBOUR, k - row.len()));
+        self.scores.extend(std::iter::repeat_n(f32::NEG_INFINITY, k - row.len()));
+    }
+}
+
+/// The sum of the products, in 32 sums side by side that are then added in one fixed order.
+#[must_use]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    dot_lanes(a, b)
+}
+
+#[multiversion::multiversion(targets = "simd")]
+fn dot_lanes(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (blocks_a, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (tail_a, tail_b) = (blocks_a.remainder(), blocks_b.remainder());
+    for (a, b) in blocks_a.zip(blocks_b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
+        sums[lane] += a * b;
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    sums[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_product_of_any_length_is_right() {
+        for length in 0..200 {
+            let a: Vec<f32> = (0..length).map(|value| value as f32).collect();
+            let exact: f32 = (0..length).map(|value| (value * value) as f32).sum();
+            assert!((dot(&a, &a) - exact).abs() <= exact * 1e-6, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_vector_without_direction_scores_nothing() {
+        let queries = Queries::of_values(vec![0.0, 0.0, 1.0, 1.0], 2);
+        assert_eq!(queries.cosine(0, &[1.0, 0.0], 1.0).to_bits(), 0);
+        assert_eq!(queries.cosine(1, &[0.0, 0.0], 0.0).to_bits(), 0);
+    }
+}

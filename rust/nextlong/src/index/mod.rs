@@ -1,0 +1,265 @@
+//! The nearest neighbours of many vectors at once, by cosine.
+//!
+//! In: the vectors of all chunks. Out: for each query the ids of its `k` nearest rows, score
+//! falling, id rising.
+//!
+//! An engine proposes candidates by int8 products; [`cosine::rank`] orders them in f32 from the
+//! vector file. What comes out does not depend on threads, on how the queries are cut into calls,
+//! or on the processor.
+
+pub mod choose;
+pub mod cosine;
+pub mod exact;
+pub mod exclude;
+pub mod hnsw;
+pub mod product;
+pub mod quantize;
+pub mod recall;
+pub mod topk;
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::vectors::Vectors;
+
+pub use cosine::Queries;
+use exact::Exact;
+use exclude::Exclusion;
+use hnsw::Hnsw;
+use quantize::Quantizer;
+
+/// The id where there are fewer than `k` neighbours; the score there is -inf.
+pub const NO_NEIGHBOUR: i64 = -1;
+
+/// The narrowest search of a graph.
+const MIN_WIDTH: usize = 64;
+
+/// The neighbours of some queries, `k` each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbours {
+    /// Row numbers, nearest first, [`NO_NEIGHBOUR`] at the end where there are fewer than `k`.
+    pub ids: Vec<i64>,
+    /// Their cosines; -inf where there is no neighbour.
+    pub scores: Vec<f32>,
+    /// Neighbours of each query.
+    pub k: usize,
+}
+
+/// The ways to find neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The scan of all rows: [`exact`].
+    Exact,
+    /// The sharded graph: [`hnsw`].
+    Hnsw,
+}
+
+impl Kind {
+    /// The engine of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Exact, Self::Hnsw].into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The name that users know it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Hnsw => "hnsw",
+        }
+    }
+
+    /// The breadth that is tried first: see [`Search::search`].
+    #[must_use]
+    pub fn first_breadth(self) -> usize {
+        match self {
+            Self::Exact => 3,
+            Self::Hnsw => 1,
+        }
+    }
+}
+
+/// How an engine is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The engine.
+    pub kind: Kind,
+    /// Rows of the same group are no neighbours: a number for each row.
+    pub groups: Option<Vec<u32>>,
+    /// Fixes the sample that the int8 scale is taken from.
+    pub seed: u64,
+    /// The most searches that run at a time; more wait.
+    pub callers: usize,
+    /// Packed rows that the exact scan may keep in memory, in bytes.
+    pub keep_bytes: usize,
+}
+
+/// What proposes candidates. A clustered scan is the third, when it comes.
+enum Engine {
+    Exact(Exact),
+    Hnsw(Hnsw),
+}
+
+/// Vectors, ready to be searched.
+pub struct Search {
+    vectors: Vectors,
+    exclusion: Exclusion,
+    kind: Kind,
+    engine: Engine,
+}
+
+impl Search {
+    /// Sets up the engine; HNSW wants its shards built or loaded before it is searched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for wrong groups, [`Error::Retrieval`] for vectors that cannot be
+    /// searched.
+    pub fn new(vectors: Vectors, settings: Settings) -> Result<Self> {
+        if vectors.len() >= u32::MAX as usize {
+            return Err(Error::Retrieval(format!(
+                "{} vectors; an index holds fewer than {}, so search in parts",
+                vectors.len(),
+                u32::MAX
+            )));
+        }
+        let exclusion = Exclusion::new(settings.groups, vectors.len())?;
+        let quantizer = Quantizer::fit(&vectors, settings.seed)?;
+        let engine = match settings.kind {
+            Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)),
+            Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
+        };
+        Ok(Self { vectors, exclusion, kind: settings.kind, engine })
+    }
+
+    /// The vectors.
+    #[must_use]
+    pub fn vectors(&self) -> &Vectors {
+        &self.vectors
+    }
+
+    /// Who may not be whose neighbour.
+    #[must_use]
+    pub fn exclusion(&self) -> &Exclusion {
+        &self.exclusion
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The instruction set that the engine's products use here; `"serial"` is the slow one.
+    #[must_use]
+    pub fn kernel(&self) -> String {
+        match &self.engine {
+            Engine::Exact(_) => product::kernel().to_owned(),
+            Engine::Hnsw(hnsw) => hnsw.kernel(),
+        }
+    }
+
+    /// The number of shards to build before searching: 0 for an engine that needs none.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        match &self.engine {
+            Engine::Exact(_) => 0,
+            Engine::Hnsw(hnsw) => hnsw.shard_count(),
+        }
+    }
+
+    /// Builds shard `shard` on this thread and, with a `folder`, writes it there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a shard that the engine does not have; see [`Hnsw::build_shard`].
+    pub fn build_shard(
+        &self,
+        shard: usize,
+        folder: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<()> {
+        self.shards(shard)?.build_shard(&self.vectors, shard, folder, progress)
+    }
+
+    /// Loads shard `shard` from `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for a shard that the engine does not have; see [`Hnsw::load_shard`].
+    pub fn load_shard(&self, shard: usize, folder: &Path) -> Result<()> {
+        self.shards(shard)?.load_shard(shard, folder)
+    }
+
+    fn shards(&self, shard: usize) -> Result<&Hnsw> {
+        match &self.engine {
+            Engine::Hnsw(hnsw) if shard < hnsw.shard_count() => Ok(hnsw),
+            _ => Err(Error::Config(format!(
+                "there is no shard {shard}: the {} engine has {}",
+                self.kind.name(),
+                self.shard_count()
+            ))),
+        }
+    }
+
+    /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
+    /// narrowest.
+    ///
+    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. HNSW: each shard is
+    /// searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for queries of other dimensions or a row that does not exist; see the
+    /// engines.
+    pub fn search(
+        &self,
+        queries: &Queries,
+        k: usize,
+        breadth: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        let mut found = Neighbours::with_room(queries.len(), k);
+        if !queries.is_empty() && queries.dim() != self.vectors.dim() {
+            return Err(Error::Config(format!(
+                "the queries have {} dimensions, the vectors {}",
+                queries.dim(),
+                self.vectors.dim()
+            )));
+        }
+        let keep =
+            k.saturating_mul(breadth.max(Kind::Exact.first_breadth())).min(self.vectors.len());
+        let candidates = match &self.engine {
+            Engine::Exact(exact) => {
+                let keep = k.saturating_mul(breadth).min(self.vectors.len());
+                exact.candidates(&self.vectors, queries, &self.exclusion, keep, progress)?
+            }
+            Engine::Hnsw(hnsw) => {
+                let width = hnsw_width(k, breadth);
+                hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
+            }
+        };
+        for (query, candidates) in candidates.into_iter().enumerate() {
+            progress.check()?;
+            cosine::rank(&self.vectors, queries, query, candidates, k, &mut found);
+        }
+        Ok(found)
+    }
+
+    /// The next breadth after `breadth`, unless that one already reaches every row.
+    #[must_use]
+    pub fn wider(&self, k: usize, breadth: usize) -> Option<usize> {
+        let (reach, next) = match self.kind {
+            Kind::Exact => (k.saturating_mul(breadth), breadth + breadth.div_ceil(3)),
+            Kind::Hnsw => (hnsw_width(k, breadth), breadth * 2),
+        };
+        (reach < self.vectors.len()).then_some(next)
+    }
+}
+
+/// How wide each shard of a graph is searched.
+pub(crate) fn hnsw_width(k: usize, breadth: usize) -> usize {
+    k.saturating_mul(2).max(MIN_WIDTH).saturating_mul(breadth)
+}

@@ -1,0 +1,137 @@
+//! The best candidates of one query: score falling, id rising, in whatever order they come.
+
+use multiversion::multiversion;
+
+/// Scores looked at together: only a block whose largest score is high enough is looked into.
+const LANES: usize = 64;
+
+/// Keeps the `limit` best of the (score, id) pairs it is shown; the lower id wins a tie.
+#[derive(Debug, Clone)]
+pub struct Best {
+    limit: usize,
+    room: usize,
+    /// Pairs as numbers that compare like the ranking: see [`key`].
+    keys: Vec<u64>,
+    /// The worst key that is sure to stay, once there are `limit`.
+    floor: u64,
+}
+
+impl Best {
+    /// Keeps at most `limit` pairs.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, room: limit + limit.max(LANES), keys: Vec::new(), floor: 0 }
+    }
+
+    /// The lowest score that may still enter.
+    #[must_use]
+    pub fn threshold(&self) -> i32 {
+        score_of(self.floor)
+    }
+
+    /// Takes the pair if it may be among the best.
+    pub fn push(&mut self, score: i32, id: u32) {
+        let key = key(score, id);
+        if key > self.floor {
+            self.keys.push(key);
+            if self.keys.len() >= self.room {
+                self.shrink();
+            }
+        }
+    }
+
+    /// Takes what is good enough of `scores`, the scores of the ids from `first` on, unless `skip`.
+    pub fn extend(&mut self, scores: &[i32], first: u32, skip: impl Fn(u32) -> bool) {
+        let mut from = 0;
+        while let Some(block) = next_block(scores, from, self.threshold()) {
+            let end = (block + LANES).min(scores.len());
+            let threshold = self.threshold();
+            for (place, &score) in scores[block..end].iter().enumerate() {
+                if score >= threshold {
+                    let id = first + (block + place) as u32;
+                    if !skip(id) {
+                        self.push(score, id);
+                    }
+                }
+            }
+            from = end;
+        }
+    }
+
+    /// The ids kept, best first.
+    #[must_use]
+    pub fn into_ids(mut self) -> Vec<u32> {
+        if self.keys.len() > self.limit {
+            self.shrink();
+        }
+        self.keys.sort_unstable_by(|a, b| b.cmp(a));
+        self.keys.into_iter().map(|key| !(key as u32)).collect()
+    }
+
+    /// Forgets all but the best `limit`.
+    fn shrink(&mut self) {
+        if self.limit == 0 {
+            self.keys.clear();
+            self.floor = u64::MAX;
+        } else if self.keys.len() >= self.limit {
+            let (_, &mut worst, _) =
+                self.keys.select_nth_unstable_by(self.limit - 1, |a, b| b.cmp(a));
+            self.floor = worst;
+            self.keys.truncate(self.limit);
+        }
+    }
+}
+
+/// A number that is larger for a higher score, and for a lower id at the same score.
+fn key(score: i32, id: u32) -> u64 {
+    u64::from(score as u32 ^ (1 << 31)) << 32 | u64::from(!id)
+}
+
+/// The score in a [`key`].
+fn score_of(key: u64) -> i32 {
+    ((key >> 32) as u32 ^ (1 << 31)) as i32
+}
+
+/// The start of the first block at or after `from` with a score of at least `threshold`.
+#[multiversion(targets = "simd")]
+fn next_block(scores: &[i32], from: usize, threshold: i32) -> Option<usize> {
+    let rest = &scores[from..];
+    let blocks = rest.chunks_exact(LANES);
+    let tail = blocks.remainder();
+    let whole = rest.len() - tail.len();
+    for (number, block) in blocks.enumerate() {
+        if block.iter().fold(i32::MIN, |max, &score| max.max(score)) >= threshold {
+            return Some(from + number * LANES);
+        }
+    }
+    tail.iter().any(|&score| score >= threshold).then_some(from + whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_id_wins_a_tie() {
+        let mut best = Best::new(3);
+        best.extend(&[5; 200], 10, |_| false);
+        assert_eq!(best.into_ids(), [10, 11, 12]);
+        let mut backwards = Best::new(3);
+        for id in (0..200).rev() {
+            backwards.push(5, id);
+        }
+        assert_eq!(backwards.into_ids(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn extremes_and_nothing_are_fine() {
+        let mut best = Best::new(4);
+        best.extend(&[i32::MIN, i32::MAX, 0, -1], 0, |_| false);
+        assert_eq!(best.clone().into_ids(), [1, 2, 3, 0]);
+        let mut none = Best::new(0);
+        none.extend(&[1; 300], 0, |_| false);
+        assert!(none.into_ids().is_empty());
+        best.extend(&[i32::MAX; 2], 4, |id| id == 4);
+        assert_eq!(best.into_ids(), [1, 5, 2, 3]);
+    }
+}

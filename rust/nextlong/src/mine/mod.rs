@@ -1,0 +1,424 @@
+//! Finds the hard negatives of every meta-chunk: which of its neighbours the rules allow.
+//!
+//! In: the neighbours of the meta-chunks of some documents. Out: for each meta-chunk the allowed
+//! ones, in order of use, and how many were refused for which reason. Which of them a sequence
+//! takes is decided by [`select`].
+
+mod ngrams;
+mod queue;
+pub mod select;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float32Builder, ListBuilder, RecordBatch, UInt32Array, UInt32Builder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use self::ngrams::{Hashed, MetaGrams};
+pub use self::queue::queue;
+use crate::config::{Length, Sampling, Settings};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::store::ChunkStore;
+use crate::vectors::Vectors;
+use crate::{ipc, seed};
+
+/// Why a neighbour was refused, in the order in which the rules are asked.
+pub const REASONS: [&str; 9] = [
+    "range_min",
+    "same_document",
+    "min_score",
+    "max_score",
+    "margin",
+    "containment",
+    "in_sequence",
+    "max_reuse",
+    "max_per_doc",
+];
+
+/// How many neighbours were refused, by reason (as in [`REASONS`]).
+pub type Refusals = [u64; REASONS.len()];
+
+#[derive(Clone, Copy)]
+enum Reason {
+    RangeMin,
+    SameDocument,
+    MinScore,
+    MaxScore,
+    Margin,
+    Containment,
+    InSequence,
+    MaxReuse,
+    MaxPerDoc,
+}
+
+/// The allowed neighbours of one meta-chunk.
+#[derive(Debug, Default, Clone)]
+struct List {
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+    /// How many neighbours were asked for so far; 0 before the first search.
+    depth: u32,
+    /// How many are to be asked for next; 0 when no search is wanted.
+    wanted: u32,
+    /// No deeper search can find more.
+    complete: bool,
+    /// The next allowed neighbour to look at, and how many were taken.
+    cursor: usize,
+    taken: u32,
+}
+
+/// A document on its way to a sequence.
+#[derive(Debug)]
+struct Candidate {
+    document: u32,
+    chunks: Range<u32>,
+    lists: Vec<List>,
+    state: select::State,
+}
+
+/// Some documents that are mined together: the unit of work of this stage.
+pub struct Wave {
+    documents: Vec<Candidate>,
+    refused: Refusals,
+    /// The most neighbours that a search can be asked for.
+    deepest: u32,
+}
+
+impl Wave {
+    /// A wave of `documents`, with the first search of every meta-chunk wanted.
+    #[must_use]
+    pub fn new(store: &ChunkStore, settings: &Settings, documents: &[u32]) -> Self {
+        let others = store.len().saturating_sub(1).max(1) as u32;
+        let deepest = settings.range_max.map_or(others, |range_max| range_max.min(others));
+        let mean_chars = mean_characters(store);
+        let documents = documents.iter().map(|&document| {
+            let chunks = store.document_chunks(document as usize);
+            let wanted = first_depth(store, settings, chunks.clone(), mean_chars).min(deepest);
+            Candidate {
+                document,
+                lists: vec![List { wanted, ..List::default() }; chunks.len()],
+                chunks: chunks.start as u32..chunks.end as u32,
+                state: select::State::Measuring,
+            }
+        });
+        Self { documents: documents.collect(), refused: [0; REASONS.len()], deepest }
+    }
+
+    /// The searches that are wanted: (k, meta-chunks), k rising; one entry for each k.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<(u32, Vec<u32>)> {
+        let mut by_depth = std::collections::BTreeMap::<u32, Vec<u32>>::new();
+        for candidate in &self.documents {
+            for (list, chunk) in candidate.lists.iter().zip(candidate.chunks.clone()) {
+                if list.wanted > 0 {
+                    by_depth.entry(list.wanted).or_default().push(chunk);
+                }
+            }
+        }
+        by_depth.into_iter().collect()
+    }
+
+    /// Takes the `k` nearest neighbours of each meta-chunk of `chunks` (`[chunks, k]`, best first,
+    /// padded with negative ids) and keeps those that the rules allow.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Retrieval`] when the arrays do not fit together, [`Error::Cancelled`] when stopped.
+    pub fn fill(
+        &mut self,
+        found: &Found<'_>,
+        store: &ChunkStore,
+        vectors: &Vectors,
+        settings: &Settings,
+        progress: &Progress,
+    ) -> Result<()> {
+        let (k, chunks) = (found.k, found.chunks);
+        if found.ids.len() != chunks.len() * k || found.scores.len() != found.ids.len() {
+            return Err(Error::Retrieval(format!(
+                "{} ids and {} scores are no {k} neighbours of {} chunks",
+                found.ids.len(),
+                found.scores.len(),
+                chunks.len()
+            )));
+        }
+        let rows: HashMap<u32, usize, Hashed> =
+            chunks.iter().enumerate().map(|(row, &chunk)| (chunk, row)).collect();
+        for candidate in &mut self.documents {
+            let mut judge: Option<Judge<'_>> = None;
+            for (meta, chunk) in candidate.chunks.clone().enumerate() {
+                let Some(&row) = rows.get(&chunk) else { continue };
+                progress.check()?;
+                let judge = judge.get_or_insert_with(|| {
+                    Judge::new(store, vectors, settings, candidate.chunks.clone())
+                });
+                let ids = &found.ids[row * k..(row + 1) * k];
+                let scores = &found.scores[row * k..(row + 1) * k];
+                let list = &mut candidate.lists[meta];
+                judge.extend(list, meta, ids, scores, &mut self.refused)?;
+                list.complete |= k as u32 >= self.deepest;
+                list.depth = k as u32;
+                list.wanted = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the allowed neighbours as an Arrow IPC file, a row a meta-chunk.
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut chunk = UInt32Builder::new();
+        let mut depth = UInt32Builder::new();
+        let mut complete = Vec::new();
+        let mut ids = ListBuilder::new(UInt32Builder::new()).with_field(item(DataType::UInt32));
+        let mut scores =
+            ListBuilder::new(Float32Builder::new()).with_field(item(DataType::Float32));
+        for candidate in &self.documents {
+            for (list, number) in candidate.lists.iter().zip(candidate.chunks.clone()) {
+                chunk.append_value(number);
+                depth.append_value(list.depth);
+                complete.push(list.complete);
+                ids.values().append_slice(&list.ids);
+                ids.append(true);
+                scores.values().append_slice(&list.scores);
+                scores.append(true);
+            }
+        }
+        let chunk: UInt32Array = chunk.finish();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(chunk),
+            Arc::new(depth.finish()),
+            Arc::new(BooleanArray::from(complete)),
+            Arc::new(ids.finish()),
+            Arc::new(scores.finish()),
+        ];
+        let batch = RecordBatch::try_new(SCHEMA.clone(), columns)
+            .map_err(|error| Error::Run(format!("{}: {error}", path.display())))?;
+        ipc::write(path, &SCHEMA, &[batch])
+    }
+
+    /// How many neighbours were refused so far, by reason.
+    #[must_use]
+    pub fn refused(&self) -> &Refusals {
+        &self.refused
+    }
+}
+
+/// What a search found for some meta-chunks.
+pub struct Found<'a> {
+    /// The meta-chunks that were asked for.
+    pub chunks: &'a [u32],
+    /// How many neighbours each has.
+    pub k: usize,
+    /// `[chunks, k]`, best first; negative where there were fewer.
+    pub ids: &'a [i64],
+    /// `[chunks, k]` cosine similarities.
+    pub scores: &'a [f32],
+}
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("chunk", DataType::UInt32, false),
+        Field::new("depth", DataType::UInt32, false),
+        Field::new("complete", DataType::Boolean, false),
+        Field::new("ids", DataType::List(item(DataType::UInt32)), false),
+        Field::new("scores", DataType::List(item(DataType::Float32)), false),
+    ]))
+});
+
+fn item(kind: DataType) -> Arc<Field> {
+    Arc::new(Field::new("item", kind, false))
+}
+
+/// Asks every rule that does not depend on other sequences.
+struct Judge<'a> {
+    store: &'a ChunkStore,
+    settings: &'a Settings,
+    chunks: Range<u32>,
+    /// The ceiling that the margins leave to each meta-chunk's negatives.
+    ceilings: Vec<f32>,
+    grams: Option<MetaGrams>,
+    hashes: Vec<u64>,
+    /// Candidates seen for an earlier meta-chunk: whether too much of them stands in the document.
+    copies: HashMap<u32, bool, Hashed>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(
+        store: &'a ChunkStore,
+        vectors: &Vectors,
+        settings: &'a Settings,
+        chunks: Range<u32>,
+    ) -> Self {
+        let texts = || chunks.clone().map(|chunk| store.text(chunk as usize));
+        let grams = settings
+            .max_containment
+            .map(|_| MetaGrams::new(texts(), settings.containment_words as usize));
+        let mut hashes: Vec<u64> =
+            chunks.clone().map(|chunk| store.text_hash(chunk as usize)).collect();
+        hashes.sort_unstable();
+        let ceilings = margin_ceilings(vectors, settings, chunks.clone());
+        Self { store, settings, chunks, ceilings, grams, hashes, copies: HashMap::default() }
+    }
+
+    fn extend(
+        &mut self,
+        list: &mut List,
+        meta: usize,
+        ids: &[i64],
+        scores: &[f32],
+        refused: &mut Refusals,
+    ) -> Result<()> {
+        let before = list.ids.len();
+        let known: std::collections::HashSet<u32, Hashed> = list.ids.iter().copied().collect();
+        let neighbours = ids.iter().zip(scores).enumerate();
+        for (rank, (&id, &score)) in neighbours.skip(list.depth as usize) {
+            let Ok(id) = u32::try_from(id) else {
+                list.complete = true;
+                break;
+            };
+            if id as usize >= self.store.len() {
+                return Err(Error::Retrieval(format!(
+                    "neighbour {id} of a corpus of {} chunks",
+                    self.store.len()
+                )));
+            }
+            if known.contains(&id) {
+                continue;
+            }
+            match self.refusal(meta, rank, id, score) {
+                None => {
+                    list.ids.push(id);
+                    list.scores.push(score);
+                }
+                Some(reason) => {
+                    refused[reason as usize] += 1;
+                    // Scores only fall from here.
+                    list.complete |= matches!(reason, Reason::MinScore);
+                }
+            }
+        }
+        if self.settings.sampling_strategy == Sampling::Random {
+            self.shuffle(list, meta, before);
+        }
+        Ok(())
+    }
+
+    fn refusal(&mut self, meta: usize, rank: usize, id: u32, score: f32) -> Option<Reason> {
+        let settings = self.settings;
+        if rank < settings.range_min as usize {
+            return Some(Reason::RangeMin);
+        }
+        if settings.exclude_same_doc && self.chunks.contains(&id) {
+            return Some(Reason::SameDocument);
+        }
+        if settings.min_score.is_some_and(|least| score < least) {
+            return Some(Reason::MinScore);
+        }
+        if settings.max_score.is_some_and(|most| score > most) {
+            return Some(Reason::MaxScore);
+        }
+        if score > self.ceilings[meta] {
+            return Some(Reason::Margin);
+        }
+        self.is_copy(id).then_some(Reason::Containment)
+    }
+
+    fn is_copy(&mut self, id: u32) -> bool {
+        let Some((grams, most)) = self.grams.as_mut().zip(self.settings.max_containment) else {
+            return false;
+        };
+        let (store, hashes) = (self.store, &self.hashes);
+        *self.copies.entry(id).or_insert_with(|| {
+            hashes.binary_search(&store.text_hash(id as usize)).is_ok()
+                || grams.containment(store.text(id as usize)) > most
+        })
+    }
+
+    fn shuffle(&self, list: &mut List, meta: usize, from: usize) {
+        let chunk = u64::from(self.chunks.start) + meta as u64;
+        let mut order: Vec<(u64, u32, f32)> = list.ids[from..]
+            .iter()
+            .zip(&list.scores[from..])
+            .map(|(&id, &score)| {
+                (seed::bits(self.settings.seed, "sample", chunk << 32 | u64::from(id)), id, score)
+            })
+            .collect();
+        order.sort_unstable_by_key(|&(key, id, _)| (key, id));
+        for (place, (_, id, score)) in order.into_iter().enumerate() {
+            list.ids[from + place] = id;
+            list.scores[from + place] = score;
+        }
+    }
+}
+
+/// For each meta-chunk the highest score that the margins allow: measured, as in
+/// sentence-transformers' `mine_hard_negatives`, from the score of the positive, here the most
+/// similar other chunk of the own document.
+fn margin_ceilings(vectors: &Vectors, settings: &Settings, chunks: Range<u32>) -> Vec<f32> {
+    let count = chunks.len();
+    let (absolute, relative) = (settings.absolute_margin, settings.relative_margin);
+    if (absolute.is_none() && relative.is_none()) || count < 2 {
+        return vec![f32::INFINITY; count];
+    }
+    let dim = vectors.dim();
+    let mut rows = vec![0.0; count * dim];
+    vectors.read(chunks.start as usize..chunks.end as usize, &mut rows);
+    let row = |at: usize| &rows[at * dim..(at + 1) * dim];
+    let dot = |a: usize, b: usize| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
+    (0..count)
+        .map(|meta| {
+            let positive = (0..count)
+                .filter(|&other| other != meta)
+                .map(|other| dot(meta, other))
+                .fold(f32::NEG_INFINITY, f32::max);
+            let by_absolute = absolute.map_or(f32::INFINITY, |margin| positive - margin);
+            let by_relative = relative.map_or(f32::INFINITY, |margin| positive * (1.0 - margin));
+            by_absolute.min(by_relative)
+        })
+        .collect()
+}
+
+/// The mean number of characters of a chunk, from at most 1,000 chunks spread over the corpus.
+fn mean_characters(store: &ChunkStore) -> f64 {
+    let step = store.len().div_ceil(1000).max(1);
+    let lengths = (0..store.len()).step_by(step).map(|chunk| {
+        let characters = store.characters(chunk);
+        (characters.end - characters.start) as f64
+    });
+    let (sum, count) = lengths.fold((0.0, 0.0), |(sum, count), length| (sum + length, count + 1.0));
+    if count == 0.0 { 1.0 } else { f64::max(sum / count, 1.0) }
+}
+
+/// How many neighbours to ask for first: half as many again as the sequence should need.
+fn first_depth(
+    store: &ChunkStore,
+    settings: &Settings,
+    chunks: Range<usize>,
+    mean_chars: f64,
+) -> u32 {
+    let own = document_characters(store, chunks.clone()) as f64;
+    let needed = match (settings.num_negatives, settings.length) {
+        (Some(most), _) => f64::from(most),
+        (None, Length::Paper) => f64::from(select::paper_k(settings, own, chunks.len())),
+        (None, Length::Exact) => {
+            let room = f64::from(settings.seq_len) * settings.chars_per_token - own;
+            room.max(0.0) / (chunks.len() as f64 * mean_chars)
+        }
+    };
+    let depth = (needed * 1.5).ceil() as u32 + 16 + settings.range_min;
+    // Few different depths, so that meta-chunks are searched together.
+    if depth <= 32 { 32 } else { depth.div_ceil(64) * 64 }
+}
+
+/// The characters of a document whose chunks are `chunks`.
+fn document_characters(store: &ChunkStore, chunks: Range<usize>) -> i64 {
+    if chunks.is_empty() { 0 } else { store.characters(chunks.end - 1).end }
+}

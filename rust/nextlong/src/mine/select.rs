@@ -1,0 +1,587 @@
+//! Decides which negatives every sequence takes: one pass, in the order of the sequences.
+//!
+//! In: waves of documents with their allowed neighbours, and the token ids of the chunks asked
+//! for. Out: for each sequence its pieces in order. The pass asks for tokens in rounds: every
+//! open sequence names the chunks it is sure to use, they are tokenized side by side, and the pass
+//! goes on with their exact lengths. So only chunks that are used are tokenized, and the outcome
+//! does not depend on how many threads tokenize.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
+use crate::assemble::{Frame, Piece};
+use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
+use crate::seed;
+use crate::store::ChunkStore;
+use crate::tokens::TokenCache;
+
+/// The share of the open budget that a round asks for by estimate, so that nothing is asked for in
+/// vain when the chunks hold more tokens than estimated.
+const ROUND: f64 = 0.85;
+
+/// A negative that a sequence took.
+#[derive(Debug, Clone, Copy)]
+struct Pick {
+    chunk: u32,
+    meta: u32,
+    score: f32,
+}
+
+/// How far a document has come on its way to a sequence.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Its own chunks are being tokenized.
+    Measuring,
+    /// Negatives are taken until the budget is reached.
+    Filling(Draft),
+    /// Pieces are laid down in their order until the sequence is full.
+    Laying { pieces: Vec<Piece>, draft: Draft },
+    /// A sequence: its pieces in order.
+    Made(Vec<Piece>),
+    /// No sequence is made of it.
+    Dropped,
+}
+
+/// What a sequence has taken so far.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    picks: Vec<Pick>,
+    taken: HashSet<u64>,
+    per_document: HashMap<u32, u32>,
+    turn: usize,
+    taken_in_turn: u32,
+    /// Bytes a token of its own chunks.
+    bytes_per_token: f64,
+    waiting: bool,
+}
+
+/// Counts of what became of the documents and chunks, for the report.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it; Python's report explains them")]
+pub struct Tally {
+    pub made: u64,
+    pub shortened: u64,
+    pub dropped_short: u64,
+    pub long_skipped: u64,
+    pub long_passed: u64,
+    pub cut_negatives: u64,
+    pub meta_chunks: u64,
+    pub negatives: u64,
+    pub deeper_searches: u64,
+    pub tokenized_unused: u64,
+    pub refused: Refusals,
+}
+
+/// The sequential pass over all waves.
+pub struct Selector {
+    settings: Settings,
+    frame: Frame,
+    uses: HashMap<u32, u32>,
+    tally: Tally,
+    remaining: Option<u64>,
+}
+
+/// What a step needs before the pass can go on.
+#[derive(Debug, Default)]
+pub struct Need {
+    /// Chunks to tokenize; none of them is in the cache.
+    pub tokens: Vec<u32>,
+    /// Whether the wave wants deeper searches ([`Wave::wanted`]).
+    pub search: bool,
+}
+
+impl Selector {
+    /// A pass under `settings`; `frame` has the special tokens and the separator.
+    #[must_use]
+    pub fn new(settings: Settings, frame: Frame) -> Self {
+        let remaining = settings.num_sequences;
+        Self { settings, frame, uses: HashMap::new(), tally: Tally::default(), remaining }
+    }
+
+    /// What was made and refused so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How often each chunk is a negative, by chunk.
+    #[must_use]
+    pub fn uses(&self) -> Vec<(u32, u32)> {
+        let mut uses: Vec<_> = self.uses.iter().map(|(&chunk, &count)| (chunk, count)).collect();
+        uses.retain(|&(_, count)| count > 0);
+        uses.sort_unstable();
+        uses
+    }
+
+    /// Whether all sequences that were asked for are made.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.remaining == Some(0)
+    }
+
+    /// Takes every open document of the wave as far as it comes without more tokens or a deeper
+    /// search. When nothing is needed any more, the wave is complete.
+    pub fn step(&mut self, wave: &mut Wave, store: &ChunkStore, tokens: &TokenCache) -> Need {
+        let mut need = Need::default();
+        let mut asked = HashSet::new();
+        // Only as many documents are open at once as sequences are still wanted: no document that
+        // is not needed takes negatives away or is tokenized.
+        let mut open = self.remaining.unwrap_or(u64::MAX);
+        let deepest = wave.deepest;
+        for candidate in &mut wave.documents {
+            if open == 0 {
+                break;
+            }
+            let before = need.tokens.len();
+            self.advance(candidate, store, tokens, deepest, &mut need);
+            need.search |= candidate.lists.iter().any(|list| list.wanted > 0);
+            let fresh = need.tokens.split_off(before);
+            need.tokens.extend(fresh.into_iter().filter(|&chunk| asked.insert(chunk)));
+            if !matches!(candidate.state, State::Dropped) {
+                open -= 1;
+            }
+        }
+        need
+    }
+
+    /// The sequences of a complete wave: (document, pieces), in order.
+    pub fn finish(&mut self, wave: &mut Wave) -> Vec<(u32, Vec<Piece>)> {
+        let mut made = Vec::new();
+        for candidate in &mut wave.documents {
+            if self.remaining == Some(0) {
+                break;
+            }
+            if let State::Made(pieces) = std::mem::replace(&mut candidate.state, State::Dropped) {
+                self.remaining = self.remaining.map(|remaining| remaining - 1);
+                self.tally.made += 1;
+                made.push((candidate.document, pieces));
+            }
+        }
+        for (sum, count) in self.tally.refused.iter_mut().zip(wave.refused()) {
+            *sum += count;
+        }
+        made
+    }
+
+    fn advance(
+        &mut self,
+        candidate: &mut Candidate,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+        deepest: u32,
+        need: &mut Need,
+    ) {
+        loop {
+            let state = std::mem::replace(&mut candidate.state, State::Dropped);
+            let (state, go_on) = match state {
+                State::Measuring => self.measure(candidate, store, tokens, need),
+                State::Filling(draft) if self.settings.length == Length::Paper => {
+                    self.take_k(candidate, draft, store, deepest)
+                }
+                State::Filling(draft) => self.fill(candidate, draft, store, tokens, deepest, need),
+                State::Laying { pieces, draft } => self.lay(pieces, draft, store, tokens, need),
+                done => (done, false),
+            };
+            candidate.state = state;
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Tokenizes the document's own chunks, as far as they can fit.
+    fn measure(
+        &mut self,
+        candidate: &Candidate,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+        need: &mut Need,
+    ) -> (State, bool) {
+        let chunks = candidate.chunks.clone();
+        let own =
+            super::document_characters(store, chunks.start as usize..chunks.end as usize) as f64;
+        let seq_len = f64::from(self.settings.seq_len);
+        if self.settings.length == Length::Paper {
+            if paper_k(&self.settings, own, chunks.len()) == 0 {
+                return (self.too_long(candidate), true);
+            }
+            return (State::Filling(Draft::default()), true);
+        }
+        // Twice as long by any usual count of characters a token: not worth tokenizing.
+        if own > seq_len * self.settings.chars_per_token * 2.0 {
+            return (self.too_long(candidate), true);
+        }
+        let room = self.frame.room(self.settings.seq_len, chunks.len());
+        let mut sum = 0i64;
+        let mut bytes = 0usize;
+        let mut known = 0;
+        while let Some(count) = chunks.clone().nth(known).and_then(|chunk| tokens.count(chunk)) {
+            sum += i64::from(count);
+            bytes += store.text(chunks.start as usize + known).len();
+            known += 1;
+            if sum > room {
+                return (self.too_long(candidate), true);
+            }
+        }
+        if known == chunks.len() {
+            let bytes_per_token = bytes as f64 / sum.max(1) as f64;
+            return (State::Filling(Draft { bytes_per_token, ..Draft::default() }), true);
+        }
+        let mut estimate = sum as f64;
+        for chunk in chunks.skip(known) {
+            if tokens.count(chunk).is_none() {
+                need.tokens.push(chunk);
+            }
+            estimate += store.text(chunk as usize).len() as f64 / self.settings.chars_per_token;
+            if estimate > room as f64 * 1.05 {
+                break;
+            }
+        }
+        (State::Measuring, false)
+    }
+
+    fn too_long(&mut self, candidate: &Candidate) -> State {
+        if self.settings.long_documents == LongDocuments::Skip {
+            self.tally.long_skipped += 1;
+            return State::Dropped;
+        }
+        self.tally.long_passed += 1;
+        let metas = candidate.chunks.clone().enumerate();
+        let pieces = metas.map(|(meta, chunk)| Piece::meta_chunk(chunk, meta as u32)).collect();
+        State::Laying { pieces, draft: Draft::default() }
+    }
+
+    /// The default: negatives in turns until the sequence is full to the token.
+    fn fill(
+        &mut self,
+        candidate: &mut Candidate,
+        mut draft: Draft,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+        deepest: u32,
+        need: &mut Need,
+    ) -> (State, bool) {
+        let separator = self.frame.separator.len() as i64;
+        let chunks = candidate.chunks.clone();
+        let own: i64 = chunks.clone().filter_map(|chunk| tokens.count(chunk)).map(i64::from).sum();
+        let room = self.frame.room(self.settings.seq_len, chunks.len()) - own;
+        loop {
+            // All picks are known here: count exactly.
+            let mut left = room;
+            let mut used = 0;
+            for pick in &draft.picks {
+                if left <= separator {
+                    break;
+                }
+                left -= i64::from(tokens.count(pick.chunk).unwrap_or(0)) + separator;
+                used += 1;
+            }
+            for pick in draft.picks.split_off(used) {
+                self.give_back(candidate, &mut draft, pick, store);
+                self.tally.tokenized_unused += 1;
+            }
+            // What a separator can fill needs no further negative.
+            if left <= separator {
+                return (self.complete(candidate, &draft, tokens), false);
+            }
+            let mut estimate = 0.0;
+            let mut unknown = false;
+            let mut exhausted = false;
+            let before = draft.picks.len();
+            // One more of the mean length must still fit into the round.
+            while draft.picks.len() == before
+                || estimate * (1.0 + 1.0 / (draft.picks.len() - before) as f64)
+                    < left as f64 * ROUND
+            {
+                match self.next_pick(candidate, &mut draft, store, deepest) {
+                    Next::Pick(pick) => {
+                        let count = tokens.count(pick.chunk).map_or_else(
+                            || {
+                                unknown = true;
+                                need.tokens.push(pick.chunk);
+                                store.text(pick.chunk as usize).len() as f64 / draft.bytes_per_token
+                            },
+                            f64::from,
+                        );
+                        estimate += count + separator as f64;
+                        draft.picks.push(pick);
+                    }
+                    Next::Search => {
+                        self.tally.deeper_searches += u64::from(!draft.waiting);
+                        draft.waiting = true;
+                        return (State::Filling(draft), false);
+                    }
+                    Next::Exhausted => {
+                        exhausted = true;
+                        break;
+                    }
+                }
+                draft.waiting = false;
+            }
+            if unknown {
+                return (State::Filling(draft), false);
+            }
+            if exhausted && draft.picks.len() == before {
+                return (self.short(candidate, draft, store, tokens), false);
+            }
+        }
+    }
+
+    /// The paper's rule: k negatives a meta-chunk, whatever their length.
+    fn take_k(
+        &mut self,
+        candidate: &mut Candidate,
+        mut draft: Draft,
+        store: &ChunkStore,
+        deepest: u32,
+    ) -> (State, bool) {
+        loop {
+            match self.next_pick(candidate, &mut draft, store, deepest) {
+                Next::Pick(pick) => draft.picks.push(pick),
+                Next::Search => {
+                    self.tally.deeper_searches += u64::from(!draft.waiting);
+                    draft.waiting = true;
+                    return (State::Filling(draft), false);
+                }
+                Next::Exhausted => break,
+            }
+            draft.waiting = false;
+        }
+        let pieces = self.arrange(candidate, &draft);
+        (State::Laying { pieces, draft }, true)
+    }
+
+    /// Tokenizes pieces in their order until the sequence is full; what passes the end is cut off.
+    fn lay(
+        &mut self,
+        mut pieces: Vec<Piece>,
+        mut draft: Draft,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+        need: &mut Need,
+    ) -> (State, bool) {
+        let separator = self.frame.separator.len() as i64;
+        let room = self.frame.room(self.settings.seq_len, 1);
+        let (mut sum, mut bytes, mut at) = (0i64, 0usize, 0);
+        while at < pieces.len() && sum < room {
+            let Some(count) = tokens.count(pieces[at].chunk) else { break };
+            sum += i64::from(count) + if at > 0 { separator } else { 0 };
+            bytes += store.text(pieces[at].chunk as usize).len();
+            pieces[at].tokens = count;
+            at += 1;
+        }
+        if at < pieces.len() && sum < room {
+            let bytes_per_token = match sum {
+                0 => self.settings.chars_per_token,
+                sum => bytes as f64 / sum as f64,
+            };
+            let mut estimate = 0.0;
+            for piece in &pieces[at..] {
+                let count = tokens.count(piece.chunk).map_or_else(
+                    || {
+                        need.tokens.push(piece.chunk);
+                        store.text(piece.chunk as usize).len() as f64 / bytes_per_token
+                    },
+                    f64::from,
+                );
+                estimate += count;
+                if estimate >= (room - sum) as f64 * ROUND {
+                    break;
+                }
+            }
+            return (State::Laying { pieces, draft }, false);
+        }
+        for piece in pieces.drain(at..).filter(|piece| !piece.is_meta()) {
+            self.release(piece.chunk);
+            draft.taken.remove(&store.text_hash(piece.chunk as usize));
+        }
+        let short = room - sum > separator;
+        if short && self.settings.on_short == OnShort::Drop {
+            for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
+                self.release(piece.chunk);
+            }
+            self.tally.dropped_short += 1;
+            return (State::Dropped, false);
+        }
+        self.tally.shortened += u64::from(short);
+        (State::Made(self.cut(pieces)), false)
+    }
+
+    fn short(
+        &mut self,
+        candidate: &mut Candidate,
+        mut draft: Draft,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+    ) -> State {
+        if self.settings.on_short == OnShort::Shorten {
+            self.tally.shortened += 1;
+            return self.complete(candidate, &draft, tokens);
+        }
+        self.tally.dropped_short += 1;
+        for pick in std::mem::take(&mut draft.picks) {
+            self.give_back(candidate, &mut draft, pick, store);
+            self.tally.tokenized_unused += 1;
+        }
+        State::Dropped
+    }
+
+    fn complete(&mut self, candidate: &Candidate, draft: &Draft, tokens: &TokenCache) -> State {
+        let mut pieces = self.arrange(candidate, draft);
+        for piece in &mut pieces {
+            piece.tokens = tokens.count(piece.chunk).unwrap_or(0);
+        }
+        State::Made(self.cut(pieces))
+    }
+
+    /// Cuts what passes `seq_len` off the last negatives; counts what is left.
+    fn cut(&mut self, mut pieces: Vec<Piece>) -> Vec<Piece> {
+        let spare_meta = self.settings.length == Length::Exact;
+        let cut = self.frame.cut(&mut pieces, self.settings.seq_len, spare_meta);
+        self.tally.cut_negatives += cut;
+        let metas = pieces.iter().filter(|piece| piece.is_meta()).count() as u64;
+        self.tally.meta_chunks += metas;
+        self.tally.negatives += pieces.len() as u64 - metas;
+        pieces
+    }
+
+    /// The pieces in their order: each meta-chunk among its negatives, as `placement` says.
+    fn arrange(&self, candidate: &Candidate, draft: &Draft) -> Vec<Piece> {
+        let mut groups: Vec<Vec<Piece>> = vec![Vec::new(); candidate.lists.len()];
+        for pick in &draft.picks {
+            groups[pick.meta as usize].push(Piece::negative(pick.chunk, pick.meta, pick.score));
+        }
+        let mut pieces = Vec::with_capacity(draft.picks.len() + groups.len());
+        for (meta, (mut group, chunk)) in
+            groups.into_iter().zip(candidate.chunks.clone()).enumerate()
+        {
+            let place = match self.settings.placement {
+                Placement::Head => 0,
+                Placement::Tail => group.len(),
+                Placement::Random => {
+                    let mut rng = seed::Rng::new(self.settings.seed, "placement", u64::from(chunk));
+                    rng.below(group.len() as u64 + 1) as usize
+                }
+            };
+            group.insert(place, Piece::meta_chunk(chunk, meta as u32));
+            pieces.append(&mut group);
+        }
+        pieces
+    }
+
+    /// The next negative in turn that no rule between sequences forbids.
+    fn next_pick(
+        &mut self,
+        candidate: &mut Candidate,
+        draft: &mut Draft,
+        store: &ChunkStore,
+        deepest: u32,
+    ) -> Next {
+        let count = candidate.lists.len();
+        let own = candidate.chunks.start as usize..candidate.chunks.end as usize;
+        let k = || {
+            let own_characters = super::document_characters(store, own.clone()) as f64;
+            paper_k(&self.settings, own_characters, count).max(1)
+        };
+        let paper = (self.settings.length == Length::Paper).then(k);
+        let limit = paper.into_iter().chain(self.settings.num_negatives).min();
+        let quantum = match self.settings.collisions {
+            Collisions::RoundRobin => 1,
+            Collisions::FirstCome => limit.unwrap_or_else(k),
+        };
+        for _ in 0..=count {
+            let meta = draft.turn;
+            let list = &mut candidate.lists[meta];
+            if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
+                if let Some((chunk, score)) = self.next_allowed(list, draft, store) {
+                    list.taken += 1;
+                    draft.taken_in_turn += 1;
+                    return Next::Pick(Pick { chunk, meta: meta as u32, score });
+                }
+                if !list.complete {
+                    list.wanted = list.depth.saturating_mul(2).max(64).min(deepest);
+                    return Next::Search;
+                }
+            }
+            draft.turn = (meta + 1) % count;
+            draft.taken_in_turn = 0;
+        }
+        Next::Exhausted
+    }
+
+    fn next_allowed(
+        &mut self,
+        list: &mut List,
+        draft: &mut Draft,
+        store: &ChunkStore,
+    ) -> Option<(u32, f32)> {
+        while let Some(&chunk) = list.ids.get(list.cursor) {
+            let score = list.scores[list.cursor];
+            list.cursor += 1;
+            let hash = store.text_hash(chunk as usize);
+            if draft.taken.contains(&hash) {
+                self.tally.refused[Reason::InSequence as usize] += 1;
+                continue;
+            }
+            let uses = self.uses.entry(chunk).or_insert(0);
+            if self.settings.max_reuse.is_some_and(|most| *uses >= most) {
+                self.tally.refused[Reason::MaxReuse as usize] += 1;
+                continue;
+            }
+            if let Some(most) = self.settings.max_per_doc {
+                let document = store.document(chunk as usize) as u32;
+                let count = draft.per_document.entry(document).or_insert(0);
+                if *count >= most {
+                    self.tally.refused[Reason::MaxPerDoc as usize] += 1;
+                    continue;
+                }
+                *count += 1;
+            }
+            *uses += 1;
+            draft.taken.insert(hash);
+            return Some((chunk, score));
+        }
+        None
+    }
+
+    fn give_back(
+        &mut self,
+        candidate: &mut Candidate,
+        draft: &mut Draft,
+        pick: Pick,
+        store: &ChunkStore,
+    ) {
+        self.release(pick.chunk);
+        draft.taken.remove(&store.text_hash(pick.chunk as usize));
+        candidate.lists[pick.meta as usize].taken -= 1;
+        if let Some(count) =
+            draft.per_document.get_mut(&(store.document(pick.chunk as usize) as u32))
+        {
+            *count -= 1;
+        }
+    }
+
+    fn release(&mut self, chunk: u32) {
+        if let Some(uses) = self.uses.get_mut(&chunk) {
+            *uses = uses.saturating_sub(1);
+        }
+    }
+}
+
+enum Next {
+    Pick(Pick),
+    Search,
+    Exhausted,
+}
+
+/// The paper's number of negatives a meta-chunk, rounded up: k = (T·E·w − S) / (p·s), with T
+/// `seq_len`, E `chars_per_token`, w `length_factor`, S the document's characters, p its chunks
+/// and s `chunk_size` (method.md; worked example: T 131,072, S 20,000, p 10 gives 37.4).
+#[must_use]
+pub fn paper_k(settings: &Settings, characters: f64, chunks: usize) -> u32 {
+    let target = f64::from(settings.seq_len) * settings.chars_per_token * settings.length_factor;
+    let k = (target - characters) / (chunks as f64 * f64::from(settings.chunk_size));
+    k.ceil().max(0.0) as u32
+}
+
+const _: () = assert!(REASONS.len() == Reason::MaxPerDoc as usize + 1);

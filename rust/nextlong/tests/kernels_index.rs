@@ -1,0 +1,45 @@
+//! The exact scan gives the same bytes whatever instruction set the processor has.
+//!
+//! In a process of its own, because it changes which kernels numkong takes.
+
+use nextlong::Progress;
+use nextlong::index::{Kind, Neighbours, Queries, Search, Settings};
+use nextlong::seed::Rng;
+use nextlong::vectors::Vectors;
+use numkong::capabilities::{self, cap};
+
+unsafe extern "C" {
+    fn nk_dispatch_table_update(capabilities: u64);
+}
+
+fn found(vectors: &Vectors) -> Neighbours {
+    let settings =
+        Settings { kind: Kind::Exact, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
+    let search = Search::new(vectors.clone(), settings).expect("search");
+    let rows: Vec<usize> = (0..vectors.len()).step_by(7).collect();
+    let queries = Queries::of_rows(vectors, &rows);
+    search.search(&queries, 10, 1, &Progress::default()).expect("found")
+}
+
+#[test]
+fn every_kernel_finds_the_same() {
+    let mut rng = Rng::new(0, "kernels", 0);
+    for (rows, dim) in [(3000, 70), (2500, 256)] {
+        let values: Vec<f32> = (0..rows * dim).map(|_| rng.uniform() as f32 - 0.5).collect();
+        let vectors = Vectors::from_f32(&values, dim).expect("vectors");
+        let best = found(&vectors);
+        let all = capabilities::available();
+        let weaker = [cap::SAPPHIREAMX, cap::ICELAKE, cap::SIERRA, cap::ALDER, cap::HASWELL]
+            .into_iter()
+            .chain([cap::SME, cap::NEONSDOT])
+            .filter(|bit| all & bit != 0)
+            .chain([0]);
+        for bit in weaker {
+            // SAFETY: only kernels that the processor has; nothing is packed across the change.
+            unsafe { nk_dispatch_table_update(cap::SERIAL | bit) };
+            assert!(found(&vectors) == best, "kernel {bit:#x}");
+        }
+        // SAFETY: as above.
+        unsafe { nk_dispatch_table_update(all) };
+    }
+}

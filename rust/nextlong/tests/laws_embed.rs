@@ -1,0 +1,67 @@
+//! Laws of the embedders, for any texts.
+
+use nextlong::Progress;
+use nextlong::embed::{FitOptions, LsaModel};
+use proptest::prelude::*;
+
+fn fit(texts: &[&str], dim: usize, threads: usize) -> LsaModel {
+    let options = FitOptions { dim, seed: 3, ..FitOptions::default() };
+    LsaModel::fit(texts, options, threads, &Progress::default()).expect("a model")
+}
+
+/// Texts from a few words, so that they share some, and of anything.
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("((one|two|three|four|Ärger|天地) ?|.){0,40}", 1..20).prop_map(
+        |mut texts| {
+            texts.push("one word at least".into());
+            texts
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_vector_has_length_one_or_zero(texts in texts(), dim in 1usize..40, other in ".{0,80}") {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let model = fit(&texts, dim, 1);
+        let mut encoder = model.encoder();
+        let mut vector = vec![0.0f32; dim];
+        for text in texts.iter().copied().chain([other.as_str()]) {
+            let some = encoder.encode(text, &mut vector);
+            let length = vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            let expected = f64::from(u8::from(some));
+            prop_assert!((length - expected).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn neither_threads_nor_the_texts_before_change_a_bit(texts in texts(), dim in 1usize..40) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let (one, four) = (fit(&texts, dim, 1), fit(&texts, dim, 4));
+        let mut encoder = one.encoder();
+        let (mut left, mut right) = (vec![0.0f32; dim], vec![0.0f32; dim]);
+        for text in &texts {
+            encoder.encode(text, &mut left);
+            four.encoder().encode(text, &mut right);
+            prop_assert!(left.iter().zip(&right).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+
+    #[test]
+    fn a_saved_model_is_the_same_model(texts in texts(), dim in 1usize..40) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let model = fit(&texts, dim, 1);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+        model.save(&first).expect("saved");
+        let loaded = LsaModel::load(&first).expect("loaded");
+        loaded.save(&second).expect("saved");
+        prop_assert_eq!(std::fs::read(&first).expect("read"), std::fs::read(&second).expect("read"));
+        let (mut left, mut right) = (vec![0.0f32; dim], vec![0.0f32; dim]);
+        model.encoder().encode(texts[0], &mut left);
+        loaded.encoder().encode(texts[0], &mut right);
+        prop_assert_eq!(left, right);
+    }
+}

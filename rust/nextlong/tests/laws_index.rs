@@ -1,0 +1,229 @@
+//! Laws of the index room.
+
+use nextlong::Progress;
+use nextlong::index::exclude::Exclusion;
+use nextlong::index::topk::Best;
+use nextlong::index::{Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall};
+use nextlong::seed::Rng;
+use nextlong::vectors::Vectors;
+use proptest::prelude::*;
+
+fn settings(kind: Kind, groups: Option<Vec<u32>>) -> Settings {
+    Settings { kind, groups, seed: 0, callers: 2, keep_bytes: 1 << 20 }
+}
+
+/// Random rows around a few centres, with rows of zeros and repeated rows.
+fn vectors(rows: usize, dim: usize, seed: u64) -> Vectors {
+    let mut rng = Rng::new(seed, "law", rows as u64);
+    let centres: Vec<f32> = (0..8 * dim).map(|_| rng.uniform() as f32 - 0.5).collect();
+    let mut values: Vec<f32> = Vec::with_capacity(rows * dim);
+    for row in 0..rows {
+        let centre = rng.below(8) as usize * dim;
+        match rng.below(20) {
+            0 => values.extend(std::iter::repeat_n(0.0, dim)),
+            1 if row > 0 => {
+                let twin = rng.below(row as u64) as usize * dim;
+                values.extend_from_within(twin..twin + dim);
+            }
+            _ => values.extend(
+                (0..dim).map(|place| centres[centre + place] + 0.5 * (rng.uniform() as f32 - 0.5)),
+            ),
+        }
+    }
+    Vectors::from_f32(&values, dim).expect("vectors")
+}
+
+fn search(search: &Search, rows: &[usize], k: usize, breadth: usize) -> Neighbours {
+    let queries = Queries::of_rows(search.vectors(), rows);
+    search.search(&queries, k, breadth, &Progress::default()).expect("found")
+}
+
+fn hnsw(vectors: &Vectors) -> Search {
+    let search = Search::new(vectors.clone(), settings(Kind::Hnsw, None)).expect("search");
+    for shard in 0..search.shard_count() {
+        search.build_shard(shard, None, &Progress::default()).expect("built");
+    }
+    search
+}
+
+proptest! {
+    #[test]
+    fn the_best_are_those_of_a_full_sort(
+        scores in prop::collection::vec(prop_oneof![-3i32..3, any::<i32>()], 0..700),
+        limit in 0usize..90,
+        cut in 1usize..700,
+        banned in 0u32..700,
+    ) {
+        let mut pairs: Vec<(i32, u32)> =
+            scores.iter().copied().zip(0..).filter(|pair| pair.1 != banned).collect();
+        pairs.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
+        let expected: Vec<u32> = pairs.iter().take(limit).map(|pair| pair.1).collect();
+
+        let mut forwards = Best::new(limit);
+        let mut backwards = Best::new(limit);
+        let blocks: Vec<(u32, &[i32])> = (0..).step_by(cut).zip(scores.chunks(cut)).collect();
+        for &(first, block) in &blocks {
+            forwards.extend(block, first, |id| id == banned);
+        }
+        for &(first, block) in blocks.iter().rev() {
+            backwards.extend(block, first, |id| id == banned);
+        }
+        prop_assert_eq!(forwards.into_ids(), expected.clone());
+        prop_assert_eq!(backwards.into_ids(), expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn keeping_all_candidates_is_exhaustive_search(
+        rows in 1usize..300, dim in 1usize..40, k in 1usize..20, seed in any::<u64>(), grouped: bool,
+    ) {
+        let groups = grouped.then(|| (0..rows as u32).map(|row| row / 3).collect());
+        let exact =
+            Search::new(vectors(rows, dim, seed), settings(Kind::Exact, groups.clone())).expect("search");
+        let all: Vec<usize> = (0..rows).collect();
+        let found = search(&exact, &all, k, rows);
+        let exclusion = Exclusion::new(groups.clone(), rows).expect("exclusion");
+        let queries = Queries::of_rows(exact.vectors(), &all);
+        let truth = cosine::search(exact.vectors(), &queries, &exclusion, k, &Progress::default())
+            .expect("truth");
+        prop_assert_eq!(&found, &truth);
+        for (query, ids) in found.ids.chunks(k).enumerate() {
+            let valid = ids.iter().take_while(|&&id| id != NO_NEIGHBOUR).count();
+            let may = (0..rows).filter(|&id| match &groups {
+                Some(groups) => groups[id] != groups[query],
+                None => id != query,
+            });
+            prop_assert_eq!(valid, may.count().min(k));
+            prop_assert!(ids[valid..].iter().all(|&id| id == NO_NEIGHBOUR));
+            prop_assert!(!ids.contains(&(query as i64)));
+        }
+    }
+
+    #[test]
+    fn the_cut_into_calls_does_not_matter(cut in 1usize..400, seed in any::<u64>()) {
+        let exact = Search::new(vectors(400, 24, seed), settings(Kind::Exact, None)).expect("search");
+        let graph = hnsw(exact.vectors());
+        let all: Vec<usize> = (0..400).collect();
+        for engine in [&exact, &graph] {
+            let whole = search(engine, &all, 7, 3);
+            for (number, part) in all.chunks(cut).enumerate() {
+                let found = search(engine, part, 7, 3);
+                prop_assert_eq!(&found.ids, &whole.ids[number * cut * 7..][..part.len() * 7]);
+                prop_assert_eq!(&found.scores, &whole.scores[number * cut * 7..][..part.len() * 7]);
+            }
+        }
+    }
+}
+
+#[test]
+fn keeping_packed_rows_changes_nothing() {
+    let vectors = vectors(5000, 32, 3);
+    let rows: Vec<usize> = (0..5000).step_by(11).collect();
+    let found: Vec<Neighbours> = [0, 2048 * 32, usize::MAX]
+        .map(|keep_bytes| {
+            let settings = Settings { keep_bytes, ..settings(Kind::Exact, None) };
+            search(&Search::new(vectors.clone(), settings).expect("search"), &rows, 10, 3)
+        })
+        .into();
+    assert!(found.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn both_engines_reach_the_recall_that_is_asked_for() {
+    let vectors = vectors(6000, 48, 5);
+    let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
+    let rows = recall::sample(0, vectors.len(), vectors.len(), 48);
+    for engine in [&exact, &hnsw(&vectors)] {
+        let queries = Queries::of_rows(&vectors, &rows);
+        let reports = [1, 2, 4].map(|threads| {
+            recall::measure(engine, &queries, 10, 0.99, threads, &Progress::default())
+                .expect("measured")
+        });
+        assert!(reports[0].recall >= 0.99, "{reports:?}");
+        assert!(reports.windows(2).all(|pair| pair[0] == pair[1]), "{reports:?}");
+    }
+}
+
+#[test]
+fn an_impossible_recall_ends_with_every_row_searched() {
+    let vectors = vectors(300, 8, 5);
+    let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
+    let queries = Queries::of_rows(&vectors, &[0, 7, 9]);
+    let report =
+        recall::measure(&exact, &queries, 5, 2.0, 1, &Progress::default()).expect("measured");
+    assert!(report.breadth * 5 >= 300 && report.tried.len() > 1);
+    assert!((report.recall - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_shard_is_the_same_bytes_again_and_finds_the_same_when_loaded() {
+    let vectors = vectors(3000, 32, 9);
+    let folders = [tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder")];
+    let mut bytes = Vec::new();
+    for (folder, callers) in folders.iter().zip([1, 7]) {
+        let settings = Settings { callers, ..settings(Kind::Hnsw, None) };
+        let built = Search::new(vectors.clone(), settings.clone()).expect("search");
+        built.build_shard(0, Some(folder.path()), &Progress::default()).expect("built");
+        let path = folder.path().join("shard-0000.usearch");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 1);
+        bytes.push(std::fs::read(path).expect("read"));
+        let loaded = Search::new(vectors.clone(), settings).expect("search");
+        loaded.load_shard(0, folder.path()).expect("loaded");
+        let rows: Vec<usize> = (0..3000).step_by(37).collect();
+        assert_eq!(search(&loaded, &rows, 10, 1), search(&built, &rows, 10, 1));
+    }
+    assert!(bytes[0] == bytes[1]);
+}
+
+#[test]
+fn a_shard_of_other_vectors_or_none_is_refused() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = Search::new(vectors(300, 16, 1), settings(Kind::Hnsw, None)).expect("search");
+    let queries = Queries::of_rows(first.vectors(), &[0]);
+    let missing = first.search(&queries, 1, 1, &Progress::default()).expect_err("not built");
+    assert!(missing.to_string().contains("shard 0 of 1 is not built"), "{missing}");
+    first.build_shard(0, Some(folder.path()), &Progress::default()).expect("built");
+    for other in [vectors(301, 16, 1), vectors(300, 17, 1)] {
+        let other = Search::new(other, settings(Kind::Hnsw, None)).expect("search");
+        let error = other.load_shard(0, folder.path()).expect_err("refused").to_string();
+        assert!(error.contains("other vectors"), "{error}");
+    }
+    let path = folder.path().join("shard-0000.usearch");
+    let whole = std::fs::read(&path).expect("read");
+    for length in [0, 10, 100, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&path, &whole[..length]).expect("cut");
+        assert!(first.load_shard(0, folder.path()).is_err(), "{length} bytes");
+    }
+    assert!(first.build_shard(1, None, &Progress::default()).is_err());
+}
+
+#[test]
+fn a_stop_is_heard() {
+    let vectors = vectors(3000, 32, 9);
+    let stopped = Progress::default();
+    stopped.cancel();
+    for kind in [Kind::Exact, Kind::Hnsw] {
+        let engine = Search::new(vectors.clone(), settings(kind, None)).expect("search");
+        let queries = Queries::of_rows(&vectors, &[1, 2]);
+        let outcome = match kind {
+            Kind::Exact => engine.search(&queries, 3, 3, &stopped).map(drop),
+            Kind::Hnsw => engine.build_shard(0, None, &stopped),
+        };
+        assert!(matches!(outcome, Err(nextlong::Error::Cancelled)));
+    }
+}
+
+#[test]
+fn many_callers_search_a_graph_at_once() {
+    let graph = hnsw(&vectors(2000, 16, 2));
+    let rows: Vec<usize> = (0..2000).step_by(5).collect();
+    let alone = search(&graph, &rows, 5, 1);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(search(&graph, &rows, 5, 1), alone));
+        }
+    });
+}

@@ -1,0 +1,560 @@
+"""The corpus room: every kind of input, every hostile row, the same documents however it is cut."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nextlong_rs import corpus
+from nextlong_rs.corpus import CorpusConfig
+from nextlong_rs.errors import ConfigError, CorpusError
+
+zstandard = pytest.importorskip("zstandard")
+
+Row = tuple[str, str]
+
+
+def read(
+    inputs: object, *, block_bytes: int = 1 << 20, **config: Any
+) -> tuple[list[Row], list[Any]]:
+    """The documents (id, text) and the quarantine of some inputs."""
+    rows: list[Row] = []
+    bad: list[Any] = []
+    listing = corpus.resolve(inputs)
+    for block in corpus.read_blocks(listing, CorpusConfig(**config), block_bytes=block_bytes):
+        documents = block.parse()
+        texts = documents.texts()
+        rows += [(documents.origin(row)[0], texts[row]) for row in range(len(documents))]
+        bad += [json.loads(line) for line in documents.quarantine().splitlines()]
+        assert documents.bad_count == sum(documents.bad_counts().values())
+    return rows, bad
+
+
+def reasons(bad: list[Any]) -> list[tuple[int, str]]:
+    return [(entry["row"], entry["reason"]) for entry in bad]
+
+
+def write_lines(path: Path, rows: Iterable[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+# Each hostile line by itself: its bytes, and the text it gives or the reason why none.
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "broken": (b'{"text": "a"', "!broken JSON"),
+    "no JSON": (b"hello", "!broken JSON"),
+    "trailing garbage": (b'{"text": "a"} x', "!broken JSON"),
+    "trailing comma": (b'{"text": "a",}', "!broken JSON"),
+    "single quotes": (b"{'text': 'a'}", "!broken JSON"),
+    "NaN": (b'{"text": "a", "b": NaN}', "!broken JSON"),
+    "leading zero": (b'{"text": "a", "b": 01}', "!broken JSON"),
+    "raw control character": (b'{"text": "a\tb"}', "!broken JSON"),
+    "raw NUL": (b'{"text": "a\x00b"}', "!broken JSON"),
+    "bad escape": (b'{"text": "\\x41"}', "!broken JSON"),
+    "short escape": (b'{"text": "\\u41"}', "!broken JSON"),
+    "array": (b'["a"]', "!not an object"),
+    "string": (b'"a"', "!not an object"),
+    "null": (b"null", "!not an object"),
+    "empty object": (b"{}", "!text is missing"),
+    "missing text": (b'{"id": 1}', "!text is missing"),
+    "null text": (b'{"text": null}', "!text is missing"),
+    "number for text": (b'{"text": 5}', "!text is not a string"),
+    "list for text": (b'{"text": ["a"]}', "!text is not a string"),
+    "empty text": (b'{"text": ""}', "!text is empty"),
+    "white space": (b'{"text": " \\n\\u00a0\\u3000"}', "!text is empty"),
+    "text over the limit": (b'{"text": "' + b"a" * 2000 + b'"}', "!text is over the limit"),
+    "invalid UTF-8": (b'{"text": "\xff\xfe"}', "!invalid UTF-8"),
+    "UTF-8 surrogate": (b'{"text": "\xed\xa0\x80"}', "!invalid UTF-8"),
+    "overlong UTF-8": (b'{"text": "\xc0\xaf"}', "!invalid UTF-8"),
+    "lone high surrogate": (b'{"text": "a\\ud800b"}', "!lone surrogate"),
+    "lone low surrogate": (b'{"text": "a\\udc00b"}', "!lone surrogate"),
+    "two high surrogates": (b'{"text": "\\ud800\\ud800\\udc00"}', "!lone surrogate"),
+    "surrogate in the id": (b'{"id": "\\ud800", "text": "a"}', "!lone surrogate"),
+    "boolean id": (b'{"id": true, "text": "a"}', "!id is neither a string nor a number"),
+    "deep nesting": (
+        b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b', "text": "a"}',
+        "!JSON nested too deeply",
+    ),
+    "deep text": (b'{"text": ' + b'{"a":' * 100_000, "!JSON nested too deeply"),
+    "surrogate in another field": (b'{"x": "\\ud800", "text": "a"}', "a"),
+    "surrogate pair": (b'{"text": "\\ud83d\\ude00"}', "\N{GRINNING FACE}"),
+    "escaped NUL": (b'{"text": "a\\u0000b"}', "a\0b"),
+    "every escape": (b'{"text": "\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9"}', '"\\/\b\f\n\r\té'),
+    "duplicate key": (b'{"text": 1, "text": "last"}', "last"),
+    "duplicate key, bad first": (b'{"text": "\\ud800", "text": "last"}', "last"),
+    "escaped key": (b'{"t\\u0065xt": "a"}', "a"),
+    "inner text": (b'{"x": {"text": "b"}, "text": "a", "y": [{"text": "c"}]}', "a"),
+    "some nesting": (b'{"x": ' + b"[" * 900 + b"]" * 900 + b', "text": "a"}', "a"),
+    "huge number": (b'{"x": 1' + b"0" * 400 + b'e999, "text": "a"}', "a"),
+    "white space around": (b' \t{ "text" :\t"a" , "x" : [ 1 , { } , [ ] ] } ', "a"),
+    "carriage return": (b'{"text": "a"}\r', "a"),
+    "line separators": ('{"text": "a\u2028b\u0085"}'.encode(), "a\u2028b\u0085"),
+}
+
+
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_line_is_named_and_its_neighbours_are_kept(
+    tmp_path: Path, name: str, block_bytes: int
+) -> None:
+    line, expected = HOSTILE[name]
+    path = tmp_path / "a.jsonl"
+    first, last = b'{"text": "first"}\n', b'{"text": "last", "id": "z"}'
+    path.write_bytes(first + line + b"\n\n \r\n" + last)
+    rows, bad = read(path, block_bytes=block_bytes, max_document_bytes=1000)
+    texts = ["first", "last"] if expected.startswith("!") else ["first", expected, "last"]
+    assert [text for _, text in rows] == texts
+    assert rows[0][0] == "a.jsonl:1"
+    assert rows[-1][0] == "z"
+    if expected.startswith("!"):
+        assert reasons(bad) == [(2, expected[1:])]
+        assert bad[0]["file"] == str(path)
+        assert bad[0]["offset"] == len(first)
+        assert bad[0]["text"] == line.decode("utf-8", "replace")[:200].rstrip("\r")
+    else:
+        assert not bad
+
+
+def test_python_reads_the_same_from_lines_that_are_good(tmp_path: Path) -> None:
+    for line, expected in HOSTILE.values():
+        if not expected.startswith("!"):
+            assert json.loads(line)["text"] == expected
+
+
+def test_a_mark_at_the_start_of_a_file_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}\r\n')
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfplain")
+    rows, bad = read(tmp_path)
+    assert rows == [("a.jsonl:1", "a"), ("a.jsonl:2", "b"), ("b.txt", "plain")]
+    assert not bad
+
+
+def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").touch()
+    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.compress(b""))
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b""))
+    (tmp_path / "d.jsonl").write_bytes(b"\n \n\r\n")
+    assert read(tmp_path) == ([], [])
+
+
+def test_a_line_over_the_limit_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    long = b'{"text": "' + b"a" * (3 << 20) + b'"}'
+    lines = b'{"text": "a"}\n' + long + b'\n{"text": "b"}\n' + long
+    path.write_bytes(lines)
+    for block_bytes in (1000, 1 << 16, 1 << 24):
+        rows, bad = read(path, block_bytes=block_bytes, max_document_bytes=1000)
+        assert rows == [("a.jsonl:1", "a"), ("a.jsonl:3", "b")]
+        assert reasons(bad) == [(2, "line is over the limit"), (4, "line is over the limit")]
+        assert [entry["offset"] for entry in bad] == [14, 14 + len(long) + 1 + 14]
+        assert bad[0]["text"] == long[:200].decode()
+
+
+def test_a_line_of_ten_megabytes_is_read(tmp_path: Path) -> None:
+    text = "ein Wort, " * 1_000_000
+    path = write_lines(tmp_path / "a.jsonl", [{"text": text}, {"text": "b"}])
+    rows, bad = read(path, block_bytes=1 << 16)
+    assert rows == [("a.jsonl:1", text), ("a.jsonl:2", "b")]
+    assert not bad
+
+
+def packed(kind: str, data: bytes) -> bytes:
+    """`data` in two gzip members or Zstandard frames."""
+    half = len(data) // 2
+    if kind == "gz":
+        return gzip.compress(data[:half]) + gzip.compress(data[half:])
+    if kind == "zst":
+        return bytes(zstandard.compress(data[:half]) + zstandard.compress(data[half:]))
+    return data
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_several_members_and_frames_are_one_file(tmp_path: Path, kind: str) -> None:
+    lines = b"".join(b'{"text": "%d"}\n' % number for number in range(5000))
+    path = tmp_path / f"a.jsonl.{kind}"
+    path.write_bytes(packed(kind, lines))
+    rows, bad = read(path)
+    assert [text for _, text in rows] == [str(number) for number in range(5000)]
+    assert not bad
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, kind: str) -> None:
+    rng = random.Random(0)
+    lines = b"".join(b'{"text": "%d"}\n' % rng.getrandbits(64) for _ in range(20_000))
+    path = tmp_path / f"a.jsonl.{kind}"
+    whole = gzip.compress(lines) if kind == "gz" else zstandard.compress(lines)
+    for length in (len(whole) // 2, len(whole) - 1, 20):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CorpusError, match=rf"a\.jsonl\.{kind}.*cut off or damaged after \d+"):
+            read(path, block_bytes=10_000)
+    path.write_bytes(b"this is not compressed at all")
+    with pytest.raises(CorpusError, match="cut off or damaged after 0 bytes"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b'[\n{"text": "a"},\n{"text": "b"}\n]\n', b'[{"text": "a"}, {"text": "b"}]']
+)
+def test_an_array_over_the_whole_file_is_named_as_such(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    with pytest.raises(CorpusError, match="one JSON value over several lines"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "jsonl.zst", "ndjson", "json"])
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]))), ascii=st.booleans())
+def test_any_texts_come_back_equal(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, texts: list[str], ascii: bool
+) -> None:
+    path = tmp_path_factory.mktemp("corpus") / f"a.{kind}"
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=ascii) + "\n" for text in texts)
+    path.write_bytes(packed(kind.rpartition(".")[2], lines.encode()))
+    expected = [
+        (f"a.{kind}:{row}", text) for row, text in enumerate(texts, 1) if text.strip(WHITE_SPACE)
+    ]
+    for block_bytes in (1, 17, 1 << 20):
+        rows, bad = read(path, block_bytes=block_bytes)
+        assert rows == expected
+        assert len(rows) + len(bad) == len(texts)
+
+
+# Unicode's White_Space; Python's strip() takes U+001C to U+001F too.
+WHITE_SPACE = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
+    "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+
+
+def test_ids_and_scores_are_taken_from_their_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"key": "k", "body": "a", "quality": 0.5, "id": "no"}\n'
+        '{"key": 12345678901234567890123, "body": "b", "quality": -1e3}\n'
+        '{"key": 1.50, "body": "c", "quality": null}\n'
+        '{"body": "d", "quality": 1}\n'
+        '{"key": "e", "body": "e", "quality": "1"}\n'
+        '{"key": "f", "body": "f", "quality": 1e999}\n'
+    )
+    listing = corpus.resolve(path)
+    config = CorpusConfig(text_column="body", id_column="key", score_column="quality")
+    (block,) = corpus.read_blocks(listing, config)
+    documents = block.parse()
+    assert [documents.origin(row) for row in range(len(documents))] == [
+        ("k", 0, 0, 0.5),
+        ("12345678901234567890123", 0, 1, -1000.0),
+        ("1.50", 0, 2, None),
+    ]
+    assert documents.bad_counts() == {"id is missing": 1, "score is not a number": 2}
+    with pytest.raises(RuntimeError, match="parsed once"):
+        block.parse()
+
+
+def test_one_column_may_serve_twice(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    assert read(path, id_column="text")[0] == [("a", "a")]
+
+
+def test_a_folder_is_walked_in_one_order_and_ids_tell_its_files_apart(tmp_path: Path) -> None:
+    for name in ("b/x.txt", "a/x.txt", "a.md", ".hidden.txt", "_SUCCESS.txt", "c/notes.pdf"):
+        path = tmp_path / "corpus" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text of {name}")
+    rows, _ = read(tmp_path / "corpus")
+    assert [doc_id for doc_id, _ in rows] == ["a/x.txt", "a.md", "b/x.txt"]
+    rows, _ = read(str(tmp_path / "**/x.txt"))
+    assert [doc_id for doc_id, _ in rows] == [
+        "corpus/a/x.txt",
+        "corpus/b/x.txt",
+    ]
+
+
+def test_text_files_share_blocks(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"{number:03}.txt").write_text(f"text {number}")
+    (tmp_path / "100.txt").write_bytes(b"\xff")
+    (tmp_path / "101.txt").write_text(" \n")
+    (tmp_path / "102.txt").write_text("a" * 2000)
+    listing = corpus.resolve(tmp_path)
+    blocks = list(corpus.read_blocks(listing, block_bytes=1 << 20))
+    assert len(blocks) == 1
+    rows, bad = read(tmp_path, max_document_bytes=1000)
+    assert len(rows) == 297
+    assert rows[0] == ("000.txt", "text 0")
+    assert [entry["reason"] for entry in bad] == [
+        "invalid UTF-8",
+        "text is empty",
+        "text is over the limit",
+    ]
+    assert read(tmp_path, block_bytes=300, max_document_bytes=1000) == (rows, bad)
+
+
+def test_names_with_line_breaks_are_files_too(tmp_path: Path) -> None:
+    path = tmp_path / "a\nb.txt"
+    path.write_text("text")
+    assert read([str(path)])[0] == [("a\nb.txt", "text")]
+    raw = os.fsencode(tmp_path) + b"/\xff.txt"
+    with open(raw, "w") as file:
+        file.write("text")
+    assert read(os.fsdecode(raw))[0] == [("\\udcff.txt", "text")]
+
+
+def test_weights_belong_to_sources(tmp_path: Path) -> None:
+    a = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    b = write_lines(tmp_path / "b.jsonl", [{"text": "b"}])
+    listing = corpus.resolve({str(a): 2, str(b): 0.5})
+    assert [(one.number, one.source, one.weight) for one in listing] == [(0, 0, 2.0), (1, 1, 0.5)]
+    assert corpus.resolve([(a, 2), (b, 0.5)]) == listing
+    assert listing[0].size == a.stat().st_size
+    assert listing[0].mtime_ns == a.stat().st_mtime_ns
+    assert [one.weight for one in corpus.resolve([a, ({"text": "x"} for _ in "12")])] == [
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ("missing.jsonl", CorpusError, "missing.jsonl: no such file"),
+        ("missing/*.jsonl", CorpusError, "matches nothing"),
+        ([], CorpusError, "no inputs"),
+        ("", ConfigError, "no path"),
+        (5, ConfigError, "int"),
+        ([("a.jsonl", -1)], ConfigError, "must be a number above 0"),
+        ([("a.jsonl", float("nan"))], ConfigError, "must be a number above 0"),
+        ({"a.jsonl": "x"}, ConfigError, "must be a number above 0"),
+        (["a.jsonl", "./a.jsonl"], ConfigError, "named twice"),
+        (["one text", "another"], CorpusError, r"iter\(texts\)"),
+        ("a.pdf", CorpusError, "no known kind"),
+        ("empty", CorpusError, "no file of a known kind"),
+    ],
+)
+def test_inputs_that_cannot_be_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: object,
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    (tmp_path / "a.pdf").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(error, match=message):
+        corpus.resolve(inputs)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"text_column": ""},
+        {"id_column": 5},
+        {"max_document_bytes": 0},
+        {"max_error_rate": 1.5},
+        {"max_error_rate": float("nan")},
+    ],
+)
+def test_settings_that_cannot_be_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        CorpusConfig(**setting)
+
+
+def test_a_file_that_vanishes_is_an_os_error(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    listing = corpus.resolve(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="a.jsonl"):
+        list(corpus.read_blocks(listing))
+
+
+def test_iterables_of_strings_and_mappings_are_read() -> None:
+    assert read(iter(["a", "b"]))[0] == [("item:1", "a"), ("item:2", "b")]
+    assert read(["a\nb", "c"])[0] == [("item:1", "a\nb"), ("item:2", "c")]
+    mixed: list[object] = [
+        "a",
+        {"text": "b", "id": 7},
+        {"id": "x"},
+        {"text": 5},
+        5,
+        None,
+        b"bytes",
+        "\ud800",
+        {"text": "c", "id": True},
+        {"text": "d", "id": None, "score": 0.5},
+        {"text": "e", "score": "high"},
+        {"text": "f", "id": "\udfff"},
+        "",
+    ]
+    rows, bad = read(iter(mixed), score_column="score", block_bytes=40)
+    assert rows == [("item:1", "a"), ("7", "b"), ("item:10", "d")]
+    assert reasons(bad) == [
+        (3, "text is missing"),
+        (4, "text is not a string"),
+        (5, "not an object"),
+        (6, "not an object"),
+        (7, "not an object"),
+        (8, "lone surrogate"),
+        (9, "id is neither a string nor a number"),
+        (11, "score is not a number"),
+        (12, "lone surrogate"),
+        (13, "text is empty"),
+    ]
+
+
+def test_an_error_of_the_iterable_is_the_users_own() -> None:
+    def texts() -> Iterator[str]:
+        yield "a"
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        read(texts())
+
+
+def test_two_iterables_make_different_ids() -> None:
+    rows, _ = read([iter(["a"]), iter(["b"])])
+    assert [doc_id for doc_id, _ in rows] == ["item-0:1", "item-1:1"]
+
+
+TEXTS = [f"text {number} " + "x" * (number % 50) for number in range(500)]
+
+
+def test_arrow_tables_of_every_text_type_are_read() -> None:
+    pa = pytest.importorskip("pyarrow")
+    expected = [(str(number), text) for number, text in enumerate(TEXTS)]
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()):
+        ids = pa.array(range(len(TEXTS)), pa.int64())
+        table = pa.table({"id": ids, "text": pa.array(TEXTS, pa.string()).cast(kind)})
+        for block_bytes in (1, 3000, 1 << 24):
+            assert read(table, block_bytes=block_bytes) == (expected, []), kind
+        assert read(table.slice(100, 50))[0] == expected[100:150]
+    words = pa.array(["a", "b", None, "a"]).dictionary_encode()
+    rows, bad = read(pa.table({"text": words}))
+    assert rows == [("table:1", "a"), ("table:2", "b"), ("table:4", "a")]
+    assert reasons(bad) == [(3, "text is missing")]
+    assert bad[0]["offset"] is None
+
+
+def test_bytes_that_are_no_text_are_bad_rows() -> None:
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"text": pa.array([b"a", b"\xff", None], pa.binary())})
+    rows, bad = read(table)
+    assert rows == [("table:1", "a")]
+    assert reasons(bad) == [(2, "invalid UTF-8"), (3, "text is missing")]
+
+
+def test_columns_of_wrong_types_are_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        (pa.table({"body": ["a"]}), {}, "no column `text`; set text_column to one of: body"),
+        (pa.table({"text": [1]}), {}, "column `text` holds Int64, not text"),
+        (pa.table({"text": ["a"], "id": [[1]]}), {}, "column `id` holds List"),
+        (pa.table({"text": ["a"]}), {"id_column": "key"}, "no column `key`; set id_column"),
+        (pa.table({"text": ["a"], "s": ["b"]}), {"score_column": "s"}, "not numbers"),
+    ]
+    for table, setting, message in cases:
+        path = tmp_path / "a.parquet"
+        pq.write_table(table, path)
+        for given_input in (table, path):
+            with pytest.raises(CorpusError, match=message):
+                read(given_input, **setting)
+
+
+def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    scores = [None if number % 7 == 0 else number / 2 for number in range(len(TEXTS))]
+    unused = [[number] for number in range(len(TEXTS))]
+    table = pa.table({"unused": unused, "text": TEXTS, "score": scores})
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path, row_group_size=64, compression="zstd")
+    expected = [(f"a.parquet:{number}", text) for number, text in enumerate(TEXTS, 1)]
+    for block_bytes in (1, 3000, 1 << 24):
+        assert read(path, block_bytes=block_bytes, score_column="score") == (expected, [])
+    (block,) = corpus.read_blocks(corpus.resolve(path), CorpusConfig(score_column="score"))
+    documents = block.parse()
+    assert [documents.origin(row)[3] for row in range(len(documents))] == scores
+
+
+def test_a_damaged_parquet_file_is_one_clear_error(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": TEXTS}), path)
+    whole = path.read_bytes()
+    for length in (0, 3, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CorpusError, match=r"a\.parquet"):
+            read(path)
+    rng = random.Random(0)
+    outcomes = set()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(8):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read(path)
+            outcomes.add("read")
+        except CorpusError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
+
+
+def test_a_dataset_is_read_with_its_selection(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_dict({"text": TEXTS, "n": list(range(len(TEXTS)))})
+    assert [text for _, text in read(dataset)[0]] == TEXTS
+    chosen = dataset.shuffle(seed=1).select(range(50))
+    assert [text for _, text in read(chosen)[0]] == chosen["text"][:]
+    assert read(dataset.select([]))[0] == []
+    assert [text for _, text in read(dataset.to_iterable_dataset())[0]] == TEXTS
+    assert [text for _, text in read(iter(dataset))[0]] == TEXTS
+    with pytest.raises(ConfigError, match="several splits"):
+        corpus.resolve(datasets.DatasetDict({"train": dataset}))
+
+
+def test_frames_that_give_an_arrow_stream_are_tables() -> None:
+    polars = pytest.importorskip("polars")
+    assert [text for _, text in read(polars.DataFrame({"text": TEXTS}))[0]] == TEXTS
+
+
+def test_every_kind_gives_the_same_texts_in_order(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a.jsonl", [{"text": text} for text in TEXTS[:10]])
+    (tmp_path / "b.txt").write_text(TEXTS[10])
+    given_inputs = [tmp_path / "a.jsonl", iter(TEXTS[11:20]), tmp_path / "b.txt"]
+    rows, _ = read(given_inputs)
+    assert [text for _, text in rows] == TEXTS[:10] + TEXTS[11:20] + [TEXTS[10]]
+
+
+def test_too_many_bad_rows_stop_a_run() -> None:
+    config = CorpusConfig(max_error_rate=0.1)
+    corpus.check_error_rate(99, {"broken JSON": 99}, config)
+    corpus.check_error_rate(100, {"broken JSON": 10}, config)
+    with pytest.raises(CorpusError, match=r"11 of 100 rows .*broken JSON: 10, text is empty: 1"):
+        corpus.check_error_rate(100, {"text is empty": 1, "broken JSON": 10}, config)
+    with pytest.raises(CorpusError, match="quarantine.jsonl"):
+        corpus.check_error_rate(5, {"broken JSON": 1}, config, at_end=True)
+    corpus.check_error_rate(0, {}, config, at_end=True)
+
+
+def test_reading_stops_when_the_watch_is_cancelled(tmp_path: Path) -> None:
+    from nextlong_rs import _nextlong
+
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
+    watch = _nextlong.Watch()
+    watch.cancel()
+    with pytest.raises(KeyboardInterrupt):
+        list(corpus.read_blocks(corpus.resolve(path), watch=watch))
