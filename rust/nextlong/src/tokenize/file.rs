@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::borders::Kind;
+use super::words::Pairs;
 use crate::error::{Error, Result};
 
 /// A `tokenizer.json`, read.
@@ -17,8 +18,8 @@ pub(super) struct File {
     pub(super) marks_the_start: bool,
     /// Whether the file asked the byte-level splitter for a space before the text.
     pub(super) adds_a_space: bool,
-    /// Whether the tokens allow to encode `▁` words one by one.
-    pub(super) encodes_by_word: bool,
+    /// Which characters tokens join, if a text may be encoded piece by piece.
+    pub(super) pairs: Option<Pairs>,
     pub(super) names: Names,
     pub(super) added: Vec<Added>,
     pub(super) notes: Vec<String>,
@@ -97,14 +98,14 @@ impl File {
         );
         let marks_the_start = marks_the_start(&json);
         let kind = border_kind(&json, marks_the_start, &names);
-        let encodes_by_word = marks_the_start
+        let by_piece = marks_the_start
             && kind == Kind::Newline
             && only_marks_spaces(&json)
-            && added.iter().all(|token| token.special)
-            && words_stand_alone(&json["model"], &names);
+            && added.iter().all(|token| token.special);
+        let pairs = if by_piece { joined_pairs(&json["model"], &names) } else { None };
         let mut notes = Vec::new();
         let adds_a_space = strip(&mut json, &mut notes);
-        Ok(Self { json, kind, marks_the_start, adds_a_space, encodes_by_word, names, added, notes })
+        Ok(Self { json, kind, marks_the_start, adds_a_space, pairs, names, added, notes })
     }
 }
 
@@ -238,13 +239,35 @@ fn only_marks_spaces(json: &Value) -> bool {
     split && normal && marks && splitters.len() <= 1
 }
 
-/// Whether no token joins a word with the mark of the next one, and no unknown can spread.
-fn words_stand_alone(model: &Value, names: &Names) -> bool {
-    let bytes = (0..=255u32).all(|byte| names.id(&format!("<0x{byte:02X}>")).is_some());
-    bytes
-        && model["byte_fallback"].as_bool() == Some(true)
-        && names.tokens().all(|token| !token.trim_start_matches('▁').contains('▁'))
-        && names.id("\n").is_none()
+/// The characters that merges join; None where more than neighbours decides: an unknown token
+/// that spreads, merges of bytes, whole words looked up before merging, affixes.
+fn joined_pairs(model: &Value, names: &Names) -> Option<Pairs> {
+    let falls_back = model["byte_fallback"].as_bool() == Some(true)
+        && (0..=255u32).all(|byte| names.id(&format!("<0x{byte:02X}>")).is_some());
+    let plain = ["continuing_subword_prefix", "end_of_word_suffix"]
+        .iter()
+        .all(|affix| model[*affix].as_str().unwrap_or_default().is_empty());
+    if !falls_back || !plain || model["ignore_merges"].as_bool() == Some(true) {
+        return None;
+    }
+    let mut products = Vec::new();
+    for merge in model["merges"].as_array()? {
+        let (left, right) = match merge.as_str() {
+            Some(pair) => pair.split_once(' ')?,
+            None => (merge.get(0)?.as_str()?, merge.get(1)?.as_str()?),
+        };
+        let product = [left, right].concat();
+        if [left, right, &product].iter().any(|part| is_byte(part)) {
+            return None;
+        }
+        products.push(product);
+    }
+    Some(Pairs::new(products))
+}
+
+/// Whether a token stands for one byte: `<0x0A>`.
+fn is_byte(token: &str) -> bool {
+    token.len() == 6 && token.starts_with("<0x") && token.ends_with('>')
 }
 
 fn model_tokens(model: &Value) -> Vec<(u32, String)> {

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 pub use borders::Kind;
 pub use file::Added;
 use file::{File, Names};
-use words::Words;
+use words::{Pairs, Words};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -50,7 +50,8 @@ pub struct Tokenizer {
     /// The ids of a newline, if chunks are encoded behind one that is then dropped.
     newline: Option<Vec<u32>>,
     adds_a_space: bool,
-    encodes_by_word: bool,
+    /// Which characters tokens join, if texts are encoded piece by piece.
+    pairs: Option<Pairs>,
     notes: Vec<String>,
     hash: u128,
     /// What calls of [`Tokenizer::encode_texts`] left behind, warm for the next.
@@ -73,16 +74,8 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if it is none, or of a kind that the encoder cannot read.
     pub fn from_json(json: &str) -> Result<Self> {
         let hash = xxh3_128(json.as_bytes());
-        let File {
-            json,
-            kind,
-            marks_the_start,
-            adds_a_space,
-            encodes_by_word,
-            names,
-            added,
-            notes,
-        } = File::read(json)?;
+        let File { json, kind, marks_the_start, adds_a_space, pairs, names, added, notes } =
+            File::read(json)?;
         // The reader has been seen to panic on files that contradict themselves.
         let pipeline = std::panic::catch_unwind(move || load(json)).unwrap_or_else(|_| {
             Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
@@ -94,7 +87,7 @@ impl Tokenizer {
             kind,
             newline: None,
             adds_a_space,
-            encodes_by_word,
+            pairs,
             notes,
             hash,
             scratches: Mutex::default(),
@@ -102,7 +95,9 @@ impl Tokenizer {
         if marks_the_start {
             tokenizer.find_newline()?;
         }
-        tokenizer.encodes_by_word &= tokenizer.newline.is_some();
+        if tokenizer.newline.is_none() {
+            tokenizer.pairs = None;
+        }
         Ok(tokenizer)
     }
 
@@ -141,17 +136,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the tokenizer has no token for some character, and none for unknown
     /// ones.
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        if self.encodes_by_word {
-            return self.encode_words(text, scratch, out);
-        }
-        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
-            self.encode_piece(piece, scratch, out)?;
-            rest = after;
-        }
-        Ok(())
+        self.encode_watched(text, scratch, out, &Progress::default())
     }
 
     /// Appends the ids of `text` exactly as the `tokenizers` package gives them when it is asked
@@ -222,7 +207,7 @@ impl Tokenizer {
                 progress.check()?;
                 unchecked = 0;
             }
-            self.encode(text, &mut scratch, &mut rows.values)?;
+            self.encode_watched(text, &mut scratch, &mut rows.values, progress)?;
             rows.close_row();
             progress.add(1);
         }
@@ -319,21 +304,59 @@ impl Tokenizer {
         self.call(Mode::Chunk, text, scratch, out)
     }
 
-    fn encode_words(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        let mut words = std::mem::take(&mut scratch.words);
-        let outcome = words::split(text).try_for_each(|word| {
-            words.encode(word, out, |word, out| {
-                let mut rest = word;
+    fn encode_watched(
+        &self,
+        text: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+        progress: &Progress,
+    ) -> Result<()> {
+        if let Some(pairs) = &self.pairs {
+            let mut words = std::mem::take(&mut scratch.words);
+            let outcome = self.encode_by_piece(pairs, text, &mut words, scratch, out, progress);
+            scratch.words = words;
+            return outcome;
+        }
+        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
+            self.encode_piece(piece, scratch, out)?;
+            rest = after;
+            if !rest.is_empty() {
+                progress.check()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_by_piece(
+        &self,
+        pairs: &Pairs,
+        text: &str,
+        words: &mut Words,
+        scratch: &mut Scratch,
+        out: &mut Vec<u32>,
+        progress: &Progress,
+    ) -> Result<()> {
+        let mut unchecked = 0;
+        for piece in pairs.split(text) {
+            words.encode(piece, out, |piece, out| {
+                let mut rest = piece;
                 while !rest.is_empty() {
-                    let place = self.kind.cut(rest, LONG_TEXT_BYTES, false);
-                    self.encode_piece(&rest[..place], scratch, out)?;
-                    rest = &rest[place..];
+                    let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
+                    self.encode_piece(start, scratch, out)?;
+                    rest = after;
                 }
                 Ok(())
-            })
-        });
-        scratch.words = words;
-        outcome
+            })?;
+            unchecked += piece.len();
+            if unchecked > CHECK_BYTES {
+                progress.check()?;
+                unchecked = 0;
+            }
+        }
+        Ok(())
     }
 
     fn call(
@@ -462,7 +485,7 @@ mod tests {
             let tokenizer = Tokenizer::from_json(&llama(splitter, normalizer, "")).expect("loaded");
             let token = |name| tokenizer.token_to_id(name).expect("a token");
             assert_eq!(tokenizer.kind(), Kind::Newline);
-            assert!(tokenizer.encodes_by_word);
+            assert!(tokenizer.pairs.is_some());
             assert_eq!(
                 ids(&tokenizer, "ab ab\nab"),
                 [token("ab"), token("▁ab"), token("<0x0A>"), token("ab")]
@@ -476,25 +499,28 @@ mod tests {
     }
 
     #[test]
-    fn words_are_not_encoded_alone_where_a_token_spans_two() {
+    fn encoding_by_piece_changes_no_id() {
+        for merges in ["", "b+▁a ab+▁"] {
+            let by_piece = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
+            let mut whole = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
+            assert!(whole.pairs.take().is_some());
+            let mut rng = crate::seed::Rng::new(1, "pieces", 0);
+            for _ in 0..3000 {
+                let letters = ['a', 'b', ' ', '\n', '▁', 'é', '<', '\u{2582}'];
+                let text: String =
+                    (0..rng.below(30)).map(|_| letters[rng.below(8) as usize]).collect();
+                assert_eq!(ids(&by_piece, &text), ids(&whole, &text), "{text:?}");
+            }
+        }
         let whole = Tokenizer::from_json(&llama(FIRST, "null", "b+▁a")).expect("loaded");
-        assert!(!whole.encodes_by_word);
-        let spanning = whole.token_to_id("b▁a").expect("a token");
-        assert!(ids(&whole, "b a").contains(&spanning));
+        assert!(ids(&whole, "b a").contains(&whole.token_to_id("b▁a").expect("a token")));
     }
 
     #[test]
-    fn encoding_by_word_changes_no_id() {
-        let by_word = Tokenizer::from_json(&llama(FIRST, "null", "")).expect("loaded");
-        let mut whole = Tokenizer::from_json(&llama(FIRST, "null", "")).expect("loaded");
-        whole.encodes_by_word = false;
-        let mut rng = crate::seed::Rng::new(1, "words", 0);
-        for _ in 0..2000 {
-            let text: String = (0..rng.below(30))
-                .map(|_| ['a', 'b', ' ', '\n', '▁', 'é', '<', '\u{2582}'][rng.below(8) as usize])
-                .collect();
-            assert_eq!(ids(&by_word, &text), ids(&whole, &text), "{text:?}");
-        }
+    fn texts_are_encoded_whole_where_bytes_merge() {
+        let tokenizer =
+            Tokenizer::from_json(&llama(FIRST, "null", "<0xC3>+<0xA9>")).expect("loaded");
+        assert!(tokenizer.pairs.is_none());
     }
 
     #[test]

@@ -1,16 +1,18 @@
-//! Remembers the ids of words, for tokenizers that write `▁` for a space (Llama 2, Mistral).
+//! Encodes the pieces of a text that no token can join, and remembers their ids.
 //!
-//! Such a tokenizer takes a whole text as one word and merges its way through it. Where no token
-//! has a `▁` after another character and none holds a newline with others, no merge can cross from
-//! one word to the next or over a newline: encoding word by word gives the same ids, and most
-//! words come again.
+//! A SentencePiece-style BPE (Llama 2, Mistral) takes a whole text as one word and merges its way
+//! through it. But every token it makes is the product of some merge: where two neighbouring
+//! characters stand side by side in no product, no merge can join them, and the text may be cut
+//! there without changing an id. The pieces are about words, and most of them come again.
+
+use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Words longer than this are not remembered.
 const LONGEST: usize = 64;
-/// The slots of the table, a power of two: 2 MB.
-const SLOTS: usize = 1 << 17;
+/// The slots of the table, a power of two: 4 MB.
+const SLOTS: usize = 1 << 18;
 /// The table is emptied when this many slots are taken.
 const FULL: usize = SLOTS / 2;
 
@@ -92,45 +94,91 @@ impl Words {
     }
 }
 
-/// Cuts `text` before every space or `▁` that follows another character, and around newlines.
-///
-/// The pieces joined are the text; a newline is a piece of its own.
-pub(super) fn split(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (word, after) = rest.split_at(word_len(rest));
-        rest = after;
-        Some(word)
-    })
+/// The pairs of neighbouring characters that some token joins; a space is `▁`.
+#[derive(Default)]
+pub(super) struct Pairs {
+    /// Row: the first character, bit: the second; the spaces' row and bit are those of `▁`.
+    ascii: Vec<u128>,
+    /// An open-addressed table of the other pairs; 0 is a free slot.
+    others: Vec<u64>,
 }
 
-/// The length of the first piece of a text that is not empty.
-fn word_len(text: &str) -> usize {
-    const MARK: &[u8] = "▁".as_bytes();
-    let bytes = text.as_bytes();
-    if bytes[0] == b'\n' {
-        return 1;
-    }
-    let mark_len = |at: usize| match bytes[at] {
-        b' ' => 1,
-        _ if bytes[at..].starts_with(MARK) => MARK.len(),
-        _ => 0,
-    };
-    let mut at = 0;
-    while at < bytes.len() && mark_len(at) > 0 {
-        at += mark_len(at);
-    }
-    while at < bytes.len() {
-        match bytes[at] {
-            b' ' | b'\n' => break,
-            0xE2 if bytes[at..].starts_with(MARK) => break,
-            _ => at += 1,
+impl Pairs {
+    /// The pairs inside `products`, the tokens that merges make.
+    pub(super) fn new(products: impl IntoIterator<Item = String>) -> Self {
+        let mut ascii = vec![0u128; 128];
+        let mut others = BTreeSet::new();
+        for product in products {
+            let characters: Vec<char> = product
+                .chars()
+                .map(|character| if character == '▁' { ' ' } else { character })
+                .collect();
+            for pair in characters.windows(2) {
+                if pair[0].is_ascii() && pair[1].is_ascii() {
+                    ascii[pair[0] as usize] |= 1 << pair[1] as u32;
+                } else {
+                    others.insert(Self::key(pair[0], pair[1]));
+                }
+            }
         }
+        let mut pairs =
+            Self { ascii, others: vec![0; (2 * others.len()).next_power_of_two().max(2)] };
+        for key in others {
+            let place = pairs.place(key);
+            pairs.others[place] = key;
+        }
+        pairs
     }
-    at
+
+    fn key(first: char, second: char) -> u64 {
+        u64::from(first as u32) << 32 | u64::from(second as u32)
+    }
+
+    /// Where `key` lies, or the free slot where it would.
+    fn place(&self, key: u64) -> usize {
+        let mask = self.others.len() - 1;
+        let mut place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        while self.others[place] != 0 && self.others[place] != key {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
+    fn are_joined(&self, first: char, second: char) -> bool {
+        if first.is_ascii() && second.is_ascii() {
+            return self.ascii[first as usize] >> second as u32 & 1 == 1;
+        }
+        let key = Self::key(first, second);
+        key != 0 && self.others[self.place(key)] == key
+    }
+
+    /// Cuts `text` wherever no token joins the characters; the pieces joined are the text.
+    pub(super) fn split<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (piece, after) = rest.split_at(self.piece_len(rest));
+            rest = after;
+            Some(piece)
+        })
+    }
+
+    fn piece_len(&self, text: &str) -> usize {
+        let mark = |character| if character == '▁' { ' ' } else { character };
+        let mut characters = text.char_indices();
+        let Some((_, mut before)) = characters.next() else { return 0 };
+        before = mark(before);
+        for (place, character) in characters {
+            let character = mark(character);
+            if !self.are_joined(before, character) {
+                return place;
+            }
+            before = character;
+        }
+        text.len()
+    }
 }
 
 #[cfg(test)]
@@ -138,10 +186,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pieces_are_words_with_the_spaces_before_them() {
-        let pieces: Vec<&str> = split("a  b\n\n c▁▁d é▁ \n").collect();
-        assert_eq!(pieces, ["a", "  b", "\n", "\n", " c", "▁▁d", " é", "▁ ", "\n"]);
-        assert_eq!(split("").count(), 0);
+    fn a_text_is_cut_where_no_token_joins_two_characters() {
+        let pairs = Pairs::new(["▁a", "ab", "▁▁", "é▁中", "中文"].map(str::to_owned));
+        let pieces: Vec<&str> = pairs.split("ab  ab\n\nba▁ é 中文é中b").collect();
+        assert_eq!(pieces, ["ab", "  ab", "\n", "\n", "b", "a", "▁ ", "é 中文", "é", "中", "b"]);
+        assert_eq!(pairs.split("").count(), 0);
+        assert_eq!(Pairs::new([]).split("a\0é").collect::<Vec<_>>(), ["a", "\0", "é"]);
     }
 
     #[test]
@@ -158,7 +208,8 @@ mod tests {
                         Ok::<(), ()>(())
                     })
                     .expect("encoded");
-                assert_eq!(std::mem::take(&mut out), [number, number], "round {round}");
+                assert_eq!(out, [number, number], "round {round}");
+                out.clear();
             }
         }
         assert_eq!(asked, FULL);
