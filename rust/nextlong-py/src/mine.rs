@@ -167,6 +167,43 @@ impl Selector {
         })
     }
 
+    /// The cut chunks of the sequences from `start` on: (sequence, text of the chunk, ids kept).
+    fn cuts<'py>(
+        &self,
+        py: Python<'py>,
+        store: &ChunkStore,
+        start: usize,
+    ) -> Vec<(usize, String, Bound<'py, PyArray1<u32>>)> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let mut cuts = Vec::new();
+        for (row, (_, pieces)) in made.iter().enumerate().skip(start) {
+            for piece in pieces {
+                let ids = tokens.get(piece.chunk).unwrap_or_default();
+                if let Some(kept) = ids.get(..piece.tokens as usize).filter(|kept| kept.len() < ids.len()) {
+                    let text = store.0.text(piece.chunk as usize).to_owned();
+                    cuts.push((row, text, PyArray1::from_slice(py, kept)));
+                }
+            }
+        }
+        cuts
+    }
+
+    /// Takes how many characters the kept ids of the cut chunk of `sequence` cover.
+    fn set_covered(&self, sequence: usize, characters: u32) -> PyResult<()> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let (_, pieces) = made
+            .get_mut(sequence)
+            .ok_or_else(|| into_py(Error::Config(format!("there is no sequence {sequence}"))))?;
+        for piece in pieces {
+            if tokens.count(piece.chunk).is_some_and(|count| piece.tokens < count) {
+                piece.characters = Some(characters);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether all sequences that were asked for are made.
     #[getter]
     fn finished(&self) -> bool {
