@@ -180,7 +180,9 @@ impl Selector {
         for (row, (_, pieces)) in made.iter().enumerate().skip(start) {
             for piece in pieces {
                 let ids = tokens.get(piece.chunk).unwrap_or_default();
-                if let Some(kept) = ids.get(..piece.tokens as usize).filter(|kept| kept.len() < ids.len()) {
+                if let Some(kept) =
+                    ids.get(..piece.tokens as usize).filter(|kept| kept.len() < ids.len())
+                {
                     let text = store.0.text(piece.chunk as usize).to_owned();
                     cuts.push((row, text, PyArray1::from_slice(py, kept)));
                 }

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
+use super::{Candidate, Copies, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
 use crate::seed;
@@ -501,9 +501,9 @@ impl Selector {
         };
         for _ in 0..=count {
             let meta = draft.turn;
-            let list = &mut candidate.lists[meta];
+            let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
             if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, draft, store) {
+                if let Some((chunk, score)) = self.next_allowed(list, copies, draft, store) {
                     list.taken += 1;
                     draft.taken_in_turn += 1;
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
@@ -522,6 +522,7 @@ impl Selector {
     fn next_allowed(
         &mut self,
         list: &mut List,
+        copies: &mut Option<Copies>,
         draft: &mut Draft,
         store: &ChunkStore,
     ) -> Option<(u32, f32)> {
@@ -533,21 +534,25 @@ impl Selector {
                 self.tally.refused[Reason::InSequence as usize] += 1;
                 continue;
             }
-            let uses = self.uses.entry(chunk).or_insert(0);
-            if self.settings.max_reuse.is_some_and(|most| *uses >= most) {
+            let uses = self.uses.get(&chunk).copied().unwrap_or(0);
+            if self.settings.max_reuse.is_some_and(|most| uses >= most) {
                 self.tally.refused[Reason::MaxReuse as usize] += 1;
                 continue;
             }
-            if let Some(most) = self.settings.max_per_doc {
-                let document = store.document(chunk as usize) as u32;
-                let count = draft.per_document.entry(document).or_insert(0);
-                if *count >= most {
-                    self.tally.refused[Reason::MaxPerDoc as usize] += 1;
-                    continue;
-                }
-                *count += 1;
+            let document = store.document(chunk as usize) as u32;
+            let siblings = draft.per_document.get(&document).copied().unwrap_or(0);
+            if self.settings.max_per_doc.is_some_and(|most| siblings >= most) {
+                self.tally.refused[Reason::MaxPerDoc as usize] += 1;
+                continue;
             }
-            *uses += 1;
+            if copies.as_mut().is_some_and(|copies| copies.contains(store, chunk)) {
+                self.tally.refused[Reason::Containment as usize] += 1;
+                continue;
+            }
+            if self.settings.max_per_doc.is_some() {
+                draft.per_document.insert(document, siblings + 1);
+            }
+            self.uses.insert(chunk, uses + 1);
             draft.taken.insert(hash);
             return Some((chunk, score));
         }
@@ -594,4 +599,4 @@ pub fn paper_k(settings: &Settings, characters: f64, chunks: usize) -> u32 {
     k.ceil().max(0.0) as u32
 }
 
-const _: () = assert!(REASONS.len() == Reason::MaxPerDoc as usize + 1);
+const _: () = assert!(REASONS.len() == Reason::Containment as usize + 1);
