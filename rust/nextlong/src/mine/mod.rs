@@ -4,6 +4,7 @@
 //! ones, in order of use, and how many were refused for which reason. Which of them a sequence
 //! takes is decided by [`select`].
 
+pub mod made;
 mod ngrams;
 mod queue;
 pub mod select;

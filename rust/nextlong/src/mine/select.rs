@@ -8,6 +8,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::{Deserialize, Serialize};
+
+use super::made::Made;
 use super::{Candidate, Copies, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
@@ -56,7 +59,7 @@ pub(super) struct Draft {
 }
 
 /// Counts of what became of the documents and chunks, for the report.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it; Python's report explains them")]
 pub struct Tally {
     pub made: u64,
@@ -113,6 +116,15 @@ impl Selector {
         uses
     }
 
+    /// Takes up where an earlier pass was after some waves: what they made, and its counts.
+    pub fn restore(&mut self, made: &[Made], tally: Tally) {
+        for piece in made.iter().flat_map(|(_, pieces)| pieces).filter(|piece| !piece.is_meta()) {
+            *self.uses.entry(piece.chunk).or_insert(0) += 1;
+        }
+        self.remaining = self.remaining.map(|left| left.saturating_sub(made.len() as u64));
+        self.tally = tally;
+    }
+
     /// Whether all sequences that were asked for are made.
     #[must_use]
     pub fn finished(&self) -> bool {
@@ -145,7 +157,7 @@ impl Selector {
     }
 
     /// The sequences of a complete wave: (document, pieces), in order.
-    pub fn finish(&mut self, wave: &mut Wave) -> Vec<(u32, Vec<Piece>)> {
+    pub fn finish(&mut self, wave: &mut Wave) -> Vec<Made> {
         let mut made = Vec::new();
         for candidate in &mut wave.documents {
             if self.remaining == Some(0) {
