@@ -41,7 +41,7 @@ def digest(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.name != "measured.json"
+        if path.name not in ("measured.json", "lock") and "_done" not in path.parts
     }
 
 

@@ -62,12 +62,19 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
     synthesize.add_argument("--no-progress", action="store_true")
     synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
+    synthesize.add_argument(
+        "--no-resume", action="store_true", help="keep nothing that an earlier run finished"
+    )
     _add_settings(synthesize)
 
     inspect = commands.add_parser("inspect", help="show who is who in the sequences of a run")
     inspect.set_defaults(command=_inspect)
     inspect.add_argument("run", metavar="DIR")
     inspect.add_argument("-n", type=int, default=1, metavar="N", help="sequences to show")
+
+    status = commands.add_parser("status", help="show where a run stands")
+    status.set_defaults(command=_status)
+    status.add_argument("run", metavar="DIR")
     return parser
 
 
@@ -146,6 +153,7 @@ def _synthesize(given: argparse.Namespace) -> int:
         threads=given.threads,
         progress=not given.no_progress,
         overwrite=given.overwrite,
+        resume=not given.no_resume,
         **_settings(given),
     )
     print(result)
@@ -166,6 +174,13 @@ def _inspect(given: argparse.Namespace) -> int:
     from nextlong_rs.inspecting import inspect
 
     inspect(given.run, n=given.n)
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    from nextlong_rs.status import status
+
+    print(status(given.run))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -179,6 +179,10 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """All settings by name."""
         return asdict(self)
+
+    def named(self, names: Iterable[str]) -> dict[str, Any]:
+        """Some settings by name."""
+        return {name: getattr(self, name) for name in names}
 
     def to_json(self) -> str:
         """All settings as one JSON object, the form in which they are saved with a run."""
