@@ -7,7 +7,7 @@ SEQ_LEN ?= 64k
 NUM_SEQUENCES ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test rust-test python-test lint wheel bench clean
+.PHONY: help install run test rust-test python-test lint wheel bench torture clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -44,6 +44,9 @@ rust-test:  ## Tests of the core
 
 python-test: install $(VENV)/.tested  ## Tests of the package
 	$(BIN)/python -m pytest
+
+torture: install  ## Kill a run at 200 random moments; it must go on to the same bytes
+	$(BIN)/python tests/killing.py 200
 
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)

@@ -269,7 +269,7 @@ def test_a_callable_embedder_is_called_on_the_main_thread(tmp_path: Path) -> Non
 def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
     synthesize(tmp_path / "out", num_sequences=1)
     with pytest.raises(nl.RunError, match="overwrite"):
-        synthesize(tmp_path / "out", num_sequences=1)
+        synthesize(tmp_path / "out", num_sequences=3)
     assert len(synthesize(tmp_path / "out", num_sequences=2, overwrite=True)) == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,13 @@ def synthesize(output: Path, **options: Any) -> nl.Result:
 def notes(output: Path) -> list[str]:
     found: list[str] = json.loads((output / "work/measured.json").read_bytes())["notes"]
     return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished")
+    synthesize(output)
+    return output
 
 
 @pytest.fixture
@@ -100,8 +108,10 @@ def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any
     ],
 )
 @pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
-def test_a_damaged_file_is_noticed_and_made_again(tmp_path: Path, name: str, how: str) -> None:
-    synthesize(tmp_path)
+def test_a_damaged_file_is_noticed_and_made_again(
+    finished: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     before = digest(tmp_path)
     file = tmp_path / name
     content = bytearray(file.read_bytes())
