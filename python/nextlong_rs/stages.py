@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["chunk", "embed", "index", "mine", "plan", "write"]
 
+MOST_LISTED = 100_000
+"""Rows that quarantine.jsonl shows; all are counted."""
+
 PART_TOKENS = 1 << 24
 """Tokens in an output file: 64 MiB of ids, one row group."""
 
@@ -45,7 +48,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     )
     counter = tokenizer.counter() if settings.chunk_unit == "tokens" else None
     reasons: Counter[str] = Counter()
-    documents = chunks = text_bytes = 0
+    documents = chunks = text_bytes = listed = 0
     paths: list[Path] = []
     quarantine = run.work / "quarantine.jsonl"
     temporary = quarantine.with_name("quarantine.jsonl.tmp")
@@ -76,7 +79,9 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             text_bytes += counts[2]
             reasons.update(parsed.bad_counts())
             rows = documents + reasons.total()
-            rejected.write(parsed.quarantine())
+            lines = parsed.quarantine(MOST_LISTED - listed)
+            listed += lines.count(b"\n")
+            rejected.write(lines)
             corpora.check_error_rate(rows, reasons, config, quarantine=temporary)
     temporary.replace(quarantine)
     rows = documents + reasons.total()
