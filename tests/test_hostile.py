@@ -226,18 +226,18 @@ def test_corrupt_parquet_bytes_are_an_error_or_nothing(tmp_path: Path) -> None:
         assert isinstance(found, dict) or found.startswith(("CorpusError", "EmbeddingError")), found
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet", "a.txt"])
 def test_a_folder_that_vanishes_is_one_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a.jsonl", "b.parquet", "c.txt"):
-        folder = tmp_path / name.partition(".")[0]
-        folder.mkdir()
-        (folder / name).write_bytes(lines())
-        listed = corpus.resolve(folder)
-        shutil.rmtree(folder)
-        monkeypatch.setattr(corpus, "resolve", lambda _, listed=listed: listed)
-        found = outcome(folder, tmp_path / f"out-{folder.name}")
-        assert str(found).startswith(f"CorpusError: {folder / name}: cannot be read (No such file")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / name).write_bytes(lines())
+    listed = corpus.resolve(folder)
+    shutil.rmtree(folder)
+    monkeypatch.setattr(corpus, "resolve", lambda _: listed)
+    found = outcome(folder, tmp_path / "out")
+    assert str(found).startswith(f"CorpusError: {folder / name}: cannot be read (No such file")
 
 
 @pytest.fixture
