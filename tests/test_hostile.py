@@ -53,18 +53,30 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str | dict[str, int]]] = {
         {"JSON nested too deeply": 2},
     ),
     "duplicate keys": ("a.jsonl", lambda: lines(b'{"text": 1, "text": "a b"}'), {}),
-    "NaN": ("a.jsonl", lambda: lines(b'{"text": NaN}', b'{"text": "a", "b": -Infinity}'), {"broken JSON": 2}),
+    "NaN": (
+        "a.jsonl",
+        lambda: lines(b'{"text": NaN}', b'{"text": "a", "b": -Infinity}'),
+        {"broken JSON": 2},
+    ),
     "lone surrogates": (
         "a.jsonl",
         lambda: lines(b'{"text": "a\\ud800b"}', b'{"text": "\\udc00\\ud800"}'),
         {"lone surrogate": 2},
     ),
-    "NUL": ("a.jsonl", lambda: lines(b'{"text": "a\0b"}', b'{"text": "a\\u0000b"}', b"\0" * 99), {"broken JSON": 2}),
+    "NUL": (
+        "a.jsonl",
+        lambda: lines(b'{"text": "a\0b"}', b'{"text": "a\\u0000b"}', b"\0" * 99),
+        {"broken JSON": 2},
+    ),
     "BOM": ("a.jsonl", lambda: b"\xef\xbb\xbf" + lines(), {}),
     "UTF-16": ("a.jsonl", lambda: lines().decode().encode("utf-16"), "CorpusError: 21 of 21 rows"),
     "CRLF": ("a.jsonl", lambda: lines().replace(b"\n", b"\r\n"), {}),
     "CR alone": ("a.jsonl", lambda: lines().replace(b"\n", b"\r"), "CorpusError: 1 of 1 rows"),
-    "invalid UTF-8": ("a.jsonl", lambda: lines(b'{"text": "\xff\xfe"}', b"\xc0\x80"), {"invalid UTF-8": 2}),
+    "invalid UTF-8": (
+        "a.jsonl",
+        lambda: lines(b'{"text": "\xff\xfe"}', b"\xc0\x80"),
+        {"invalid UTF-8": 2},
+    ),
     "empty": ("a.jsonl", lambda: b"", "CorpusError: the corpus has no usable text"),
     "blank": ("a.jsonl", lambda: b" \n\t\r\n" * 99, "CorpusError: the corpus has no usable text"),
     "empty gz": ("a.jsonl.gz", lambda: b"", "CorpusError:"),
@@ -74,12 +86,32 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str | dict[str, int]]] = {
     "truncated zst": ("a.jsonl.zst", lambda: ZSTD[:-100], "CorpusError:"),
     "gz with junk behind": ("a.jsonl.gz", lambda: GZIP + b"junk", "CorpusError:"),
     "zst with junk behind": ("a.jsonl.zst", lambda: ZSTD + b"junk", "CorpusError:"),
-    "jsonl that is gzip": ("a.jsonl", lambda: GZIP, "CorpusError: {path}: holds no JSON lines but gzip"),
-    "jsonl that is zstd": ("a.jsonl", lambda: ZSTD, "CorpusError: {path}: holds no JSON lines but Zstandard"),
-    "jsonl that is Parquet": ("a.jsonl", lambda: b"PAR1" * 9, "CorpusError: {path}: holds no JSON lines but Parquet"),
+    "jsonl that is gzip": (
+        "a.jsonl",
+        lambda: GZIP,
+        "CorpusError: {path}: holds no JSON lines but gzip",
+    ),
+    "jsonl that is zstd": (
+        "a.jsonl",
+        lambda: ZSTD,
+        "CorpusError: {path}: holds no JSON lines but Zstandard",
+    ),
+    "jsonl that is Parquet": (
+        "a.jsonl",
+        lambda: b"PAR1" * 9,
+        "CorpusError: {path}: holds no JSON lines but Parquet",
+    ),
     "gz that is plain": ("a.jsonl.gz", lines, "CorpusError:"),
-    "feather": ("a.feather", lambda: b"ARROW1", "CorpusError: {path}: its name tells no known kind"),
-    "one array": ("a.json", lambda: b"[" + GOOD[0] + b"]", "CorpusError: {path}: holds one JSON value"),
+    "feather": (
+        "a.feather",
+        lambda: b"ARROW1",
+        "CorpusError: {path}: its name tells no known kind",
+    ),
+    "one array": (
+        "a.json",
+        lambda: b"[" + GOOD[0] + b"]",
+        "CorpusError: {path}: holds one JSON value",
+    ),
     "ids of 1 MB": (
         "a.jsonl",
         lambda: lines(*(b'{"text": "a b", "id": "%s"}' % (b"x" * 10**6) for _ in range(5))),
@@ -87,19 +119,44 @@ FILES: dict[str, tuple[str, Callable[[], bytes], str | dict[str, int]]] = {
     ),
     "ids of every type": (
         "a.jsonl",
-        lambda: lines(*(b'{"text": "a b", "id": %s}' % given for given in (b"1", b"1e5", b"null", b"{}", b"true", b'"\\udc00"'))),
+        lambda: lines(
+            *(
+                b'{"text": "a b", "id": %s}' % given
+                for given in (b"1", b"1e5", b"null", b"{}", b"true", b'"\\udc00"')
+            )
+        ),
         {"id is neither a string nor a number": 2, "lone surrogate": 1},
     ),
-    "zip bomb in gz": ("a.jsonl.gz", lambda: endless(b"\0", 300, "gz"), {"line is over the limit": 1}),
-    "zip bomb in zst": ("a.jsonl.zst", lambda: endless(b"\0", 300, "zst"), {"line is over the limit": 1}),
-    "endless blanks": ("a.jsonl.zst", lambda: endless(b" ", 300, "zst"), {"line is over the limit": 1}),
+    "zip bomb in gz": (
+        "a.jsonl.gz",
+        lambda: endless(b"\0", 300, "gz"),
+        {"line is over the limit": 1},
+    ),
+    "zip bomb in zst": (
+        "a.jsonl.zst",
+        lambda: endless(b"\0", 300, "zst"),
+        {"line is over the limit": 1},
+    ),
+    "endless blanks": (
+        "a.jsonl.zst",
+        lambda: endless(b" ", 300, "zst"),
+        {"line is over the limit": 1},
+    ),
     "endless text": (
         "a.jsonl.zst",
         lambda: endless(b"a", 300, "zst", b'{"text": "'),
         {"line is over the limit": 1},
     ),
-    "text file of NULs": ("a.txt", lambda: b"\0" * 5000, "CorpusError: no document|EmbeddingError: none of"),
-    "Parquet of junk": ("a.parquet", lambda: b"PAR1" + bytes(range(256)) * 9 + b"PAR1", "CorpusError: {path}: no Parquet"),
+    "text file of NULs": (
+        "a.txt",
+        lambda: b"\0" * 5000,
+        "CorpusError: no document|EmbeddingError: none of",
+    ),
+    "Parquet of junk": (
+        "a.parquet",
+        lambda: b"PAR1" + bytes(range(256)) * 9 + b"PAR1",
+        "CorpusError: {path}: no Parquet",
+    ),
     "empty Parquet": ("a.parquet", lambda: b"", "CorpusError: {path}: no Parquet"),
 }
 
@@ -153,8 +210,14 @@ TABLES: dict[str, tuple[Callable[[], pa.Table], str | dict[str, int]]] = {
     "of lists": (lambda: pa.table({"text": [["a"]]}), "CorpusError: "),
     "nested": (lambda: pa.table({"text": [{"a": "b"}]}), "CorpusError: "),
     "without the column": (lambda: pa.table({"a": ["b"]}), "CorpusError: "),
-    "with its name twice": (lambda: pa.Table.from_arrays([pa.array(TEXTS), pa.array(TEXTS)], ["text", "text"]), {}),
-    "without rows": (lambda: pa.table({"text": pa.array([], pa.string())}), "CorpusError: the corpus has no"),
+    "with its name twice": (
+        lambda: pa.Table.from_arrays([pa.array(TEXTS), pa.array(TEXTS)], ["text", "text"]),
+        {},
+    ),
+    "without rows": (
+        lambda: pa.table({"text": pa.array([], pa.string())}),
+        "CorpusError: the corpus has no",
+    ),
     "with nulls": (lambda: pa.table({"text": [None, *TEXTS, None]}), {"text is missing": 2}),
     "of large strings": (lambda: pa.table({"text": pa.array(TEXTS, pa.large_string())}), {}),
     "of views": (lambda: pa.table({"text": pa.array(TEXTS, pa.string_view())}), {}),
@@ -164,12 +227,20 @@ TABLES: dict[str, tuple[Callable[[], pa.Table], str | dict[str, int]]] = {
         {"invalid UTF-8": 1},
     ),
     "of views of bytes": (
-        lambda: pa.table({"text": pa.array([*(one.encode() for one in TEXTS), b"\xff"], pa.binary_view())}),
+        lambda: pa.table(
+            {"text": pa.array([*(one.encode() for one in TEXTS), b"\xff"], pa.binary_view())}
+        ),
         {"invalid UTF-8": 1},
     ),
     "with ids of every row the same": (lambda: pa.table({"text": TEXTS, "id": ["same"] * 20}), {}),
-    "with ids of numbers": (lambda: pa.table({"text": TEXTS, "id": [float("nan"), *range(19)]}), {}),
-    "with ids of structs": (lambda: pa.table({"text": TEXTS, "id": [{"a": 1}] * 20}), "CorpusError: "),
+    "with ids of numbers": (
+        lambda: pa.table({"text": TEXTS, "id": [float("nan"), *range(19)]}),
+        {},
+    ),
+    "with ids of structs": (
+        lambda: pa.table({"text": TEXTS, "id": [{"a": 1}] * 20}),
+        "CorpusError: ",
+    ),
 }
 
 
@@ -279,7 +350,14 @@ def test_what_may_not_be_read_is_refused(tmp_path: Path) -> None:
 def test_odd_names_are_read_like_others(tmp_path: Path) -> None:
     folder = tmp_path / "in\nput"
     folder.mkdir()
-    for name in (b"a\nb.jsonl", b"..c.jsonl", b"\xff.jsonl", b"d .jsonl", "é.jsonl".encode(), b"-e.jsonl"):
+    for name in (
+        b"a\nb.jsonl",
+        b"..c.jsonl",
+        b"\xff.jsonl",
+        b"d .jsonl",
+        "é.jsonl".encode(),
+        b"-e.jsonl",
+    ):
         Path(os.fsdecode(bytes(folder) + b"/" + name)).write_bytes(lines(b"{"))
     (folder / "f.jsonl").mkdir()
     (folder / "again").symlink_to(folder)
