@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from tests.hostile import GOOD, lines, outcome, text
 
 from nextlong_rs import corpus
-from tests.hostile import GOOD, lines, outcome, text
 
 MIB = 1 << 20
 GZIP = gzip.compress(lines())
