@@ -11,7 +11,7 @@ import nextlong_rs as nl
 from nextlong_rs.errors import NextlongError
 
 SETTINGS: dict[str, Any] = {
-    "seq_len": 512,
+    "seq_len": 1024,
     "chunk_size": 300,
     "num_sequences": 2,
     "dim": 8,

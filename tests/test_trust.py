@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two sequences."""
     folder = tmp_path_factory.mktemp("run") / "out"
     texts = iter([text(number) for number in range(20)])
-    options = {**SETTINGS, "on_short": "drop", "seq_len": 256}
+    options = {**SETTINGS, "on_short": "drop"}
     result = nl.synthesize(texts, folder, tokenizer=nl.sample_tokenizer(), **options)
     assert len(result) == 2
     return folder
@@ -63,14 +64,12 @@ except nl.errors.NextlongError as error:
 
 def look(folder: Path) -> None:
     """Everything that a result shows; its own errors are expected."""
-    try:
+    with suppress(NextlongError):
         result = nl.Result.open(folder)
         assert str(result)
         for number in range(len(result)):
             assert str(result.explain(number))
         result.to_arrow()
-    except NextlongError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
