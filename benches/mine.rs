@@ -41,7 +41,9 @@ fn corpus(folder: &std::path::Path) -> ChunkStore {
             .collect();
         let id = format!("d{row}");
         let origin = Origin { doc_id: &id, input: 0, row, score: None };
-        writer.document(origin, texts.iter().map(|text| (text.as_str(), 0..text.len() as u64)));
+        writer
+            .document(origin, texts.iter().map(|text| (text.as_str(), 0..text.len() as u64)))
+            .expect("added");
     }
     let path = folder.join("part.arrow");
     writer.write(&path).expect("written");

@@ -375,7 +375,7 @@ def test_a_file_that_vanishes_is_an_os_error(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     listing = corpus.resolve(path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match="a.jsonl"):
+    with pytest.raises(CorpusError, match="a.jsonl"):
         list(corpus.read_blocks(listing))
 
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,8 @@ class CorpusConfig:
         id_column: The column of the ids, which must then be in every row. Default None: ``"id"``
             where a row has it, else ``"<name of the input>:<row>"`` with rows counted from 1.
         score_column: A column of finite numbers, larger for better documents. Default None.
-        max_document_bytes: The most UTF-8 bytes a text may have. Default 256 MiB.
+        max_document_bytes: The most UTF-8 bytes a text may have. Default 256 MiB. A line of JSON
+            may have three times that and 1 MiB; a longer one is passed without being held.
         max_error_rate: The share of bad rows, 0 to 1, above which a run stops. Default 0.01.
 
     Raises:
@@ -201,9 +203,8 @@ def read_blocks(
         The blocks, in order. Their borders depend on the inputs and ``block_bytes`` alone.
 
     Raises:
-        CorpusError: When an input is damaged or lacks a column.
+        CorpusError: When an input cannot be read, is damaged or lacks a column.
         ConfigError: When `block_bytes` is not positive.
-        OSError: When a file cannot be read.
     """
     if block_bytes < 1:
         raise ConfigError(f"block_bytes ({block_bytes}) must be above 0")
@@ -385,7 +386,7 @@ def _folder(folder: str) -> list[str]:
     found: list[str] = []
 
     def refuse(error: OSError) -> None:
-        raise error
+        raise _unreadable(os.fsdecode(error.filename or folder), error) from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
@@ -405,7 +406,14 @@ def _file(path: str, label: str) -> Input:
         raise CorpusError(
             f"{_printable(path)}: its name tells no known kind; rename it to one of {_KINDS}"
         )
-    found = os.stat(path)
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise CorpusError(
+            f"{_printable(path)}: a pipe, socket or device, no file; write what it gives to a file"
+        )
     return Input(
         number=0,
         source=0,
@@ -415,6 +423,12 @@ def _file(path: str, label: str) -> Input:
         size=found.st_size,
         mtime_ns=found.st_mtime_ns,
         path=path,
+    )
+
+
+def _unreadable(path: str, error: OSError) -> CorpusError:
+    return CorpusError(
+        f"{_printable(path)}: cannot be read ({error.strerror or error}); mend it or leave it out"
     )
 
 

@@ -358,7 +358,7 @@ def identity(embedder: Any) -> Any:
         return hashlib.sha256(np.ascontiguousarray(embedder).tobytes()).hexdigest()
     if isinstance(embedder, Embedder):
         return embedder.hash
-    if not isinstance(embedder, str | os.PathLike):
+    if not isinstance(embedder, str | os.PathLike) or embedder == "lsa":
         return None
     path = Path(embedder)
     file, colon, _ = os.fspath(embedder).rpartition(":")
@@ -417,8 +417,8 @@ def open_embedder(
 
     Raises:
         ConfigError: `embedder` is nothing that embeds, or a setting is out of range.
-        EmbeddingError: The model or the vectors cannot be used.
-        OSError: A file cannot be read or written.
+        EmbeddingError: The model or the vectors cannot be read or used.
+        OSError: A file cannot be written.
     """
     if isinstance(embedder, str) and embedder == "lsa":
         fitted = pool.call(
@@ -436,19 +436,10 @@ def open_embedder(
         fitted.save(folder / "model.safetensors")
         return fitted
     if isinstance(embedder, str | os.PathLike):
-        path = Path(embedder)
-        file, colon, column = os.fspath(embedder).rpartition(":")
-        if colon and file.endswith(".parquet"):
-            vectors = ReadyVectors(file, column=column)
-            vectors.check(len(store))
-            return vectors
-        if path.is_dir():
-            return Embedder.static(path)
-        if path.suffix != ".npy":
-            if not path.exists():
-                raise ConfigError(f"embedder is {str(path)!r}, which is neither 'lsa' nor a file")
-            return Embedder.load(path)
-        embedder = ReadyVectors(path)
+        try:
+            return _open_path(embedder, store)
+        except OSError as error:
+            raise EmbeddingError(f"embedder {os.fspath(embedder)!r}: {error}") from error
     if isinstance(embedder, np.ndarray):
         embedder = ReadyVectors(embedder)
     if isinstance(embedder, ReadyVectors):
@@ -458,6 +449,23 @@ def open_embedder(
         return embedder
     describe(embedder)
     return CallableEmbedder(embedder)
+
+
+def _open_path(embedder: str | os.PathLike[str], store: ChunkStore) -> StoreEmbedder:
+    path = Path(embedder)
+    file, colon, column = os.fspath(embedder).rpartition(":")
+    if colon and file.endswith(".parquet"):
+        vectors = ReadyVectors(file, column=column)
+    elif path.suffix == ".npy":
+        vectors = ReadyVectors(path)
+    elif path.is_dir() and os.fspath(embedder):
+        return Embedder.static(path)
+    elif path.is_file():
+        return Embedder.load(path)
+    else:
+        raise ConfigError(f"embedder is {str(embedder)!r}, which is neither 'lsa' nor a file")
+    vectors.check(len(store))
+    return vectors
 
 
 def _as_list(texts: Iterable[str]) -> list[str]:

@@ -179,6 +179,8 @@ def _stored(
     for part in parts:
         with pa.memory_map(str(part)) as file:
             table = pa.ipc.open_file(file).read_all()
+            # Offsets of a damaged file would be followed out of the map.
+            table.validate(full=True)
             found = table.filter(pc.is_in(table["doc_id"], value_set=documents))
             # Chunks of the same documents that the sequence does not use are not copied out.
             keep = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,10 +59,12 @@ class Result:
             content = json.loads(manifest.read_text("utf-8"))
         except FileNotFoundError:
             raise RunError(f"{folder} holds no finished run: manifest.json is missing") from None
-        except ValueError as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise RunError(f"{manifest} is damaged ({error}); make the run again") from None
         if not isinstance(content, dict):
             raise RunError(f"{manifest} holds no JSON object; make the run again")
+        if not isinstance(content.get("summary", {}), dict):
+            raise RunError(f"{manifest}: summary is no JSON object; make the run again")
         return cls(folder, tuple(sorted(folder.glob("part-*.parquet"))), content)
 
     def __len__(self) -> int:
@@ -74,7 +77,8 @@ class Result:
         files = f"{len(self.files)} Parquet file{'' if len(self.files) == 1 else 's'}"
         measured = self.path / "work" / "measured.json"
         if measured.is_file():
-            summary = {**summary, "measured": json.loads(measured.read_text(encoding="utf-8"))}
+            with suppress(ValueError, RecursionError):
+                summary = {**summary, "measured": json.loads(measured.read_text("utf-8"))}
         return "\n".join([f"{self.path} ({files})", *_lines(summary, "  ")])
 
     def to_arrow(self) -> pa.Table:
@@ -89,7 +93,9 @@ class Result:
         pyarrow, parquet = _pyarrow()
         if not self.files:
             raise RunError(f"{self.path} holds no sequences")
-        table: pa.Table = pyarrow.concat_tables([parquet.read_table(file) for file in self.files])
+        with _reading(self.path):
+            files = [parquet.read_table(file) for file in self.files]
+            table: pa.Table = pyarrow.concat_tables(files)
         return table
 
     def to_dataset(self) -> datasets.Dataset:
@@ -151,12 +157,15 @@ class Result:
             MissingExtraError: pyarrow is not installed.
         """
         chunks = sorted(self.path.glob("work/chunks/part-*.arrow"))
-        return explain(self.sequence(number), chunks, self.manifest.get("inputs", ()))
+        row = self.sequence(number)
+        with _reading(self.path):
+            return explain(row, chunks, self.manifest.get("inputs", ()))
 
     @cached_property
     def _rows(self) -> list[int]:
         _, parquet = _pyarrow()
-        return [parquet.read_metadata(file).num_rows for file in self.files]
+        with _reading(self.path):
+            return [parquet.read_metadata(file).num_rows for file in self.files]
 
 
 def _pyarrow() -> tuple[Any, Any]:
@@ -172,7 +181,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def _read_row(path: Path, row: int) -> dict[str, Any]:
     _, parquet = _pyarrow()
-    with parquet.ParquetFile(path) as file:
+    with _reading(path), parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             rows = file.metadata.row_group(group).num_rows
             if row < rows:
@@ -180,6 +189,23 @@ def _read_row(path: Path, row: int) -> dict[str, Any]:
                 return found
             row -= rows
     raise AssertionError
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says of a damaged file of the run that it is one, whatever its reader says."""
+    pyarrow, _ = _pyarrow()
+    try:
+        yield
+    except (
+        pyarrow.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise RunError(f"{path}: damaged or missing ({error}); make the run again") from error
 
 
 def _lines(group: Mapping[str, Any], indent: str, of: str = "") -> Iterator[str]:

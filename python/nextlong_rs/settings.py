@@ -187,8 +187,10 @@ class Settings:
     def to_json(self) -> str:
         """All settings as one JSON object, the form in which they are saved with a run."""
         try:
-            return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
+            text = json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+            text.encode()
+            return text
+        except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"settings: {error}") from None
 
 

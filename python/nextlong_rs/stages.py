@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nextlong_rs.index import Search
     from nextlong_rs.pipeline import Job
     from nextlong_rs.pool import Pool
-    from nextlong_rs.run import Run
     from nextlong_rs.tokenize import SpecialIds, Tokenizer
 
 __all__ = ["chunk", "embed", "index", "mine", "plan", "write"]
@@ -77,12 +76,25 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
         markers.append(marker)
     complete = on_disk and tasks.count == len(markers)
 
+    quarantine = run.work / "quarantine.jsonl"
+
+    def list_bad_rows() -> None:
+        bad = (run.output / file["name"] for marker in stored for file in marker["files"][1:])
+        write_lines(quarantine, (path.read_bytes() for path in bad))
+
     def take(marker: dict[str, Any]) -> None:
         stored.append(marker)
         totals.update({name: marker[name] for name in ("documents", "chunks", "text_bytes")})
         reasons.update(marker["bad"])
+        judge()
+
+    def judge(*, at_end: bool = False) -> None:
         rows = totals["documents"] + reasons.total()
-        corpora.check_error_rate(rows, reasons, config, quarantine=_bad_rows(run, marker))
+        try:
+            corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=at_end)
+        except CorpusError:
+            list_bad_rows()
+            raise
 
     with job.stage("chunk", unit="doc") as pool:
 
@@ -124,11 +136,8 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             for marker in pool.in_order(cut, fresh):
                 take(marker)
         digest = tasks.finish(len(stored))
-        bad = (run.output / file["name"] for marker in stored for file in marker["files"][1:])
-        quarantine = run.work / "quarantine.jsonl"
-        write_lines(quarantine, (path.read_bytes() for path in bad))
-    rows = totals["documents"] + reasons.total()
-    corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=True)
+        list_bad_rows()
+    judge(at_end=True)
     job.report(
         "corpus",
         inputs=len(listing),
@@ -147,11 +156,6 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     return _nextlong.ChunkStore(
         [run.output / marker["files"][0]["name"] for marker in stored if marker["chunks"]]
     )
-
-
-def _bad_rows(run: Run, marker: dict[str, Any]) -> Path:
-    """Where the bad rows of a block are listed."""
-    return run.output / str(marker["files"][-1]["name"])
 
 
 def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:

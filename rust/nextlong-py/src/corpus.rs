@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatchReader;
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use nextlong::corpus::{self, Field, Input, InputFile, Item, Kind, Reason, Settings};
-use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyBytes, PyCapsule, PyDict, PyFloat, PyInt, PyIterator, PyList, PyMapping, PyString,
@@ -145,8 +145,12 @@ fn stream_of(table: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
     let capsule = table.call_method0("__arrow_c_stream__")?;
     let capsule = capsule
         .cast::<PyCapsule>()
-        .map_err(|_| PyTypeError::new_err("__arrow_c_stream__ gave no PyCapsule"))?;
-    let pointer = capsule.pointer_checked(Some(c"arrow_array_stream"))?;
+        .ok()
+        .and_then(|capsule| capsule.pointer_checked(Some(c"arrow_array_stream")).ok());
+    let pointer = capsule.ok_or_else(|| {
+        let what = "__arrow_c_stream__ gave no capsule of an Arrow stream";
+        into_py(nextlong::Error::Corpus(what.to_owned()))
+    })?;
     // SAFETY: a capsule of that name points to an ArrowArrayStream (the Arrow PyCapsule interface);
     // it is moved out and its release cleared, so the capsule's destructor frees nothing twice.
     #[allow(unsafe_code, reason = "the C stream interface is a pointer")]
@@ -358,8 +362,8 @@ impl Documents {
 
     /// How many rows cannot be used.
     #[getter]
-    fn bad_count(&self) -> usize {
-        self.0.bad().len()
+    fn bad_count(&self) -> u64 {
+        self.0.bad_count()
     }
 
     /// How many rows cannot be used, by reason.
@@ -367,9 +371,11 @@ impl Documents {
         self.0.bad_counts()
     }
 
-    /// The bad rows as JSON lines: file, row (from 1), offset, reason, text.
-    fn quarantine<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.0.quarantine().as_bytes())
+    /// The first `most` bad rows (100,000 at most) as JSON lines: file, row (from 1), offset,
+    /// reason, text.
+    #[pyo3(signature = (most=corpus::MOST_LISTED))]
+    fn quarantine<'py>(&self, py: Python<'py>, most: usize) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.quarantine(most).as_bytes())
     }
 
     /// The texts of the documents from `start` to before `stop`.

@@ -1,5 +1,6 @@
 //! The one door out of Python: detaches, watches for a stop, translates errors.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use nextlong::{Error, Progress};
@@ -13,6 +14,7 @@ mod python {
     pyo3::import_exception!(nextlong_rs.errors, EmbeddingError);
     pyo3::import_exception!(nextlong_rs.errors, RetrievalError);
     pyo3::import_exception!(nextlong_rs.errors, RunError);
+    pyo3::import_exception!(nextlong_rs.errors, NextlongError);
 }
 
 /// A counter and a stop flag that Python shares with the calls it starts.
@@ -54,7 +56,20 @@ pub(crate) fn outside<T: Send>(
     work: impl FnOnce(&Progress) -> nextlong::Result<T> + Send,
 ) -> PyResult<T> {
     let progress = watch.map_or_else(Arc::default, |watch| Arc::clone(&watch.0));
-    py.detach(|| work(&progress)).map_err(into_py)
+    // A bug of the core, or a damaged file that it did not notice, ends the call and not the process.
+    match py.detach(|| catch_unwind(AssertUnwindSafe(|| work(&progress)))) {
+        Ok(result) => result.map_err(into_py),
+        Err(panic) => {
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Err(python::NextlongError::new_err(format!(
+                "the core failed ({said}): a bug of nextlong_rs, or a damaged file; please report it"
+            )))
+        }
+    }
 }
 
 /// The exception of each error of the core.

@@ -1,5 +1,6 @@
 //! Arrow IPC files of the run directory: written whole, read memory-mapped, trusted in nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::root_as_footer;
 use arrow::ipc::writer::FileWriter;
+use arrow::ipc::{Block, root_as_footer, root_as_message};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -74,7 +75,28 @@ pub fn map(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
             return Err(broken("a block passes the end of the file"));
         }
         let data = buffer.slice_with_length(offset, length);
-        batches.extend(decoder.read_record_batch(block, &data).map_err(damaged)?);
+        check_buffers(&data, block)
+            .ok_or_else(|| broken("a buffer passes the end of its block"))?;
+        // The decoder checks what it decodes; where it missed something it panics on a safe slice.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decoder.read_record_batch(block, &data)));
+        let decoded = decoded.map_err(|_| broken("damaged"))?;
+        batches.extend(decoded.map_err(damaged)?);
     }
     Ok(batches)
+}
+
+/// Whether every buffer that the batch of `block` names lies inside it; none where one does not.
+fn check_buffers(data: &[u8], block: &Block) -> Option<()> {
+    let (head, body) = data.split_at_checked(usize::try_from(block.metaDataLength()).ok()?)?;
+    // A length stands before the message, since format version 5 behind a mark of four 0xFF.
+    let head = head.strip_prefix(&[0xff; 4]).unwrap_or(head);
+    let message = root_as_message(head.get(4..)?).ok()?;
+    for buffer in message.header_as_record_batch()?.buffers()? {
+        let offset = usize::try_from(buffer.offset()).ok()?;
+        let end = offset.checked_add(usize::try_from(buffer.length()).ok()?)?;
+        if end > body.len() {
+            return None;
+        }
+    }
+    Some(())
 }

@@ -63,13 +63,26 @@ pub struct PartWriter {
 
 impl PartWriter {
     /// Adds one document, cut at the ends of `chunks`: (text, character range) in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for more chunks or longer ids than a part can hold.
     pub fn document<'a>(
         &mut self,
         origin: Origin<'_>,
         chunks: impl IntoIterator<Item = (&'a str, Range<u64>)>,
-    ) {
+    ) -> Result<()> {
         self.documents += 1;
         for (number, (text, characters)) in chunks.into_iter().enumerate() {
+            if self.doc_id.values_slice().len() + origin.doc_id.len() > i32::MAX as usize
+                || number > i32::MAX as usize
+            {
+                return Err(Error::Config(format!(
+                    "document {:?} has too many chunks for one part; make chunk_size larger or ids \
+                     shorter",
+                    origin.doc_id
+                )));
+            }
             self.text.append_value(text);
             self.doc_id.append_value(origin.doc_id);
             self.chunk.append_value(number as i32);
@@ -80,6 +93,7 @@ impl PartWriter {
             self.row.append_value(origin.row);
             self.score.append_option(origin.score);
         }
+        Ok(())
     }
 
     /// Writes the part, whole or not at all; gives (documents, chunks).
@@ -284,7 +298,7 @@ mod tests {
             for row in 0..3 {
                 let id = format!("{part}/{row}");
                 let origin = Origin { doc_id: &id, input: part, row, score: Some(0.5) };
-                writer.document(origin, [("é\n", 0..2), ("zwei", 2..6)]);
+                writer.document(origin, [("é\n", 0..2), ("zwei", 2..6)]).expect("added");
             }
             paths.push(folder.path().join(format!("part-{part}.arrow")));
             assert_eq!(writer.write(&paths[part as usize]).expect("written"), (3, 6));
@@ -305,7 +319,7 @@ mod tests {
         let path = folder.path().join("part.arrow");
         let mut writer = PartWriter::default();
         let origin = Origin { doc_id: "a", input: 0, row: 0, score: None };
-        writer.document(origin, [("text", 0..4)]);
+        writer.document(origin, [("text", 0..4)]).expect("added");
         writer.write(&path).expect("written");
         let whole = std::fs::read(&path).expect("read");
         for length in 0..whole.len() {

@@ -59,7 +59,7 @@ fn corpus(folder: &std::path::Path, documents: &[usize]) -> ChunkStore {
             at += text.len() as u64;
             (text.as_str(), at - text.len() as u64..at)
         });
-        writer.document(origin, spans);
+        writer.document(origin, spans).expect("added");
     }
     let path = folder.join("part.arrow");
     writer.write(&path).expect("written");

@@ -166,7 +166,7 @@ pub fn part<'a>(
     for (origin, text) in documents {
         spans.clear();
         with_characters(text, rule, progress, &mut spans)?;
-        writer.document(origin, spans.drain(..).map(|(bytes, range)| (&text[bytes], range)));
+        writer.document(origin, spans.drain(..).map(|(bytes, range)| (&text[bytes], range)))?;
         counts.bytes += text.len() as u64;
         progress.add(1);
         progress.check()?;

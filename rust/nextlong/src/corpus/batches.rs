@@ -1,13 +1,14 @@
 //! Rows in Arrow batches, from Parquet files, tables and streams: cut into blocks, and parsed.
 
-use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, PrimitiveArray, RecordBatch};
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::columns::{self, Texts};
 use super::documents::{Documents, Reason};
 use super::rows::{Field, Item};
-use super::{Input, Settings};
+use super::{FREE_BYTES, Input, Settings, check_growth};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -61,12 +62,12 @@ impl Columns {
                 present()
             )))
         };
-        if !is_text(schema.field(columns.text).data_type()) {
+        if !columns::is_text(schema.field(columns.text).data_type()) {
             return refuse("text_column", columns.text, "text");
         }
         if let Some(id) = columns.id {
             let kind = schema.field(id).data_type();
-            if !is_text(kind) && !kind.is_integer() && !kind.is_floating() {
+            if !columns::is_text(kind) && !kind.is_integer() && !kind.is_floating() {
                 return refuse("id_column", id, "text or numbers");
             }
         }
@@ -78,6 +79,17 @@ impl Columns {
         Ok(columns)
     }
 
+    /// The bytes of the rows' texts and ids, and what a row costs besides.
+    fn bytes(&self, batch: &RecordBatch) -> usize {
+        let bytes = |column: usize| columns::text_bytes(batch.column(column));
+        bytes(self.text) + self.id.map_or(0, bytes) + batch.num_rows() * 16
+    }
+
+    /// The columns whose texts may be repeated by reference: those of texts and ids.
+    pub fn of_texts(&self) -> impl Iterator<Item = usize> {
+        [Some(self.text), self.id].into_iter().flatten()
+    }
+
     /// The columns, in the order of the schema.
     pub fn roots(&self) -> Vec<usize> {
         let mut roots: Vec<usize> =
@@ -85,15 +97,6 @@ impl Columns {
         roots.sort_unstable();
         roots.dedup();
         roots
-    }
-}
-
-fn is_text(kind: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, Dictionary, LargeBinary, LargeUtf8, Null, Utf8, Utf8View};
-    match kind {
-        Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView | Null => true,
-        Dictionary(_, values) => is_text(values),
-        _ => false,
     }
 }
 
@@ -111,6 +114,9 @@ pub(super) struct BatchReader {
     columns: Columns,
     batches: Batches,
     block_bytes: usize,
+    /// The bytes of the file, where it is one, and of the rows read from it.
+    packed: Option<u64>,
+    unpacked: u64,
     /// Pieces that were read and not given out, the next one last.
     pieces: Vec<RecordBatch>,
     row: i64,
@@ -125,7 +131,22 @@ impl BatchReader {
         block_bytes: usize,
     ) -> Result<Self> {
         let columns = Columns::find(&input, schema, settings)?;
-        Ok(Self { input, columns, batches, block_bytes, pieces: Vec::new(), row: 0 })
+        Ok(Self {
+            input,
+            columns,
+            batches,
+            block_bytes,
+            packed: None,
+            unpacked: 0,
+            pieces: Vec::new(),
+            row: 0,
+        })
+    }
+
+    /// The same over a file of so many bytes: what it unpacks to is limited.
+    pub fn of_file(mut self, packed: u64) -> Self {
+        self.packed = Some(packed);
+        self
     }
 
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Rows>> {
@@ -146,7 +167,7 @@ impl BatchReader {
             if piece.num_rows() == 0 {
                 continue;
             }
-            let bytes = text_bytes(piece.column(self.columns.text));
+            let bytes = self.columns.bytes(&piece);
             if bytes > self.block_bytes && piece.num_rows() > 1 {
                 let half = piece.num_rows() / 2;
                 self.pieces.push(piece.slice(half, piece.num_rows() - half));
@@ -156,6 +177,10 @@ impl BatchReader {
                 return Ok(Some(rows));
             } else {
                 rows.bytes += bytes;
+                self.unpacked += bytes as u64;
+                if let Some(packed) = self.packed {
+                    check_growth(&self.input, packed, self.unpacked, FREE_BYTES)?;
+                }
                 self.row += piece.num_rows() as i64;
                 rows.batches.push(piece);
             }
@@ -168,30 +193,6 @@ impl BatchReader {
             self.input.name, self.row
         ))
     }
-}
-
-/// The bytes of a column of texts; a guess where the type does not tell at once.
-fn text_bytes(column: &ArrayRef) -> usize {
-    let bytes = match column.data_type() {
-        DataType::Utf8 => {
-            let offsets = column.as_string::<i32>().value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
-        DataType::LargeUtf8 => {
-            let offsets = column.as_string::<i64>().value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
-        DataType::Utf8View => {
-            column.as_string_view().views().iter().map(|&view| view as u32 as usize).sum()
-        }
-        DataType::Binary => {
-            let offsets = column.as_binary::<i32>().value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
-        _ => column.len() * 1024,
-    };
-    // Rows cost something besides their text.
-    bytes + column.len() * 16
 }
 
 /// Parses the rows of one block.
@@ -243,35 +244,4 @@ pub(super) fn parse(rows: &Rows, input: &Input, settings: &Settings) -> Result<D
         }
     }
     Ok(documents)
-}
-
-/// A column of texts in one of two shapes: known to be UTF-8, or to be looked at row by row.
-enum Texts {
-    Checked(LargeStringArray),
-    Bytes(arrow::array::LargeBinaryArray),
-}
-
-impl Texts {
-    fn new(column: &ArrayRef) -> std::result::Result<Self, ArrowError> {
-        let holds_bytes = match column.data_type() {
-            DataType::Dictionary(_, values) => values.is_binary(),
-            kind => kind.is_binary(),
-        };
-        Ok(if holds_bytes {
-            Self::Bytes(cast(column, &DataType::LargeBinary)?.as_binary().clone())
-        } else {
-            Self::Checked(cast(column, &DataType::LargeUtf8)?.as_string().clone())
-        })
-    }
-
-    /// The text of a row; none for null; its bytes where they are no UTF-8.
-    fn get(&self, row: usize) -> std::result::Result<Option<&str>, &[u8]> {
-        match self {
-            Self::Checked(texts) => Ok(texts.is_valid(row).then(|| texts.value(row))),
-            Self::Bytes(bytes) if bytes.is_null(row) => Ok(None),
-            Self::Bytes(bytes) => {
-                std::str::from_utf8(bytes.value(row)).map(Some).map_err(|_| bytes.value(row))
-            }
-        }
-    }
 }

@@ -10,6 +10,11 @@ use crate::store::Origin;
 /// The characters of a bad row that its quarantine entry shows.
 const SHOWN_CHARACTERS: usize = 200;
 
+/// The bad rows that are listed; more are only counted.
+///
+/// A run lists no more than that either, so the list does not depend on the size of the blocks.
+pub const MOST_LISTED: usize = 100_000;
+
 /// Why a row cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -37,6 +42,8 @@ pub enum Reason {
     IdMissing,
     /// The id is neither a string nor a number.
     IdWrongType,
+    /// The id has more bytes than an id may.
+    IdTooLong,
     /// The score is no finite number.
     ScoreNotANumber,
 }
@@ -58,6 +65,7 @@ impl Reason {
             Self::LineTooLong => "line is over the limit",
             Self::IdMissing => "id is missing",
             Self::IdWrongType => "id is neither a string nor a number",
+            Self::IdTooLong => "id is over the limit",
             Self::ScoreNotANumber => "score is not a number",
         }
     }
@@ -105,6 +113,8 @@ pub struct Documents {
     row: Vec<i64>,
     score: Vec<Option<f64>>,
     bad: Vec<BadRow>,
+    /// Bad rows, listed or not, by reason.
+    bad_counts: BTreeMap<Reason, u64>,
 }
 
 impl Documents {
@@ -122,7 +132,10 @@ impl Documents {
 
     /// Adds a bad row.
     pub fn push_bad(&mut self, bad: BadRow) {
-        self.bad.push(bad);
+        *self.bad_counts.entry(bad.reason).or_insert(0) += 1;
+        if self.bad.len() < MOST_LISTED {
+            self.bad.push(bad);
+        }
     }
 
     /// The number of documents.
@@ -165,7 +178,7 @@ impl Documents {
         self.text_ends.last().copied().unwrap_or(0)
     }
 
-    /// The rows that cannot be used, in order.
+    /// The first [`MOST_LISTED`] rows that cannot be used, in order.
     #[must_use]
     pub fn bad(&self) -> &[BadRow] {
         &self.bad
@@ -174,18 +187,20 @@ impl Documents {
     /// How many rows cannot be used, by reason.
     #[must_use]
     pub fn bad_counts(&self) -> BTreeMap<&'static str, u64> {
-        let mut counts = BTreeMap::new();
-        for bad in &self.bad {
-            *counts.entry(bad.reason.as_str()).or_insert(0) += 1;
-        }
-        counts
+        self.bad_counts.iter().map(|(reason, &count)| (reason.as_str(), count)).collect()
     }
 
-    /// The bad rows as JSON lines: file, row (from 1), offset, reason, text.
+    /// How many rows cannot be used.
     #[must_use]
-    pub fn quarantine(&self) -> String {
+    pub fn bad_count(&self) -> u64 {
+        self.bad_counts.values().sum()
+    }
+
+    /// The first `most` bad rows as JSON lines: file, row (from 1), offset, reason, text.
+    #[must_use]
+    pub fn quarantine(&self, most: usize) -> String {
         let mut lines = String::new();
-        for bad in &self.bad {
+        for bad in self.bad.iter().take(most) {
             let line = json!({
                 "file": &*bad.file,
                 "row": bad.row + 1,

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memrchr};
@@ -10,15 +12,26 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::documents::{BadRow, Documents, Reason};
 use super::json::{self, Wanted};
 use super::rows::Place;
-use super::{Input, InputFile, Kind, Settings};
+use super::{
+    BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
+    unreadable,
+};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Between two looks at the stop flag.
 const STEP_BYTES: usize = 4 << 20;
 /// Of a line that is not held, for its quarantine entry.
-const HEAD_BYTES: usize = 800;
+const SHOWN_BYTES: usize = 800;
+/// So much of a file may be passed, unheld, before its growth counts.
+const FREE_PASSED_BYTES: u64 = 1 << 36;
+/// How files of other kinds begin.
+const MARKS: [(&[u8], &str); 4] = [
+    (b"\x1F\x8B", "gzip (.gz)"),
+    (b"\x28\xB5\x2F\xFD", "Zstandard (.zst)"),
+    (b"PAR1", "Parquet (.parquet)"),
+    (b"ARROW1", "Arrow IPC; write it as Parquet (.parquet)"),
+];
 
 /// Whole lines of one input.
 pub(super) struct Lines {
@@ -33,8 +46,12 @@ pub(super) struct Lines {
 pub(super) struct LineReader {
     file: InputFile,
     source: Box<dyn Read + Send>,
+    settings: Settings,
     block_bytes: usize,
-    line_limit: usize,
+    /// Bytes of the file, bytes of text from it, and those of lines that were passed.
+    packed: Arc<AtomicU64>,
+    unpacked: u64,
+    passed: u64,
     /// Bytes read and not yet given out.
     carry: Vec<u8>,
     row: i64,
@@ -44,15 +61,17 @@ pub(super) struct LineReader {
 
 impl LineReader {
     pub fn open(file: InputFile, settings: &Settings, block_bytes: usize) -> Result<Self> {
-        let opened = File::open(&file.path).map_err(Error::io(&file.path))?;
+        let opened = File::open(&file.path).map_err(unreadable(&file))?;
+        let packed = Arc::default();
+        let opened = Counted { source: opened, bytes: Arc::clone(&packed) };
         let source: Box<dyn Read + Send> = match file.kind {
             Kind::JsonlGzip => {
                 Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, opened)))
             }
             Kind::JsonlZstd => {
-                let mut decoder = zstd::Decoder::new(opened).map_err(Error::io(&file.path))?;
+                let mut decoder = zstd::Decoder::new(opened).map_err(unreadable(&file))?;
                 // What `zstd --long=31` writes is read too.
-                decoder.window_log_max(31).map_err(Error::io(&file.path))?;
+                decoder.window_log_max(31).map_err(unreadable(&file))?;
                 Box::new(decoder)
             }
             _ => Box::new(opened),
@@ -60,8 +79,11 @@ impl LineReader {
         Ok(Self {
             file,
             source,
+            settings: settings.clone(),
             block_bytes: block_bytes.max(1),
-            line_limit: settings.line_limit(),
+            packed,
+            unpacked: 0,
+            passed: 0,
             carry: Vec::new(),
             row: 0,
             offset: 0,
@@ -78,7 +100,7 @@ impl LineReader {
             return Ok(None);
         }
         if self.offset == 0 {
-            self.refuse_array(&data)?;
+            self.refuse_other_kinds(&data)?;
         }
         let window = data.len().min(self.block_bytes);
         let cut = if self.ended && data.len() <= self.block_bytes {
@@ -112,7 +134,7 @@ impl LineReader {
             if self.ended {
                 return Ok(Some(data.len()));
             }
-            if data.len() > self.line_limit {
+            if data.len() > HEAD_BYTES && data.len() > self.settings.line_limit(data) {
                 return Ok(None);
             }
             searched = data.len();
@@ -123,7 +145,7 @@ impl LineReader {
     /// Passes a line that is too long, whose beginning is `data`.
     fn skip_line(&mut self, mut data: Vec<u8>, progress: &Progress) -> Result<Lines> {
         let mut length = data.len() as u64;
-        data.truncate(HEAD_BYTES);
+        data.truncate(SHOWN_BYTES);
         data.shrink_to_fit();
         let mut piece = Vec::new();
         while !self.ended {
@@ -135,6 +157,7 @@ impl LineReader {
                 break;
             }
             length += piece.len() as u64;
+            self.passed += piece.len() as u64;
         }
         let lines = Lines { row: self.row, offset: self.offset, data, cut_off: true };
         self.row += 1;
@@ -149,9 +172,16 @@ impl LineReader {
             let missing = (target - data.len()).min(STEP_BYTES);
             let read = (&mut self.source).take(missing as u64).read_to_end(data);
             match read {
-                Ok(read) => self.ended = read < missing,
+                Ok(read) => {
+                    self.ended = read < missing;
+                    self.unpacked += read as u64;
+                    let packed = self.packed.load(Ordering::Relaxed);
+                    let held = self.unpacked - self.passed;
+                    check_growth(&self.file.input, packed, held, FREE_BYTES)?;
+                    check_growth(&self.file.input, packed, self.unpacked, FREE_PASSED_BYTES)?;
+                }
                 Err(error) if error.raw_os_error().is_some() || self.file.kind == Kind::Jsonl => {
-                    return Err(Error::io(&self.file.path)(error));
+                    return Err(unreadable(&self.file)(error));
                 }
                 Err(error) => {
                     let bytes = self.offset + data.len() as u64;
@@ -167,8 +197,14 @@ impl LineReader {
         Ok(())
     }
 
-    /// One array over the whole file would only give one bad row a line.
-    fn refuse_array(&self, data: &[u8]) -> Result<()> {
+    /// A file that is no JSON lines at all would only give one bad row a line.
+    fn refuse_other_kinds(&self, data: &[u8]) -> Result<()> {
+        if let Some((_, kind)) = MARKS.iter().find(|(mark, _)| data.starts_with(mark)) {
+            return Err(Error::Corpus(format!(
+                "{}: holds no JSON lines but {kind}; name it so",
+                self.file.input.name
+            )));
+        }
         let data = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data);
         let spread = memchr(b'\n', data).is_some_and(|end| data[..end].trim_ascii() == b"[");
         let array = data.trim_ascii_start().first() == Some(&b'[');
@@ -191,6 +227,20 @@ impl LineReader {
     }
 }
 
+/// Counts the bytes that a decoder takes.
+struct Counted<R> {
+    source: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
 /// Parses the lines of one block.
 pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Documents {
     let wanted = Wanted {
@@ -198,7 +248,6 @@ pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Docume
         id: settings.id(),
         score: settings.score_column.as_deref(),
     };
-    let limit = settings.line_limit();
     if lines.cut_off {
         let mut documents = Documents::default();
         let reason = Reason::LineTooLong;
@@ -218,9 +267,10 @@ pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Docume
         if offset == 0 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
-        if !line.trim_ascii().is_empty() {
+        let too_long = length > HEAD_BYTES && length > settings.line_limit(line);
+        if too_long || !line.trim_ascii().is_empty() {
             id.clear();
-            let record = if length > limit {
+            let record = if too_long {
                 Err(Reason::LineTooLong)
             } else {
                 simdutf8::basic::from_utf8(line)

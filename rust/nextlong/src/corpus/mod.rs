@@ -8,6 +8,7 @@
 //! block size.
 
 mod batches;
+mod columns;
 mod documents;
 mod json;
 mod lines;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use documents::{BadRow, Documents, Reason};
+use crate::error::{Error, Result};
+
+pub use documents::{BadRow, Documents, MOST_LISTED, Reason};
 pub use read::{Block, BlockReader};
 pub use rows::{Field, Item};
 
@@ -48,10 +51,55 @@ impl Settings {
         self.id_column.as_deref().unwrap_or("id")
     }
 
-    /// The most bytes a line may have: every byte of the longest text escaped, and other fields.
-    fn line_limit(&self) -> usize {
-        let limit = self.max_document_bytes.saturating_mul(6).saturating_add(1 << 20);
-        usize::try_from(limit).unwrap_or(usize::MAX)
+    /// The most bytes that the line which begins with `head` may have.
+    ///
+    /// A record has room for the longest text written in escapes (`\u0444`: three times its UTF-8)
+    /// and for other fields. What begins as no object is no record however long it is, and needs
+    /// not be held to know that. `head` is at least the first [`HEAD_BYTES`] of a longer line.
+    fn line_limit(&self, head: &[u8]) -> usize {
+        let limit = self.max_document_bytes.saturating_mul(3).saturating_add(HEAD_BYTES as u64);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
+        let head = &head[..head.len().min(HEAD_BYTES - BYTE_ORDER_MARK.len())];
+        if head.trim_ascii_start().first() == Some(&b'{') { limit } else { limit.min(HEAD_BYTES) }
+    }
+}
+
+/// What may stand at the beginning of a file of text.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+/// A line may have as many bytes whatever it is.
+const HEAD_BYTES: usize = 1 << 20;
+
+/// Stops a file that grows out of all proportion when it is decompressed.
+///
+/// Text packs to a tenth, a log of one repeated line perhaps to a hundredth.
+///
+/// # Errors
+///
+/// [`Error::Corpus`] for more than [`MOST_GROWTH`] bytes of text from every byte of the file.
+fn check_growth(input: &Input, packed: u64, unpacked: u64, free: u64) -> Result<()> {
+    if unpacked <= free || unpacked / MOST_GROWTH <= packed {
+        return Ok(());
+    }
+    Err(Error::Corpus(format!(
+        "{}: {packed} bytes became more than {unpacked} of text, which only a decompression bomb \
+         does; leave the file out, or decompress it first",
+        input.name
+    )))
+}
+
+/// The bytes of text that may come from one byte of a compressed file.
+const MOST_GROWTH: u64 = 250;
+/// So much text is taken from any file.
+const FREE_BYTES: u64 = 1 << 30;
+
+/// An input file that cannot be read is the corpus's fault, not the run's.
+fn unreadable(file: &InputFile) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    |error| {
+        Error::Corpus(format!(
+            "{}: cannot be read ({error}); mend it or leave it out",
+            file.input.name
+        ))
     }
 }
 

@@ -1,13 +1,18 @@
 //! Parquet files: the wanted columns, row group by row group.
 
 use std::fs::File;
+use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::batches::{BatchReader, Columns};
-use super::{InputFile, Settings};
+use super::{InputFile, Settings, columns, unreadable};
 use crate::error::{Error, Result};
 
 /// Opens a file and prepares reading its wanted columns.
@@ -22,25 +27,45 @@ pub(super) fn open(
             "{name}: no Parquet file, or a damaged one ({error}); mend the file or leave it out"
         ))
     };
-    let opened = File::open(&file.path).map_err(Error::io(&file.path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(damaged)?;
-    let columns = Columns::find(&file.input, builder.schema(), settings)?;
-    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.roots());
-    // The bytes of an average row, so that a batch is an eighth of a block.
-    let (mut bytes, mut rows) = (0, 0);
-    for group in builder.metadata().row_groups() {
-        rows += group.num_rows().max(0) as u64;
-        for leaf in group.columns() {
-            let path = leaf.column_path().parts();
-            if path.first().is_some_and(|root| *root == settings.text_column) {
-                bytes += leaf.uncompressed_size().max(0) as u64;
-            }
+    let opened = File::open(&file.path).map_err(unreadable(file))?;
+    let packed = opened.metadata().map_err(unreadable(file))?.len();
+    let options = ArrowReaderOptions::new();
+    let metadata = ArrowReaderMetadata::load(&opened, options.clone()).map_err(damaged)?;
+    let columns = Columns::find(&file.input, metadata.schema(), settings)?;
+    // A page's dictionary may hold one long text for all rows: views share it, strings copy it.
+    let mut fields = metadata.schema().fields().to_vec();
+    for column in columns.of_texts() {
+        if let Some(shared) = columns::shared(fields[column].data_type()) {
+            fields[column] = Arc::new(fields[column].as_ref().clone().with_data_type(shared));
         }
     }
-    let average = (bytes / rows.max(1)).max(1);
-    let batch_rows = (block_bytes as u64 / 8 / average).clamp(1, 1 << 16) as usize;
+    let schema = Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone()));
+    let batch_rows = batch_rows(metadata.metadata(), &settings.text_column, block_bytes);
+    let options = options.with_schema(schema);
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options);
+    let metadata = metadata.map_err(damaged)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
+    let mask = ProjectionMask::roots(builder.parquet_schema(), columns.roots());
     let builder = builder.with_projection(mask).with_batch_size(batch_rows);
     let reader = builder.build().map_err(damaged)?;
     let schema = arrow::array::RecordBatchReader::schema(&reader);
-    BatchReader::new(file.input.clone(), &schema, Box::new(reader), settings, block_bytes)
+    let input = file.input.clone();
+    let reader = BatchReader::new(input, &schema, Box::new(reader), settings, block_bytes)?;
+    Ok(reader.of_file(packed))
+}
+
+/// So many rows that the longest on average are an eighth of a block.
+fn batch_rows(metadata: &ParquetMetaData, text_column: &str, block_bytes: usize) -> usize {
+    let mut longest = 1;
+    for group in metadata.row_groups() {
+        let mut bytes = 0;
+        for leaf in group.columns() {
+            let path = leaf.column_path().parts();
+            if path.first().is_some_and(|root| root == text_column) {
+                bytes += leaf.uncompressed_size().max(0) as u64;
+            }
+        }
+        longest = longest.max(bytes / group.num_rows().max(1) as u64);
+    }
+    (block_bytes as u64 / 8 / longest).clamp(1, 1 << 16) as usize
 }

@@ -6,6 +6,9 @@ use super::documents::{BadRow, Documents, Reason};
 use super::{Input, Settings};
 use crate::store::Origin;
 
+/// The bytes that an id may have: every chunk of its document is stored with it.
+const MOST_ID_BYTES: usize = 4096;
+
 /// A value that a row should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Field<T> {
@@ -63,7 +66,7 @@ impl Documents {
         let mut shown: &[u8] = b"";
         if let Field::Found(text) = item.text {
             shown = text.as_bytes();
-            // A text over the limit is not copied first.
+            // A text over the limit is not copied.
             if text.len() as u64 <= settings.max_document_bytes {
                 self.pending().push_str(text);
             } else {
@@ -90,7 +93,7 @@ impl Documents {
         id: &str,
         shown: &[u8],
     ) {
-        match record.and_then(|record| self.judge(settings, record)) {
+        match record.and_then(|record| self.judge(settings, record, id)) {
             Ok(record) => {
                 let mut made = String::new();
                 let doc_id = if record.id == Field::Missing {
@@ -110,7 +113,7 @@ impl Documents {
         }
     }
 
-    fn judge(&self, settings: &Settings, record: Record) -> Result<Record, Reason> {
+    fn judge(&self, settings: &Settings, record: Record, id: &str) -> Result<Record, Reason> {
         let text = self.pending_text();
         match record.text {
             Field::Missing => return Err(Reason::TextMissing),
@@ -124,6 +127,7 @@ impl Documents {
         match record.id {
             Field::Missing if settings.id_column.is_some() => return Err(Reason::IdMissing),
             Field::Bad(reason) => return Err(reason),
+            Field::Found(()) if id.len() > MOST_ID_BYTES => return Err(Reason::IdTooLong),
             _ => {}
         }
         match record.score {

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use super::documents::{BadRow, Documents, Reason};
 use super::rows::{Field, Place, Record};
-use super::{Input, InputFile, Settings};
-use crate::error::{Error, Result};
+use super::{BYTE_ORDER_MARK, Input, InputFile, Settings, unreadable};
+use crate::error::Result;
 
 /// The bytes of one text file, or only its head when it is too long to be used.
 pub(super) struct TextFile {
@@ -17,12 +17,12 @@ pub(super) struct TextFile {
 
 /// Reads a file; of one over the limit only the head.
 pub(super) fn read(file: InputFile, settings: &Settings) -> Result<TextFile> {
-    let opened = File::open(&file.path).map_err(Error::io(&file.path))?;
-    let length = opened.metadata().map_err(Error::io(&file.path))?.len();
+    let opened = File::open(&file.path).map_err(unreadable(&file))?;
+    let length = opened.metadata().map_err(unreadable(&file))?.len();
     // A mark at its start does not count.
     let limit = settings.max_document_bytes.saturating_add(3);
     let mut data = Vec::with_capacity(length.min(limit) as usize);
-    opened.take(limit.saturating_add(1)).read_to_end(&mut data).map_err(Error::io(&file.path))?;
+    opened.take(limit.saturating_add(1)).read_to_end(&mut data).map_err(unreadable(&file))?;
     let too_long = data.len() as u64 > limit;
     if too_long {
         data.truncate(800);
@@ -35,7 +35,7 @@ pub(super) fn read(file: InputFile, settings: &Settings) -> Result<TextFile> {
 pub(super) fn parse(files: &[TextFile], settings: &Settings) -> Documents {
     let mut documents = Documents::with_capacity(files.iter().map(|file| file.data.len()).sum());
     for TextFile { input, data, too_long } in files {
-        let bytes = data.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(data);
+        let bytes = data.strip_prefix(BYTE_ORDER_MARK).unwrap_or(data);
         let text = if *too_long {
             Err(Reason::TextTooLong)
         } else {

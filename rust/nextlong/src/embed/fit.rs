@@ -63,7 +63,9 @@ impl LsaModel {
         }
         let sample = Sample::new(texts, seed, idf_power, threads, progress)?;
         let words = sample.matrix.transposed();
-        let width = (dim + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
+        // No more directions than texts or words: following others costs much and finds noise.
+        let most = dim.min(sample.matrix.rows()).min(sample.buckets.len());
+        let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
         let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
         let mut directions_of_words = words.sketched(width, random);
         for _ in 0..power_iterations {
@@ -75,7 +77,11 @@ impl LsaModel {
         let of_texts = sample.matrix.times(&directions_of_words, threads, progress)?;
         let (vectors, squares) = directions(&of_texts, threads, progress)?;
         let rotation = Mat::from_fn(width, dim, |row, column| {
-            if squares[column] == 0.0 { 0.0 } else { vectors[(row, column)] as f32 }
+            if column >= width || squares[column] == 0.0 {
+                0.0
+            } else {
+                vectors[(row, column)] as f32
+            }
         });
         let rows = rotate(&directions_of_words, &rotation, threads, progress)?;
         Ok(Self::from_rows(options, &sample, &rows))

@@ -42,15 +42,21 @@ pub fn queue(
             (Some(_), Some(score)) => score,
         };
         let source = sources.get(origin.input as usize).map_or(usize::MAX, |&s| s as usize);
-        if let Some(sum) = sums.get_mut(source) {
-            *sum += weight;
-        }
         documents.push((document as u32, source, weight));
     }
+    // Only proportions count: against the largest of each kind no sum and no product overflows.
+    let largest = documents.iter().map(|&(_, _, weight)| weight).fold(0.0, f64::max);
+    for (_, source, weight) in &mut documents {
+        *weight /= largest;
+        if let Some(sum) = sums.get_mut(*source) {
+            *sum += *weight;
+        }
+    }
+    let heaviest = weights.iter().copied().fold(0.0, f64::max);
     let mut keys: Vec<(f64, u32)> = documents
         .into_iter()
         .map(|(document, source, weight)| {
-            let share = weights.get(source).map_or(1.0, |weight| weight / sums[source]);
+            let share = weights.get(source).map_or(1.0, |weight| weight / heaviest / sums[source]);
             let chance = seed::uniform(settings.seed, "queue", u64::from(document));
             (-chance.ln() / (weight * share), document)
         })

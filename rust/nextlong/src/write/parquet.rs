@@ -16,6 +16,7 @@ use arrow::array::{
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -138,7 +139,7 @@ fn row_groups(offsets: &[u64]) -> impl Iterator<Item = Range<usize>> {
 fn batch(
     sequences: &Sequences,
     rows: Range<usize>,
-) -> std::result::Result<RecordBatch, arrow::error::ArrowError> {
+) -> std::result::Result<RecordBatch, ArrowError> {
     let offsets = &sequences.input_ids.offsets;
     let tokens =
         &sequences.input_ids.values[offsets[rows.start] as usize..offsets[rows.end] as usize];
@@ -164,6 +165,9 @@ fn batch(
     };
     let mut doc_id = StringBuilder::new();
     for span in spans {
+        if doc_id.values_slice().len() > i32::MAX as usize - (1 << 20) {
+            return Err(ArrowError::OffsetOverflowError(doc_id.values_slice().len()));
+        }
         doc_id.append_option(span.document.map(|number| &sequences.doc_ids[number as usize]));
     }
     let roles: Vec<i8> = spans.iter().map(|span| span.role as i8).collect();
