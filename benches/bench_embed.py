@@ -23,7 +23,8 @@ DIM = 256
 def texts(inputs: Any) -> list[str]:
     """Chunks of about 2 KB, as many as a model is fitted on, spread over the corpus."""
     pieces = [piece for document in inputs.texts for piece in chunk(document)]
-    return pieces[:: -(-len(pieces) // FIT_CHUNKS)]
+    picks = np.linspace(0, len(pieces) - 1, min(FIT_CHUNKS, len(pieces)), dtype=int)
+    return [pieces[pick] for pick in picks]
 
 
 def sklearn_pipeline() -> Any:

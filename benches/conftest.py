@@ -46,13 +46,18 @@ class Inputs:
         return self.shared("tokenizers", "qwen3", "tokenizer.json") or DATA / "tokenizer.json"
 
     @cached_property
-    def texts(self) -> list[str]:
-        """The documents of the corpus."""
+    def documents(self) -> list[dict[str, Any]]:
+        """The lines of the corpus."""
         import zstandard
 
         with self.corpus.open("rb") as file:
             lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
-            return [json.loads(line)["text"] for line in lines]
+            return [json.loads(line) for line in lines]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of its documents."""
+        return [document["text"] for document in self.documents]
 
     def __str__(self) -> str:
         real = self.folder is not None and self.corpus.is_relative_to(self.folder)
@@ -139,3 +144,42 @@ def pytest_benchmark_update_machine_info(config: Any, machine_info: dict[str, An
         except PackageNotFoundError:
             continue
     machine_info["packages"] = versions
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A corpus up to the door of mining: what `bench_mine` and `bench_assemble` start from."""
+
+    store: Any
+    vectors: Any
+    queue: Any
+    search: Any
+    doc_ids: list[str]
+    rows: Any
+    """All token ids of all chunks, as `Tokenizer.encode_chunks` gives them."""
+
+
+@pytest.fixture(scope="session")
+def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The corpus chunked, embedded, tokenized whole, and its exact search opened."""
+    import numpy as np
+
+    from nextlong_rs import corpus, stages
+    from nextlong_rs.pipeline import Job
+    from nextlong_rs.run import Run
+    from nextlong_rs.settings import Settings
+    from nextlong_rs.tokenize import load
+
+    run = Run(tmp_path_factory.mktemp("workshop") / "out")
+    run.create(overwrite=False)
+    job = Job(Settings(index="exact"), run, threads=None, progress=False)
+    listing = corpus.resolve(inputs.corpus)
+    tokenizer = load(inputs.tokenizer)
+    store = stages.chunk(job, listing, tokenizer)
+    vectors = stages.embed(job, store, "lsa")
+    queue = stages.plan(job, store, listing)
+    search = stages.index(job, store, vectors, queue)
+    rows = tokenizer.encode_chunks(store, np.arange(len(store), dtype=np.uint32))
+    doc_ids = [document["id"] for document in inputs.documents]
+    assert len(doc_ids) == len(set(doc_ids)) == store.document_count
+    return Workshop(store, vectors, queue, search, doc_ids, rows)

@@ -76,11 +76,11 @@ def figure(entry: Entry) -> str:
 
 
 def short(rate: float) -> str:
-    """Three digits and a unit prefix: 12.3, 1,230, 45.6 M."""
-    for size, prefix in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+    """Three digits, from a million on with a prefix: 12.3, 12,300, 45.6 M."""
+    for size, prefix in ((1e9, " G"), (1e6, " M")):
         if rate >= size:
             return f"{float(f'{rate / size:.3g}'):g}{prefix}"
-    return f"{float(f'{rate:.3g}'):,g}"
+    return f"{float(f'{rate:.3g}'):,.10g}"
 
 
 def machine(result: dict[str, Any]) -> str:
