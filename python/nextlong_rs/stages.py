@@ -246,7 +246,10 @@ def mine(
                         _tokenize(pool, selector, store, tokenizer, chunks)
                     if not deeper and not len(chunks):
                         break
+                before = len(selector)
                 made = selector.finish(wave, run.part("tokens", last, "arrow"))
+                for sequence, text, ids in selector.cuts(store, before):
+                    selector.set_covered(sequence, tokenizer.covered(text, ids))
                 pool.watch.add(made)
                 run.mark("mine", last, [run.part("mine", last, "arrow")], sequences=made)
                 if selector.finished:
