@@ -107,7 +107,7 @@ def hashed(start: int) -> Any:
 
 def embed(chunks: list[str], dim: int, seed: int, fit_chunks: int = 50_000) -> NDArray[np.float32]:
     """LSA vectors of all chunks, of unit length, fitted on a sample of them."""
-    import scipy.sparse
+    import scipy.sparse  # type: ignore[import-untyped]
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.preprocessing import normalize
@@ -155,6 +155,7 @@ def built(vectors: NDArray[np.float32], kind: str) -> Any:
     import faiss
 
     dim = vectors.shape[1]
+    index: Any
     if kind == "flat":
         index = faiss.IndexFlatIP(dim)
     else:
@@ -330,8 +331,8 @@ def recall(made: Made, k: int = 100, sample: int = 256, seed: int = 0) -> float:
     for row, ids in picked:
         scores = made.vectors @ made.vectors[row]
         depth = min(k, len(ids))
-        shares.append(len(set(np.argsort(-scores)[:depth].tolist()) & set(ids[:depth].tolist())))
-        shares[-1] /= depth
+        best = set(np.argsort(-scores)[:depth].tolist())
+        shares.append(len(best & set(ids[:depth].tolist())) / depth)
     return float(np.mean(shares))
 
 

@@ -9,6 +9,8 @@ search is not in the figure, one thread on both sides. A run checks that both pi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,46 +118,50 @@ class Python:
         ]
 
     def allowed(self, document: int, lists: Any) -> list[list[int]]:
-        """The neighbours of each meta-chunk that the rules within a sequence allow."""
-        chosen = self.settings
-        own = range(int(self.starts[document]), int(self.starts[document + 1]))
-        own_texts = {self.texts[row] for row in own}
-        copies: dict[int, bool] = {}
-        own_grams: list[set[tuple[str, ...]]] = []
-        if chosen.max_containment is not None:
-            own_grams = [self.grams(self.texts[row]) for row in own]
-
-        def is_copy(chunk: int) -> bool:
-            if chosen.max_containment is None:
-                return False
-            if chunk not in copies:
-                theirs = self.grams(self.texts[chunk])
-                copies[chunk] = self.texts[chunk] in own_texts or any(
-                    len(mine & theirs) > chosen.max_containment * min(len(mine), len(theirs))
-                    for mine in own_grams
-                )
-            return copies[chunk]
-
+        """The neighbours of each meta-chunk that the rules about numbers allow."""
+        own = self.own(document)
         out = []
         for row in own:
             ids, scores = lists[row]
-            keep = (ids >= 0) & (scores <= chosen.max_score)
+            keep = (ids >= 0) & (scores <= self.settings.max_score)
             keep &= (ids < own.start) | (ids >= own.stop)
-            out.append([chunk for chunk in ids[keep].tolist() if not is_copy(chunk)])
+            out.append(ids[keep].tolist())
         return out
+
+    def own(self, document: int) -> range:
+        """The chunks of a document."""
+        return range(int(self.starts[document]), int(self.starts[document + 1]))
+
+    def copies_of(self, own: range) -> Callable[[int], bool]:
+        """Says of a chunk whether too much of it stands in a meta-chunk, or the other way round."""
+        most = self.settings.max_containment
+        if most is None:
+            return lambda chunk: False
+        own_texts = {self.texts[row] for row in own}
+        own_grams = [self.grams(self.texts[row]) for row in own]
+
+        @cache
+        def is_copy(chunk: int) -> bool:
+            theirs = self.grams(self.texts[chunk])
+            return self.texts[chunk] in own_texts or any(
+                len(mine & theirs) > most * min(len(mine), len(theirs)) for mine in own_grams
+            )
+
+        return is_copy
 
     def fill(self, document: int, allowed: list[list[int]]) -> list[int] | None:
         """Takes turns until the budget is full; None where the rules do not let it fill."""
-        own = range(int(self.starts[document]), int(self.starts[document + 1]))
+        own = self.own(document)
         left = self.settings.seq_len - (len(own) - 1) - sum(self.tokens[row] for row in own)
         if left < 0:
             return None
+        is_copy = self.copies_of(own)
         cursors = [0] * len(own)
         groups: list[list[int]] = [[] for _ in own]
         taken: set[str] = set()
         turn = idle = 0
         while left > 1:
-            chunk = self.next_allowed(allowed[turn], cursors, turn, taken)
+            chunk = self.next_allowed(allowed[turn], cursors, turn, taken, is_copy)
             if chunk is None:
                 idle += 1
                 if idle > len(own):
@@ -172,7 +178,12 @@ class Python:
         return self.cut(pieces, own)
 
     def next_allowed(
-        self, chunks: list[int], cursors: list[int], turn: int, taken: set[str]
+        self,
+        chunks: list[int],
+        cursors: list[int],
+        turn: int,
+        taken: set[str],
+        is_copy: Callable[[int], bool],
     ) -> int | None:
         """The next neighbour in turn that no other negative forbids."""
         while cursors[turn] < len(chunks):
@@ -181,6 +192,8 @@ class Python:
             uses = self.uses.get(chunk, 0)
             most = self.settings.max_reuse
             if self.texts[chunk] in taken or (most is not None and uses >= most):
+                continue
+            if is_copy(chunk):
                 continue
             self.uses[chunk] = uses + 1
             taken.add(self.texts[chunk])

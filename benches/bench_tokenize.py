@@ -19,7 +19,8 @@ import json
 import random
 import subprocess
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ def test_encode(benchmark: Any, report: Any, name: str, who: str) -> None:
         seconds = benchmark.pedantic(release_candidate, (folder, file, quarters), rounds=1)
         report(stage, "tokenizers 1.0 rc", megabytes, "MB/s", seconds=seconds)
         return
+    encode: Callable[[list[str]], object]
     if who == "nextlong_rs":
         encode = tokenize.load(file).encode_texts
     else:
@@ -121,8 +123,7 @@ def test_encode(benchmark: Any, report: Any, name: str, who: str) -> None:
         theirs.no_truncation()
         theirs.no_padding()
 
-        def encode(texts: list[str]) -> object:
-            return theirs.encode_batch_fast(texts, add_special_tokens=False)
+        encode = partial(theirs.encode_batch_fast, add_special_tokens=False)
 
     encode(quarters[0])
     unseen = iter(quarters[1:])

@@ -31,7 +31,8 @@ def run(names: list[str], keep: Path) -> int:
     command = [sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider"]
     command += [f"--benchmark-json={keep}", "--benchmark-columns=min", "--benchmark-disable-gc"]
     # The figures are printed as they come, on stderr: the table alone is on stdout.
-    return subprocess.run([*command, *map(str, wanted)], stdout=sys.stderr, check=False).returncode
+    command += map(str, wanted)
+    return subprocess.run(command, cwd=HERE.parent, stdout=sys.stderr, check=False).returncode
 
 
 def entries(result: dict[str, Any]) -> list[Entry]:
@@ -47,7 +48,7 @@ def table(result: dict[str, Any]) -> list[str]:
     for entry in entries(result):
         stages.setdefault(entry["stage"], []).append(entry)
     for stage, listed in stages.items():
-        peers = [entry for entry in listed if not entry["ours"]]
+        peers: list[Entry | None] = [entry for entry in listed if not entry["ours"]]
         for ours in (entry for entry in listed if entry["ours"]):
             for peer in peers or [None]:
                 lines.append(row(stage, ours, peer))
@@ -103,7 +104,7 @@ def main() -> int:
     given = parser.parse_args()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        source = given.kept or given.keep or Path(folder) / "figures.json"
+        source = (given.kept or given.keep or Path(folder) / "figures.json").absolute()
         code = 0 if given.kept else run(given.names, source)
         if not source.exists() or source.stat().st_size == 0:
             print("no bench ran to its end", file=sys.stderr)
