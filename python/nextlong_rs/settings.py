@@ -75,7 +75,7 @@ class Settings:
     """How many chunks the LSA is fitted on at most, sampled by seed."""
 
     # index
-    index: Literal["auto", "exact", "hnsw"] = "auto"
+    index: Literal["auto", "exact", "clustered", "hnsw"] = "auto"
     """The retrieval engine; `auto` picks the cheaper one from the size of the work."""
     min_recall: float = 0.95
     """Recall@k against exact search, measured in every run; below it the search widens."""

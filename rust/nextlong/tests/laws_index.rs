@@ -63,10 +63,10 @@ proptest! {
         let mut backwards = Best::new(limit);
         let blocks: Vec<(u32, &[i32])> = (0..).step_by(cut).zip(scores.chunks(cut)).collect();
         for &(first, block) in &blocks {
-            forwards.extend(block, first, |id| id == banned);
+            forwards.extend(block, |place| first + place as u32, |id| id == banned);
         }
         for &(first, block) in blocks.iter().rev() {
-            backwards.extend(block, first, |id| id == banned);
+            backwards.extend(block, |place| first + place as u32, |id| id == banned);
         }
         prop_assert_eq!(forwards.into_ids(), expected.clone());
         prop_assert_eq!(backwards.into_ids(), expected);
