@@ -171,7 +171,7 @@ def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Worksh
     from nextlong_rs.tokenize import load
 
     run = Run(tmp_path_factory.mktemp("workshop") / "out")
-    run.create(overwrite=False)
+    run.lock()
     job = Job(Settings(index="exact"), run, threads=None, progress=False)
     listing = corpus.resolve(inputs.corpus)
     tokenizer = load(inputs.tokenizer)

@@ -15,6 +15,9 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import nextlong_rs as nl
 
+IDS: tuple[Any, ...] = (1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000)
+SCORES: tuple[Any, ...] = ("x", float("nan"), float("inf"), True, [], 1e400)
+
 TEXTS = [text(number) for number in range(20)]
 
 
@@ -60,7 +63,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "ids of every type": (
         lambda: iter(
-            [{"text": "a b", "id": id} for id in (1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000)]
+            [{"text": "a b", "id": id} for id in IDS]
             + [{"text": one} for one in TEXTS]
         ),
         {},
@@ -73,7 +76,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "scores of every type": (
         lambda: iter(
-            [{"text": "a b", "score": one} for one in ("x", float("nan"), float("inf"), True, [], 1e400)]
+            [{"text": "a b", "score": one} for one in SCORES]
             + [{"text": one, "score": 1} for one in TEXTS]
         ),
         {"score_column": "score"},

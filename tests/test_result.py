@@ -148,8 +148,8 @@ def test_the_result_is_a_dataset(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_explanation_names_every_chunk(run_with_chunks: Path) -> None:
     explanation = Result.open(run_with_chunks).explain(4)
     first, negative, second = explanation.spans
-    assert (first.text, first.source, first.tokens) == (STORE[0][3], "fruit.jsonl:4", 8)
-    assert (negative.similarity, negative.source) == (0.8125, "trees.jsonl.zst:0")
+    assert (first.text, first.source, first.tokens) == (STORE[0][3], "fruit.jsonl:5", 8)
+    assert (negative.similarity, negative.source) == (0.8125, "trees.jsonl.zst:1")
     assert (second.char_start, second.token_start, second.tokens) == (24, 50, 14)
     assert str(explanation) == "\n".join(
         [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import digest, torture
+from tests.killing import digest, torture
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong, stages

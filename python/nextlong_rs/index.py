@@ -44,7 +44,8 @@ class Neighbours:
         ids: int64 `[q, k]`, row numbers, nearest first; -1 where there are fewer than `k`.
         scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
         recall: Share of the true neighbours that were found, measured on a seeded sample of the
-            queries against exhaustive search in float32.
+            queries against exhaustive search, in full precision, of the vectors as they are
+            stored (float16).
         engine: `"exact"`, `"clustered"` or `"hnsw"`.
         seconds: Wall-clock time of the whole call.
         reason: Why this engine, and how wide it had to search.

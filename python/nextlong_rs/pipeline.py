@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import sys
@@ -86,10 +87,16 @@ def synthesize(
         options["embedder"] = describe(embedder)
     chosen = Settings.of(settings, **options)
     listing = corpora.resolve(inputs)
-    loaded = load(tokenizer)
+    # On a thread, so that Ctrl-C is heard while a large file is read.
+    with Pool(1) as pool:
+        loaded = pool.call(lambda: load(tokenizer))
     special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
     separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
     run = Run(output, shown=progress is True)
+    inside = os.path.realpath(run.output) + os.sep
+    for one in listing:
+        if one.path is not None and os.path.realpath(one.path).startswith(inside):
+            raise ConfigError(f"input {one.name} lies in output {run.output}; name another folder")
     facts = {
         "settings": chosen.to_dict(),
         "tokenizer": {"hash": loaded.hash, "bos": special.bos, "eos": special.eos},
@@ -110,6 +117,11 @@ def synthesize(
         selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
         files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
 
+        if (asked := chosen.num_sequences) is not None and len(selector) < asked:
+            run.say(
+                f"{len(selector)} of {asked} sequences made: no more documents can be one under "
+                "the rules (the summary counts why)"
+            )
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         measured = {
             "seconds": {**job.seconds, "total": time.perf_counter() - begun},

@@ -16,7 +16,7 @@ from nextlong_rs.tasks import Tasks
 
 __all__ = ["STAGES", "Run"]
 
-STAGES = ("chunk", "fit", "embed", "mine", "write")
+STAGES = ("chunk", "fit", "embed", "index", "mine", "write")
 """The stages that leave markers, in their order."""
 
 _FOLDERS = ("plan", "chunks", "embed", "index", "mine", "select", "tokens", "_done")

@@ -232,6 +232,11 @@ def plan(
         raise CorpusError(
             f"no document can become a sequence: none of {store.document_count} has "
             f"{job.settings.min_meta_chunks} chunks (min_meta_chunks)"
+            + (
+                f" and a {job.settings.score_column} above 0 (score_column)"
+                if job.settings.score_column
+                else ""
+            )
         )
     return queue
 
@@ -250,6 +255,13 @@ def index(
     searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted()
     rows = np.concatenate([rows for _, rows in searches])
     k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
+    folder = job.run.work / "index"
+    tasks = job.run.tasks(
+        "index",
+        **settings.named(("index", "min_recall", "seed")),
+        **{"vectors hash": job.digests["vectors"]},
+        version=job.version,
+    )
     with job.stage("index") as pool:
         search = Search.open(
             vectors,
@@ -258,11 +270,14 @@ def index(
             k=k,
             min_recall=settings.min_recall,
             groups=store.documents() if settings.exclude_same_doc else None,
-            folder=job.run.work / "index",
+            folder=folder,
+            reuse=tasks.done(0) is not None,
             rows=rows,
             seed=settings.seed,
             pool=pool,
         )
+    tasks.mark(0, sorted(path for path in folder.iterdir() if path.suffix != ".tmp"))
+    tasks.finish(1)
     job.report(
         "retrieval",
         engine=search.engine,

@@ -106,7 +106,10 @@ impl Wave {
         let documents = documents.iter().map(|&document| {
             let chunks = store.document_chunks(document as usize);
             let needed = needed(store, settings, chunks.clone(), mean_chars);
-            let wanted = first_depth(settings, needed).min(deepest);
+            // A random order is one of the whole rank window, so it is searched at once.
+            let window =
+                settings.range_max.filter(|_| settings.sampling_strategy == Sampling::Random);
+            let wanted = window.unwrap_or_else(|| first_depth(settings, needed)).min(deepest);
             Candidate {
                 document,
                 lists: vec![List { wanted, ..List::default() }; chunks.len()],
