@@ -51,9 +51,11 @@ torture: install  ## Kill a run at 200 random moments; it must go on to the same
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)
 
-bench: install $(VENV)/.tested  ## All Python benchmarks, each beside its peer
+bench: install $(VENV)/.tested  ## All Python benchmarks, each beside its peers: the README's table
 	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python -m pytest -s benches/bench_*.py
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/tokenizers-rc \
+		tokenizers==1.0.0rc3
+	NEXTLONG_TOKENIZERS_RC=$(abspath $(VENV)/tokenizers-rc) $(BIN)/python benches/table.py
 
 clean:  ## Remove what builds and runs left
 	rm -rf target $(VENV) dist out
