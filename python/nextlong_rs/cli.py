@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Any = given.command
         return int(command(given))
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ConfigError as error:
         print(f"nextlong: {error}", file=sys.stderr)
         return 2

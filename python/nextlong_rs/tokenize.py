@@ -385,7 +385,7 @@ def _second_try(
         import tokenizers
     except ImportError:
         raise TokenizerError(
-            f"{file}: {error}; or install the slower reader: pip install tokenizers"
+            f"{file}: {error}; or install the slower reader: pip install 'nextlong_rs[tokenizers]'"
         ) from error
     try:
         given = tokenizers.Tokenizer.from_str(text)
