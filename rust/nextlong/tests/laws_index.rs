@@ -205,12 +205,13 @@ fn a_stop_is_heard() {
     let vectors = vectors(3000, 32, 9);
     let stopped = Progress::default();
     stopped.cancel();
-    for kind in [Kind::Exact, Kind::Hnsw] {
+    for kind in [Kind::Exact, Kind::Clustered, Kind::Hnsw] {
         let engine = Search::new(vectors.clone(), settings(kind, None)).expect("search");
         let queries = Queries::of_rows(&vectors, &[1, 2]);
         let outcome = match kind {
             Kind::Exact => engine.search(&queries, 3, 3, &stopped).map(drop),
             Kind::Hnsw => engine.build_shard(0, None, &stopped),
+            Kind::Clustered => engine.build_lists(None, 1, &stopped),
         };
         assert!(matches!(outcome, Err(nextlong::Error::Cancelled)));
     }
