@@ -239,7 +239,7 @@ GOOD_SETTINGS: dict[str, list[Any]] = {
     "seq_len": [16, 17, 1 << 28],
     "num_sequences": [1, 2**63],
     "chunk_size": [3, 2**32 - 1],
-    "dim": [1, 4096],
+    "dim": [1, 1024],
     "range_min": [2**32 - 1],
     "range_max": [1],
     "num_negatives": [1, 2**32 - 1],
