@@ -31,6 +31,9 @@ class Strange(Mapping[str, Any]):
         return 0
 
 
+ODD_IDS: list[Any] = [1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000]
+ODD_SCORES: list[Any] = ["x", float("nan"), float("inf"), True, [], 1e400]
+
 CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]]] = {
     # name: (inputs, changed settings, the quarantine or how the error begins)
     "one document": (lambda: iter(TEXTS[:1]), {}, {}),
@@ -60,7 +63,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "ids of every type": (
         lambda: iter(
-            [{"text": "a b", "id": id} for id in (1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000)]
+            [{"text": "a b", "id": id} for id in ODD_IDS]
             + [{"text": one} for one in TEXTS]
         ),
         {},
@@ -73,7 +76,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "scores of every type": (
         lambda: iter(
-            [{"text": "a b", "score": one} for one in ("x", float("nan"), float("inf"), True, [], 1e400)]
+            [{"text": "a b", "score": one} for one in ODD_SCORES]
             + [{"text": one, "score": 1} for one in TEXTS]
         ),
         {"score_column": "score"},

@@ -204,8 +204,8 @@ mod tests {
         let long = (3 << 30) + HEAD_BYTES;
         assert_eq!(settings.line_limit(b"\xEF\xBB\xBF {\"text\""), long);
         assert_eq!(settings.line_limit(b"{"), long);
-        assert_eq!(settings.line_limit(&[b' '; 2 << 20]), HEAD_BYTES);
-        assert_eq!(settings.line_limit(&[0; 2 << 20]), HEAD_BYTES);
+        assert_eq!(settings.line_limit(&vec![b' '; 2 << 20]), HEAD_BYTES);
+        assert_eq!(settings.line_limit(&vec![0; 2 << 20]), HEAD_BYTES);
         assert_eq!(settings.line_limit(b"[{"), HEAD_BYTES);
     }
 }
