@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -54,6 +54,7 @@ def test_any_settings_are_settings_or_a_config_error(changes: dict[str, Any]) ->
     assert Settings.of(**json.loads(made.to_json())) == made
 
 
+@example("a", 2**64, "lossless")
 @given(st.text(), st.integers(-3, 60) | st.integers(), st.sampled_from(["lossless", "paper", ""]))
 def test_any_text_is_chunked_or_refused(text: str, size: int, mode: Any) -> None:
     with suppress(NextlongError):
