@@ -7,7 +7,7 @@ SEQ_LEN ?= 64k
 NUM_SEQUENCES ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test rust-test python-test lint wheel bench torture clean
+.PHONY: help install run test rust-test python-test lint torture fuzz wheel bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -47,6 +47,14 @@ python-test: install $(VENV)/.tested  ## Tests of the package
 
 torture: install  ## Kill a run at 200 random moments; it must go on to the same bytes
 	$(BIN)/python tests/killing.py 200
+
+# Where a budget is not enough: FUZZ_CASES=1000000 make fuzz.
+FUZZ_CASES ?= 100000
+fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, in both languages
+	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --release --workspace \
+		--test fuzz_corpus --test fuzz_sequences --test trust
+	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
+		tests/test_hostile.py tests/test_hostile_rooms.py
 
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)

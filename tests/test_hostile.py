@@ -178,6 +178,7 @@ def test_a_hostile_file_is_quarantined_or_refused(name: str, tmp_path: Path) -> 
         assert found == expected
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.zst"
     path.write_bytes(endless(b"\n", 1040, "zst"))

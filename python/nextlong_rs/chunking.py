@@ -103,8 +103,8 @@ def chunk_spans(
 
 def _counter(size: int, unit: str, mode: str, tokenizer: object) -> _nextlong.Tokenizer | None:
     """Check the arguments; what counts tokens, for `unit="tokens"`."""
-    if size < 1:
-        raise ConfigError(f"size ({size}) must be at least 1")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 1 << 63:
+        raise ConfigError(f"size ({size!r}) must be a whole number of at least 1, below 2**63")
     if unit not in ("chars", "tokens"):
         raise ConfigError(f'unit ({unit!r}) must be "chars" or "tokens"')
     if unit == "chars":

@@ -488,8 +488,8 @@ def _borders(texts: list[str]) -> list[int]:
 
 
 def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ConfigError(f"{name} ({value}) must be at least 1")
+    if not 1 <= value < 1 << 63:
+        raise ConfigError(f"{name} ({value}) must be at least 1 and below 2**63")
     return value
 
 

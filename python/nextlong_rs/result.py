@@ -140,7 +140,7 @@ class Result:
             if row < rows:
                 return _read_row(file, row)
             row -= rows
-        raise AssertionError
+        raise RunError(f"{self.path}: the files hold other rows than they did; open it again")
 
     def explain(self, number: int) -> Explanation:
         """Say who is who in one sequence: meta-chunks, negatives, similarity, source.
@@ -188,7 +188,7 @@ def _read_row(path: Path, row: int) -> dict[str, Any]:
                 found: dict[str, Any] = file.read_row_group(group).slice(row, 1).to_pylist()[0]
                 return found
             row -= rows
-    raise AssertionError
+    raise RunError(f"{path}: damaged, its row groups lack rows; make the run again")
 
 
 @contextmanager

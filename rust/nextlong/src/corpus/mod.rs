@@ -178,3 +178,34 @@ pub struct InputFile {
     /// How it holds its documents.
     pub kind: Kind,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_grow_as_text_does_and_no_more() {
+        let input = Input { number: 0, name: "a".into(), label: "a".into() };
+        let check = |packed, unpacked| check_growth(&input, packed, unpacked, FREE_BYTES);
+        assert!(check(0, FREE_BYTES).is_ok());
+        assert!(check(1 << 30, 250 << 30).is_ok());
+        assert!(matches!(check(1 << 30, 252 << 30), Err(Error::Corpus(_))));
+        assert!(matches!(check(100, FREE_BYTES + 1), Err(Error::Corpus(_))));
+    }
+
+    #[test]
+    fn only_a_line_that_may_be_a_record_may_be_long() {
+        let settings = Settings {
+            text_column: "text".to_owned(),
+            id_column: None,
+            score_column: None,
+            max_document_bytes: 1 << 30,
+        };
+        let long = (3 << 30) + HEAD_BYTES;
+        assert_eq!(settings.line_limit(b"\xEF\xBB\xBF {\"text\""), long);
+        assert_eq!(settings.line_limit(b"{"), long);
+        assert_eq!(settings.line_limit(&vec![b' '; 2 << 20]), HEAD_BYTES);
+        assert_eq!(settings.line_limit(&vec![0; 2 << 20]), HEAD_BYTES);
+        assert_eq!(settings.line_limit(b"[{"), HEAD_BYTES);
+    }
+}
