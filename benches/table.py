@@ -99,7 +99,7 @@ def machine(result: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     return (
         f"{info['cores']} cores of {model}, {info['system']}, Python {info['python_version']}, "
-        f"{packages}; on {info['inputs']}; load of the machine before: {info['load']:.1f}"
+        f"{packages}; on {info['inputs']}; load of the machine at the end: {info['load']:.1f}"
     )
 
 
