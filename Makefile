@@ -7,7 +7,7 @@ SEQ_LEN ?= 64k
 NUM_SEQUENCES ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test rust-test python-test lint fuzz wheel bench clean
+.PHONY: help install run test rust-test python-test lint fuzz torture wheel bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -53,12 +53,17 @@ fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, 
 	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
 		tests/test_hostile.py tests/test_hostile_rooms.py
 
+torture: install  ## Kill a run at 200 random moments; it must go on to the same bytes
+	$(BIN)/python tests/killing.py 200
+
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)
 
-bench: install $(VENV)/.tested  ## All Python benchmarks, each beside its peer
+bench: install $(VENV)/.tested  ## All Python benchmarks, each beside its peers: the README's table
 	$(BIN)/python -m pip install --quiet --group bench
-	$(BIN)/python -m pytest -s benches/bench_*.py
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/tokenizers-rc \
+		tokenizers==1.0.0rc3
+	NEXTLONG_TOKENIZERS_RC=$(abspath $(VENV)/tokenizers-rc) $(BIN)/python benches/table.py
 
 clean:  ## Remove what builds and runs left
 	rm -rf target $(VENV) dist out

@@ -42,8 +42,18 @@ def peer(path: Path, sequences: write.Sequences, table: Any) -> int:
     return path.stat().st_size
 
 
-@pytest.mark.parametrize("writer", [ours, peer])
-def test_write_parquet(benchmark: Any, tmp_path: Path, ids: Any, writer: Any) -> None:
+@pytest.mark.parametrize(
+    ("who", "writer", "ratio"), [("nextlong_rs", ours, None), ("pyarrow", peer, 0.9)]
+)
+def test_write_parquet(
+    benchmark: Any,
+    report: Any,
+    tmp_path: Path,
+    ids: Any,
+    who: str,
+    writer: Any,
+    ratio: float | None,
+) -> None:
     count = ROWS * SPANS
     starts = np.tile(np.arange(SPANS, dtype=np.int32) * 450, ROWS)
     document = np.arange(count, dtype=np.int64) % 5000
@@ -63,8 +73,6 @@ def test_write_parquet(benchmark: Any, tmp_path: Path, ids: Any, writer: Any) ->
     table = pq.read_table(tmp_path / "first.parquet")
     path = tmp_path / "a.parquet"
     size = benchmark.pedantic(writer, args=(path, sequences, table), rounds=3, warmup_rounds=1)
-    rate = ids.nbytes / 1e6 / benchmark.stats["min"]
-    benchmark.extra_info["MB/s"] = rate
-    print(
-        f"\n{writer.__name__}: {rate:,.0f} MB/s of token ids, {size / len(ids):.3f} bytes a token"
+    report(
+        "write Parquet", who, ids.nbytes / 1e6, "MB/s", ratio=ratio, bytes_a_token=size / len(ids)
     )

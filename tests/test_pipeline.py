@@ -41,7 +41,7 @@ def digest(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.name != "measured.json"
+        if path.name not in ("measured.json", "lock") and "_done" not in path.parts
     }
 
 
@@ -82,9 +82,9 @@ def test_the_spans_decode_to_the_source_text(result: nl.Result) -> None:
             text = documents[row["span_doc_id"][at]]
             source = text[row["span_char_start"][at] : row["span_char_end"][at]]
             decoded = tokenizer.decode(ids, skip_special_tokens=False)
-            if decoded != source:  # only a negative that was cut, perhaps inside a character
-                assert row["span_role"][at] == 1
-                assert source.startswith(decoded.rstrip("\N{REPLACEMENT CHARACTER}"))
+            if row["span_role"][at] == 1:  # the last may be cut, even inside a character
+                decoded = decoded.rstrip("\N{REPLACEMENT CHARACTER}")
+            assert decoded == source
 
 
 def test_meta_chunks_survive_in_order_and_negatives_keep_the_rules(result: nl.Result) -> None:
@@ -269,7 +269,7 @@ def test_a_callable_embedder_is_called_on_the_main_thread(tmp_path: Path) -> Non
 def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
     synthesize(tmp_path / "out", num_sequences=1)
     with pytest.raises(nl.RunError, match="overwrite"):
-        synthesize(tmp_path / "out", num_sequences=1)
+        synthesize(tmp_path / "out", num_sequences=3)
     assert len(synthesize(tmp_path / "out", num_sequences=2, overwrite=True)) == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")

@@ -75,7 +75,7 @@ def run(tmp_path: Path) -> Path:
         table = pa.Table.from_pylist([row(3 * part + number) for number in range(3)], SCHEMA)
         pq.write_table(table, tmp_path / f"part-0000{part}.parquet", row_group_size=2)
     manifest = {
-        "inputs": ["fruit.jsonl", {"path": "trees.jsonl.zst", "bytes": 12}],
+        "inputs": ["fruit.jsonl", {"name": "trees.jsonl.zst", "bytes": 12}],
         "summary": {
             "read": {"documents": 12345, "read_bytes": 104_000_000},
             "rejected": {"same_document": 17, "over_max_score": 0},
@@ -148,8 +148,8 @@ def test_the_result_is_a_dataset(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_explanation_names_every_chunk(run_with_chunks: Path) -> None:
     explanation = Result.open(run_with_chunks).explain(4)
     first, negative, second = explanation.spans
-    assert (first.text, first.source, first.tokens) == (STORE[0][3], "fruit.jsonl:4", 8)
-    assert (negative.similarity, negative.source) == (0.8125, "trees.jsonl.zst:0")
+    assert (first.text, first.source, first.tokens) == (STORE[0][3], "fruit.jsonl:5", 8)
+    assert (negative.similarity, negative.source) == (0.8125, "trees.jsonl.zst:1")
     assert (second.char_start, second.token_start, second.tokens) == (24, 50, 14)
     assert str(explanation) == "\n".join(
         [
@@ -157,12 +157,12 @@ def test_an_explanation_names_every_chunk(run_with_chunks: Path) -> None:
             "              document  chunk  characters  tokens  similarity  "
             "source             text",
             "",
-            "meta-chunk 0  orchard       0          24       8              fruit.jsonl:4      "
+            "meta-chunk 0  orchard       0          24       8              fruit.jsonl:5      "
             "Apples grow on trees. 🍎",
-            "  negative    garden        7          66      40       0.812  trees.jsonl.zst:0  "
+            "  negative    garden        7          66      40       0.812  trees.jsonl.zst:1  "
             "Plums grow on trees as well, and so do cherries, quinces an…",
             "",
-            "meta-chunk 1  orchard       1          11      14              fruit.jsonl:4      "
+            "meta-chunk 1  orchard       1          11      14              fruit.jsonl:5      "
             "Pears too.",
         ]
     )

@@ -29,7 +29,7 @@ def test_a_config_error_is_a_value_error() -> None:
     [
         ({"range_min": 5, "range_max": 5}, "range_max .5. must be larger than range_min .5."),
         ({"min_score": 0.9, "max_score": 0.1}, "min_score .0.9. must not be larger"),
-        ({"index": "faiss"}, 'index is "faiss", expected "auto"'),
+        ({"index": "faiss"}, "index is 'faiss', expected one of"),
         ({"placement": "middle"}, "placement|middle"),
         ({"max_error_rate": 1.5}, "max_error_rate is 1.5"),
         ({"dim": 0}, "dim is 0, expected at least 1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command: Any = given.command
         return int(command(given))
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except ConfigError as error:
         print(f"nextlong: {error}", file=sys.stderr)
         return 2
@@ -60,30 +64,40 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
     synthesize.add_argument("--mode", choices=["default", "paper"])
     synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
-    synthesize.add_argument("--no-progress", action="store_true")
+    synthesize.add_argument("--no-progress", action="store_true", help="show no bars")
     synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
+    synthesize.add_argument(
+        "--no-resume", action="store_true", help="keep nothing that an earlier run finished"
+    )
     _add_settings(synthesize)
 
     inspect = commands.add_parser("inspect", help="show who is who in the sequences of a run")
     inspect.set_defaults(command=_inspect)
     inspect.add_argument("run", metavar="DIR")
     inspect.add_argument("-n", type=int, default=1, metavar="N", help="sequences to show")
+
+    status = commands.add_parser("status", help="show where a run stands")
+    status.set_defaults(command=_status)
+    status.add_argument("run", metavar="DIR")
     return parser
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """One option for every setting; `none` means None."""
-    from nextlong_rs.settings import Settings
+    from nextlong_rs.settings import Settings, described
 
-    group = parser.add_argument_group("settings (documented in nextlong_rs.Settings)")
+    group = parser.add_argument_group("settings")
+    meanings = described()
+    hints = get_type_hints(Settings)
     for field in fields(Settings):
+        choices = [word for word in get_args(hints[field.name]) if isinstance(word, str)]
         default = field.default
         group.add_argument(
             "--" + field.name.replace("_", "-"),
             dest="setting_" + field.name,
             default=argparse.SUPPRESS,
-            metavar="VALUE",
-            help=f"default: {'none' if default is None else repr(default)}".replace("%", "%%"),
+            metavar="|".join(choices) or "VALUE",
+            help=f"{meanings[field.name]} Default: {default!r}.".replace("%", "%%"),
         )
 
 
@@ -120,7 +134,9 @@ def _value(name: str, text: str, hint: Any) -> Any:
         if text.lower() not in ("true", "false"):
             raise ConfigError(f"{name} is {text!r}, expected true or false")
         return text.lower() == "true"
-    return text.encode().decode("unicode_escape") if name == "chunk_separator" else text
+    if name == "chunk_separator":  # a shell has no easy way to write these
+        return text.replace("\\n", "\n").replace("\\t", "\t")
+    return text
 
 
 def _synthesize(given: argparse.Namespace) -> int:
@@ -146,6 +162,7 @@ def _synthesize(given: argparse.Namespace) -> int:
         threads=given.threads,
         progress=not given.no_progress,
         overwrite=given.overwrite,
+        resume=not given.no_resume,
         **_settings(given),
     )
     print(result)
@@ -154,7 +171,7 @@ def _synthesize(given: argparse.Namespace) -> int:
 
 def _weighted(item: str) -> str | tuple[str, float]:
     path, equals, weight = item.rpartition("=")
-    if equals and path:
+    if equals and path and not os.path.lexists(item):
         try:
             return path, float(weight)
         except ValueError:
@@ -166,6 +183,13 @@ def _inspect(given: argparse.Namespace) -> int:
     from nextlong_rs.inspecting import inspect
 
     inspect(given.run, n=given.n)
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    from nextlong_rs.status import status
+
+    print(status(given.run))
     return 0
 
 

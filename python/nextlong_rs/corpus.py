@@ -389,7 +389,13 @@ def _folder(folder: str) -> list[str]:
         raise _unreadable(os.fsdecode(error.filename or folder), error) from error
 
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        # What a run left is no corpus.
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith((".", "_"))
+            and not os.path.isfile(os.path.join(place, name, "work", "run.json"))
+        ]
         for name in names:
             if not name.startswith((".", "_")) and _nextlong.corpus_kind(name):
                 found.append(os.path.join(place, name))

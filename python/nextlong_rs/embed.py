@@ -8,6 +8,7 @@ folder, any function from a list of texts to an array, and ready vectors take it
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -270,6 +271,18 @@ class Embedder:
         """
         self._model.embed_part(store, start, stop, path, watch)
 
+    @property
+    def hash(self) -> str:
+        """A hash of what it makes of a few texts: it tells two models from each other."""
+        probes = [
+            "the and of to in",
+            "water river boat",
+            "def f(x): return x + 1",
+            "天气很好",
+            "a" * 9,
+        ]
+        return hashlib.sha256(self.encode(probes).tobytes()).hexdigest()
+
     def __repr__(self) -> str:
         """Name the kind and the size."""
         kind = "lsa" if isinstance(self._model, _nextlong.LsaModel) else "static"
@@ -333,6 +346,26 @@ def describe(embedder: Any) -> str:
         f"embedder is {embedder!r}; give 'lsa', an Embedder, the path of one, of a model2vec folder "
         "or of vectors (.npy), an array of vectors, or a function from a list of texts to an array"
     )
+
+
+def identity(embedder: Any) -> Any:
+    """What tells one embedder from another of the same description, as JSON can hold it.
+
+    Files and folders are known by their sizes and times, arrays and models by their content, a
+    function by its name alone (`describe`).
+    """
+    if isinstance(embedder, np.ndarray):
+        return hashlib.sha256(np.ascontiguousarray(embedder).tobytes()).hexdigest()
+    if isinstance(embedder, Embedder):
+        return embedder.hash
+    if not isinstance(embedder, str | os.PathLike) or embedder == "lsa":
+        return None
+    path = Path(embedder)
+    file, colon, _ = os.fspath(embedder).rpartition(":")
+    path = Path(file) if colon and not path.exists() else path
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [(one.name, one.stat()) for one in inside if one.is_file()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
 
 
 class StoreEmbedder(Protocol):

@@ -37,7 +37,7 @@ class ExplainedSpan:
         token_start: Its first token in the sequence.
         tokens: How many tokens it has there.
         similarity: To its meta-chunk, cosine; None for a meta-chunk.
-        source: ``file:row`` (rows from 0), where the run's chunks and inputs are known.
+        source: ``file:row`` (rows from 1), where the run's chunks and inputs are known.
         text: The text, where the run's chunks are known.
     """
 
@@ -124,7 +124,7 @@ def explain(
     Args:
         row: The row as a mapping from column to value.
         chunks: The parts of the run's chunk store; none leaves source and text out.
-        inputs: The run's inputs by number: names, or mappings with a ``"path"``.
+        inputs: The run's inputs by number: names, or mappings with a ``"name"``.
 
     Returns:
         The explanation.
@@ -197,8 +197,8 @@ def _source(chunk: Mapping[str, Any], inputs: Sequence[Any]) -> str | None:
     if not 0 <= chunk["input"] < len(inputs):
         return None
     given = inputs[chunk["input"]]
-    name = given.get("path") if isinstance(given, Mapping) else given
-    return f"{name}:{chunk['row']}" if name else None
+    name = given.get("name") if isinstance(given, Mapping) else given
+    return f"{name}:{chunk['row'] + 1}" if name else None
 
 
 def _between(chunk: Mapping[str, Any], char_start: int, char_end: int) -> str:

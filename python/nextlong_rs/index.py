@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Neighbours", "Search", "knn"]
 
-_ENGINES = ("auto", "exact", "hnsw")
+_ENGINES = ("auto", "exact", "clustered", "hnsw")
 
 # Queries of one call: many, so that a block of rows is packed once for all of them.
 _CALL_QUERIES = 4096
+
+# Neighbours of one call: their candidates are held in memory.
+_CALL_NEIGHBOURS = 1 << 20
 
 # Rows that are checked and normalised at once.
 _BLOCK_ROWS = 65_536
@@ -41,8 +44,9 @@ class Neighbours:
         ids: int64 `[q, k]`, row numbers, nearest first; -1 where there are fewer than `k`.
         scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
         recall: Share of the true neighbours that were found, measured on a seeded sample of the
-            queries against exhaustive search in float32.
-        engine: `"exact"` or `"hnsw"`.
+            queries against exhaustive search, in full precision, of the vectors as they are
+            stored (float16).
+        engine: `"exact"`, `"clustered"` or `"hnsw"`.
         seconds: Wall-clock time of the whole call.
         reason: Why this engine, and how wide it had to search.
     """
@@ -59,7 +63,7 @@ class Search:
     """An engine over stored vectors, its recall measured, ready for queries from any thread.
 
     Attributes:
-        engine: `"exact"` or `"hnsw"`.
+        engine: `"exact"`, `"clustered"` or `"hnsw"`.
         reason: Why this engine, and how wide it has to search.
         recall: Recall@k on a seeded sample, at the breadth that is used.
         widened: Whether the first breadth was not enough for `min_recall`.
@@ -103,19 +107,19 @@ class Search:
 
         Args:
             vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
-            index: `"exact"`, `"hnsw"`, or `"auto"`: the cheaper one by a fixed rule of n, d, `k`
-                and `expected_queries`.
+            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a fixed
+                rule of n, d, `k`, `min_recall` and `expected_queries`.
             expected_queries: How many queries will be searched, about.
             k: Neighbours wanted of each, about: recall is measured at it.
             min_recall: Recall to reach; below it the search is made wider until it holds.
             groups: uint32 `[n]`, the document number of each row: rows of the query's own group are
                 no neighbours. None: only the row itself is none.
-            folder: Where HNSW shards are written. None: they are held in memory only.
-            reuse: Whether shards that lie in `folder` are loaded instead of built.
+            folder: Where lists or HNSW shards are written. None: they are held in memory only.
+            reuse: Whether lists or shards that lie in `folder` are loaded instead of built.
             rows: The rows that will be queries, if known: the sample is taken from them.
-            seed: Fixes the samples for the scale of the int8 values and for recall.
+            seed: Fixes the samples for the scale of the int8 values, the lists and recall.
             pool: The threads for building and measuring; its watch counts the rows that are built
-                into shards.
+                into lists or shards.
 
         Returns:
             The engine, ready.
@@ -123,7 +127,7 @@ class Search:
         Raises:
             ConfigError: A setting is wrong.
             RetrievalError: The vectors cannot be searched.
-            RunError: A shard in `folder` is damaged or of other vectors (with `reuse`).
+            RunError: A file in `folder` is damaged or of other vectors (with `reuse`).
         """
         _check(index=index, k=k, min_recall=min_recall)
         candidates = np.arange(len(vectors)) if rows is None else _row_numbers(rows, len(vectors))
@@ -189,12 +193,13 @@ def knn(
         k: Neighbours of each query, at least 1; may exceed n, the rest is then filled with -1.
         queries: None: every row. Whole numbers `[q]`: those rows; a row is never its own neighbour.
             Floats `[q, d]`: these vectors.
-        index: `"exact"` (a scan in int8, ranked again in float32), `"hnsw"`, or `"auto"`: the
-            cheaper one by a fixed rule.
+        index: `"exact"` (a scan in int8, ranked again in float32), `"clustered"` (the same scan of
+            the most similar parts of the vectors), `"hnsw"` (a graph), or `"auto"`: the cheapest
+            by a fixed rule.
         min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
             wider until it holds.
         threads: Threads; None: one a core. The result is the same bytes for any number.
-        seed: Fixes the samples for the int8 scale and for recall.
+        seed: Fixes the samples for the int8 scale, the lists and recall.
         progress: Whether a bar is shown on stderr.
 
     Returns:
@@ -231,6 +236,8 @@ def knn(
                 lambda: core.measure_values(others, k, min_recall, pool.threads, pool.watch)
             )
     search = Search(core, reason, measured)
+    # Queries that look into the same parts are searched together; each goes back to its place.
+    order = np.arange(count) if values is not None else core.order(rows)
 
     with (
         Bar("search", count, unit="query", shown=progress, scale=False) as bar,
@@ -239,12 +246,12 @@ def knn(
 
         def task(block: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
             if values is None:
-                return search.search(rows[block], k, watch=pool.watch)
+                return search.search(rows[order[block]], k, watch=pool.watch)
             return search._search_values(values[block], k, watch=pool.watch)
 
-        blocks = _blocks(count, pool.threads)
+        blocks = _blocks(count, k, pool.threads)
         for block, (some_ids, some_scores) in zip(blocks, pool.in_order(task, blocks), strict=True):
-            ids[block], scores[block] = some_ids, some_scores
+            ids[order[block]], scores[order[block]] = some_ids, some_scores
     return Neighbours(
         ids=ids,
         scores=scores,
@@ -283,6 +290,11 @@ def _engine(
         else:
             core.build_shard(shard, where, pool.watch)
 
+    if engine == "clustered":
+        if where is not None and reuse and (where / "lists.npy").exists():
+            core.load_lists(where)
+        else:
+            pool.call(lambda: core.build_lists(where, pool.threads, pool.watch))
     for _ in pool.in_order(build, range(core.shard_count)):
         pass
     if core.kernel == "serial":
@@ -360,7 +372,7 @@ def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
     return unit
 
 
-def _blocks(count: int, threads: int) -> list[slice]:
+def _blocks(count: int, k: int, threads: int) -> list[slice]:
     size = -(-count // (threads * 4))
-    size = min(max(-(-size // 64) * 64, 64), _CALL_QUERIES)
+    size = min(max(-(-size // 64) * 64, 64), _CALL_QUERIES, max(_CALL_NEIGHBOURS // k, 64))
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]

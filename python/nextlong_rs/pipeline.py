@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import sys
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError
+from nextlong_rs.files import write_json
 from nextlong_rs.pool import Pool, thread_count
 from nextlong_rs.progress import Bar
-from nextlong_rs.run import FORMAT, Run, write_json
+from nextlong_rs.run import Run
 from nextlong_rs.settings import Settings
+from nextlong_rs.tasks import FORMAT
 
 if TYPE_CHECKING:
     from nextlong_rs.result import Result
@@ -35,6 +38,7 @@ def synthesize(
     embedder: Any = None,
     threads: int | None = None,
     progress: bool = True,
+    resume: bool = True,
     overwrite: bool = False,
     **options: Any,
 ) -> Result:
@@ -55,7 +59,10 @@ def synthesize(
         threads: How many threads work. Default: the cores this process may use. The result does
             not depend on it.
         progress: Whether bars are shown on stderr.
-        overwrite: Replace a finished run in `output`.
+        resume: Keep what an earlier run in `output` finished: the same call again does only what
+            is missing, changed settings or inputs redo the stages that they touch, and a line on
+            stderr (and `measured.json`) says which it was. False starts over.
+        overwrite: Replace a finished run of other settings in `output`.
         **options: Any field of `Settings`, or `mode="paper"`.
 
     Returns:
@@ -66,7 +73,8 @@ def synthesize(
         CorpusError: A damaged input, or more unusable rows than `max_error_rate` allows.
         TokenizerError: A tokenizer that cannot be used.
         EmbeddingError: An embedder that failed or gave unusable vectors.
-        RunError: `output` holds something else, or a finished run without `overwrite`.
+        RunError: `output` holds something else, a finished run of other settings (without
+            `overwrite`), or another process works there.
 
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
@@ -79,39 +87,52 @@ def synthesize(
         options["embedder"] = describe(embedder)
     chosen = Settings.of(settings, **options)
     listing = corpora.resolve(inputs)
-    loaded = load(tokenizer)
+    # On a thread, so that Ctrl-C is heard while a large file is read.
+    with Pool(1) as pool:
+        loaded = pool.call(lambda: load(tokenizer))
     special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
     separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
-    run = Run(output)
-    run.create(overwrite=overwrite)
-    job = Job(chosen, run, threads=threads, progress=progress)
-    begun = time.perf_counter()
+    run = Run(output, shown=progress is True)
+    inside = os.path.realpath(run.output) + os.sep
+    for one in listing:
+        if one.path is not None and os.path.realpath(one.path).startswith(inside):
+            raise ConfigError(f"input {one.name} lies in output {run.output}; name another folder")
     facts = {
         "settings": chosen.to_dict(),
         "tokenizer": {"hash": loaded.hash, "bos": special.bos, "eos": special.eos},
         "versions": versions(),
     }
-    listed = [corpora.describe(one) for one in listing]
-    write_json(run.work / "run.json", {"format": FORMAT, **facts, "inputs": listed})
+    inputs_listed = [corpora.describe(one) for one in listing]
+    with run.lock():
+        recorded = {"format": FORMAT, **facts, "inputs": inputs_listed}
+        job = Job(chosen, run, threads=threads, progress=progress)
+        run.prepare(recorded, resume=resume, overwrite=overwrite)
+        begun = time.perf_counter()
+        write_json(run.work / "run.json", recorded)
 
-    store = stages.chunk(job, listing, loaded)
-    vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
-    queue = stages.plan(job, store, listing)
-    search = stages.index(job, store, vectors, queue)
-    selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
-    files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
+        store = stages.chunk(job, listing, loaded)
+        vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
+        queue = stages.plan(job, store, listing)
+        search = stages.index(job, store, vectors, queue)
+        selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
+        files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
 
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    measured = {
-        "seconds": {**job.seconds, "total": time.perf_counter() - begun},
-        "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
-        "threads": job.threads,
-    }
-    write_json(run.work / "measured.json", measured)
-    write_json(
-        run.output / "manifest.json",
-        {"format": FORMAT, **facts, "inputs": listed, "files": files, "summary": job.summary},
-    )
+        if (asked := chosen.num_sequences) is not None and len(selector) < asked:
+            run.say(
+                f"{len(selector)} of {asked} sequences made: no more documents can be one under "
+                "the rules (the summary counts why)"
+            )
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        measured = {
+            "seconds": {**job.seconds, "total": time.perf_counter() - begun},
+            "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
+            "threads": job.threads,
+            "notes": run.notes,
+        }
+        write_json(run.work / "measured.json", measured)
+        write_json(
+            run.output / "manifest.json", {**recorded, "files": files, "summary": job.summary}
+        )
     return Result.open(run.output)
 
 
@@ -135,6 +156,8 @@ class Job:
         self.run = run
         self.threads = thread_count(threads)
         self.progress = progress
+        self.version = versions()["nextlong_rs"]
+        self.digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.summary: dict[str, Any] = {}
 

@@ -66,6 +66,7 @@ class Pool:
         if kind is not None:
             self.watch.cancel()
         self._executor.shutdown(wait=True, cancel_futures=True)
+        self.show()
 
     def in_order(
         self, task: Callable[[In], Out], items: Iterable[In], *, ahead: int = 1

@@ -1,68 +1,113 @@
-"""The run directory: where every stage puts its files, and how a task says that it is done."""
+"""The run directory: where every stage puts its files, and who may work there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nextlong_rs.errors import ConfigError, RunError
+from nextlong_rs.lock import Lock
+from nextlong_rs.tasks import Tasks
 
-__all__ = ["FORMAT", "Run", "file_hash", "write_json"]
+__all__ = ["STAGES", "Run"]
 
-FORMAT = 1
-"""The version of the layout below; a run of another version is not touched."""
+STAGES = ("chunk", "fit", "embed", "index", "mine", "write")
+"""The stages that leave markers, in their order."""
+
+_FOLDERS = ("plan", "chunks", "embed", "index", "mine", "select", "tokens", "_done")
 
 
 class Run:
     """One run: `OUT/part-*.parquet` and `OUT/manifest.json` last, all work in `OUT/work`.
 
+    work/lock                   the process that works here
     work/run.json               settings, versions, tokenizer, input listing
+    work/measured.json          seconds, memory, what was done again
+    work/quarantine.jsonl       the rows that cannot be used
     work/plan/                  which documents are tried, in which order
     work/chunks/part-*.arrow    text and origin of every chunk
     work/embed/part-*.npy       its vector, float16
     work/index/                 what the engine keeps
     work/mine/part-*.arrow      meta-chunk → allowed neighbours
+    work/select/part-*.arrow    sequences: their pieces in order
     work/tokens/part-*.arrow    token ids of the chunks that sequences use
-    work/_done/<stage>/*.json   a marker for every finished task
+    work/_done/<stage>/*.json   a marker for every finished task (`nextlong_rs.tasks`)
+
+    Attributes:
+        output: `OUT`.
+        work: `OUT/work`.
+        notes: What was done again, and why, a line each.
+        shown: Whether notes go to stderr, too.
     """
 
-    def __init__(self, output: str | os.PathLike[str]) -> None:
+    def __init__(self, output: str | os.PathLike[str], *, shown: bool = False) -> None:
         self.output = Path(output)
         self.work = self.output / "work"
+        self.notes: list[str] = []
+        self.shown = shown
 
-    def create(self, *, overwrite: bool) -> None:
-        """Makes the folders; what an earlier run left is removed first.
+    def lock(self) -> Lock:
+        """The right to work here, for a `with` block; the folders are made.
 
         Raises:
-            RunError: A finished run is there and `overwrite` is off, or the folder is not ours.
+            RunError: Another process works here, or the folder holds files that no run made.
             ConfigError: `output` is a file.
         """
         if self.output.exists() and not self.output.is_dir():
             raise ConfigError(f"output {self.output} is a file, expected a folder")
-        if self.output.is_dir() and any(self.output.iterdir()):
-            if not (self.work / "run.json").is_file():
+        if self.output.is_dir() and not self.work.is_dir() and any(self.output.iterdir()):
+            raise RunError(
+                f"output {self.output} holds files that no run made; name another folder"
+            )
+        for folder in _FOLDERS:
+            (self.work / folder).mkdir(parents=True, exist_ok=True)
+        return Lock(self.work / "lock")
+
+    def prepare(self, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Decides what of an earlier run stays; called under the lock.
+
+        Args:
+            facts: What `manifest.json` would say of the run that is to be made.
+            resume: Whether finished tasks of an earlier run are kept.
+            overwrite: Whether a finished run of other settings or inputs may be replaced.
+
+        Raises:
+            RunError: A finished run is there that would be replaced, and `overwrite` is off.
+        """
+        manifest = self.output / "manifest.json"
+        if manifest.exists():
+            changed = _difference(manifest, facts)
+            if not overwrite and (changed or not resume):
+                why = f"made with other {changed}" if changed else "and resume is off"
                 raise RunError(
-                    f"output {self.output} holds files that no run made; name another folder"
+                    f"output {self.output} holds a finished run, {why}; name another folder, or "
+                    "overwrite it (overwrite=True, --overwrite)"
                 )
-            if (self.output / "manifest.json").exists() and not overwrite:
-                raise RunError(
-                    f"output {self.output} holds a finished run; "
-                    "name another folder, or overwrite it (overwrite=True, --overwrite)"
-                )
-            (self.output / "manifest.json").unlink(missing_ok=True)
-            for part in self.output.glob("part-*.parquet*"):
+            if changed or not resume:
+                manifest.unlink()
+        if not resume:
+            for part in self.output.glob("part-*.parquet"):
                 part.unlink()
-            for entry in self.work.iterdir():
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                elif entry.name != "run.json":
-                    entry.unlink()
-        for stage in ("plan", "chunks", "embed", "index", "mine", "tokens", "_done"):
-            (self.work / stage).mkdir(parents=True, exist_ok=True)
+            for folder in _FOLDERS:
+                shutil.rmtree(self.work / folder)
+                (self.work / folder).mkdir()
+        for unfinished in [*self.output.glob("*.tmp"), *self.work.rglob("*.tmp")]:
+            unfinished.unlink()
+
+    def tasks(self, stage: str, **depends: Any) -> Tasks:
+        """The markers of a stage that depends on what is given."""
+        return Tasks(self.output, stage, depends, self.say)
+
+    def say(self, note: str) -> None:
+        """Keeps a line on what is done again, and shows it."""
+        self.notes.append(note)
+        if self.shown:
+            print(f"nextlong: {note}", file=sys.stderr)
 
     def part(self, stage: str, number: int, suffix: str) -> Path:
         """The file of task `number` of a stage."""
@@ -72,34 +117,24 @@ class Run:
         """Output file `number`."""
         return self.output / f"part-{number:05}.parquet"
 
-    def mark(self, stage: str, number: int, files: list[Path], **facts: Any) -> dict[str, Any]:
-        """Writes the marker of a finished task: its files with sizes, and what it counted."""
-        marker = {
-            "format": FORMAT,
-            "files": [
-                {"name": str(file.relative_to(self.output)), "bytes": file.stat().st_size}
-                for file in files
-            ],
-            **facts,
-        }
-        folder = self.work / "_done" / stage
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / f"{number:05}.json", marker)
-        return marker
 
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, whole or not at all: temporary name, sync, rename."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def file_hash(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _difference(manifest: Path, facts: Mapping[str, Any]) -> str:
+    """Which settings or other facts differ from those of a finished run; empty for none."""
+    try:
+        before = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return "or unknown settings (its manifest is damaged)"
+    names = []
+    for name, value in json.loads(json.dumps(facts)).items():
+        known = before.get(name)
+        if known == value:
+            continue
+        if name == "settings" and isinstance(known, dict):
+            names += [
+                f"{setting} ({known.get(setting)!r}, not {value[setting]!r})"
+                for setting in value
+                if known.get(setting) != value[setting]
+            ]
+        else:
+            names.append(name)
+    return ", ".join(names)

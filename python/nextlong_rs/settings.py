@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError, MissingExtraError
@@ -75,7 +77,7 @@ class Settings:
     """How many chunks the LSA is fitted on at most, sampled by seed."""
 
     # index
-    index: Literal["auto", "exact", "hnsw"] = "auto"
+    index: Literal["auto", "exact", "clustered", "hnsw"] = "auto"
     """The retrieval engine; `auto` picks the cheaper one from the size of the work."""
     min_recall: float = 0.95
     """Recall@k against exact search, measured in every run; below it the search widens."""
@@ -135,6 +137,7 @@ class Settings:
     """The token that ends a sequence; it never stands inside one, where trainers would cut."""
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _nextlong.Settings(self.to_json())
 
     @classmethod
@@ -180,6 +183,10 @@ class Settings:
         """All settings by name."""
         return asdict(self)
 
+    def named(self, names: Iterable[str]) -> dict[str, Any]:
+        """Some settings by name."""
+        return {name: getattr(self, name) for name in names}
+
     def to_json(self) -> str:
         """All settings as one JSON object, the form in which they are saved with a run."""
         try:
@@ -188,6 +195,50 @@ class Settings:
             return text
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"settings: {error}") from None
+
+
+def described() -> dict[str, str]:
+    """What each setting means, in one line: the docstrings that stand behind the fields."""
+    import ast
+    import inspect
+
+    body = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, behind in itertools.pairwise(body.body):
+        match field, behind:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = " ".join(text.split())
+    return found
+
+
+def _check_kinds(settings: Settings) -> None:
+    """Names the setting whose value is of no kind that it takes."""
+    hints = _hints()
+    for field in fields(settings):
+        value, hint = getattr(settings, field.name), hints[field.name]
+        kinds = get_args(hint) or (hint,)
+        words = [kind for kind in kinds if isinstance(kind, str)]
+        if words and value not in words:
+            close = difflib.get_close_matches(str(value), words, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ConfigError(f"{field.name} is {value!r}, expected one of {words}{hint}")
+        if not words and int in kinds and isinstance(value, int) and value < 0:
+            raise ConfigError(f"{field.name} is {value!r}, expected a number of at least 0")
+        fits = (*(kind for kind in kinds if isinstance(kind, type)), *((int,) * (float in kinds)))
+        if not words and (
+            not isinstance(value, fits) or (isinstance(value, bool) and bool not in kinds)
+        ):
+            names = " or ".join(kind.__name__.replace("NoneType", "None") for kind in fits)
+            raise ConfigError(f"{field.name} is {value!r}, expected {names}")
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Settings)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

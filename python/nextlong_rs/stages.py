@@ -7,6 +7,7 @@ whatever the number of threads and the order in which tasks finish.
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import CorpusError
-from nextlong_rs.run import file_hash, write_json
+from nextlong_rs.files import file_sha256, write_json, write_lines
+from nextlong_rs.tasks import fingerprint
 
 if TYPE_CHECKING:
     from nextlong_rs.index import Search
@@ -29,8 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["chunk", "embed", "index", "mine", "plan", "write"]
 
-MOST_LISTED = 100_000
-"""Rows that quarantine.jsonl shows; all are counted."""
+CHUNK_SETTINGS = (
+    "text_column",
+    "id_column",
+    "score_column",
+    "max_document_bytes",
+    "chunk_size",
+    "chunk_unit",
+    "chunk_mode",
+)
+EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks")
+"""What the files of a stage follow from; every setting that no list names belongs to mining."""
 
 PART_TOKENS = 1 << 24
 """Tokens in an output file: 64 MiB of ids, one row group."""
@@ -46,68 +57,123 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
         max_document_bytes=settings.max_document_bytes,
         max_error_rate=settings.max_error_rate,
     )
-    counter = tokenizer.counter() if settings.chunk_unit == "tokens" else None
+    by_tokens = settings.chunk_unit == "tokens"
+    tasks = run.tasks(
+        "chunk",
+        **settings.named(CHUNK_SETTINGS),
+        version=job.version,
+        inputs=[corpora.describe(one) for one in listing],
+        tokenizer=tokenizer.hash if by_tokens else None,
+    )
+    counter = tokenizer.counter() if by_tokens else None
     reasons: Counter[str] = Counter()
-    documents = chunks = text_bytes = listed = 0
-    paths: list[Path] = []
+    totals: Counter[str] = Counter()
+    stored: list[dict[str, Any]] = []
+    # What an iterable gives cannot be known without asking it, so it is always cut again.
+    on_disk = all(one.path is not None for one in listing)
+    markers: list[dict[str, Any]] = []
+    while on_disk and (marker := tasks.done(len(markers))):
+        markers.append(marker)
+    complete = on_disk and tasks.count == len(markers)
+
     quarantine = run.work / "quarantine.jsonl"
-    temporary = quarantine.with_name("quarantine.jsonl.tmp")
 
-    with job.stage("chunk", unit="doc") as pool, temporary.open("wb") as rejected:
+    def list_bad_rows() -> None:
+        bad = (run.output / file["name"] for marker in stored for file in marker["files"][1:])
+        write_lines(quarantine, (path.read_bytes() for path in bad))
 
-        def cut(item: tuple[int, corpora.Block]) -> tuple[Path, Any, Any]:
+    def take(marker: dict[str, Any]) -> None:
+        stored.append(marker)
+        totals.update({name: marker[name] for name in ("documents", "chunks", "text_bytes")})
+        reasons.update(marker["bad"])
+        judge()
+
+    def judge(*, at_end: bool = False) -> None:
+        rows = totals["documents"] + reasons.total()
+        try:
+            corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=at_end)
+        except CorpusError:
+            list_bad_rows()
+            raise
+
+    with job.stage("chunk", unit="doc") as pool:
+
+        def cut(item: tuple[int, corpora.Block]) -> dict[str, Any]:
             number, block = item
             parsed = block.parse(pool.watch)
-            path = run.part("chunks", number, "arrow")
-            counts = _nextlong.chunk_part(
+            part = run.part("chunks", number, "arrow")
+            documents, chunks, text_bytes = _nextlong.chunk_part(
                 parsed,
-                path,
+                part,
                 mode=settings.chunk_mode,
                 size=settings.chunk_size,
                 counter=counter,
                 watch=pool.watch,
             )
-            run.mark("chunk", number, [path], documents=counts[0], chunks=counts[1])
-            return path, parsed, counts
+            paths = [part]
+            if parsed.bad_count:
+                paths.append(run.part("chunks", number, "quarantine.jsonl"))
+                write_lines(paths[1], [parsed.quarantine()])
+            return tasks.mark(
+                number,
+                paths,
+                input=block.number,
+                documents=documents,
+                chunks=chunks,
+                text_bytes=text_bytes,
+                bad=parsed.bad_counts(),
+            )
 
-        blocks = enumerate(corpora.read_blocks(listing, config, watch=pool.watch))
-        for path, parsed, counts in pool.in_order(cut, blocks):
-            if counts[1]:
-                paths.append(path)
-            documents += counts[0]
-            chunks += counts[1]
-            text_bytes += counts[2]
-            reasons.update(parsed.bad_counts())
-            rows = documents + reasons.total()
-            lines = parsed.quarantine(MOST_LISTED - listed)
-            listed += lines.count(b"\n")
-            rejected.write(lines)
-            corpora.check_error_rate(rows, reasons, config, quarantine=temporary)
-    temporary.replace(quarantine)
-    rows = documents + reasons.total()
-    corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=True)
+        for marker in markers:
+            take(marker)
+        if not complete:
+            # Reading starts over at the input in which the first missing block lies.
+            first = markers[-1]["input"] if markers else 0
+            skipped = sum(marker["input"] < first for marker in markers)
+            rest = [one for one in listing if one.number >= first]
+            blocks = enumerate(corpora.read_blocks(rest, config, watch=pool.watch), skipped)
+            fresh = itertools.islice(blocks, len(markers) - skipped, None)
+            for marker in pool.in_order(cut, fresh):
+                take(marker)
+        digest = tasks.finish(len(stored))
+        list_bad_rows()
+    judge(at_end=True)
     job.report(
         "corpus",
         inputs=len(listing),
-        documents=documents,
-        text_bytes=text_bytes,
+        documents=totals["documents"],
+        text_bytes=totals["text_bytes"],
         quarantined=reasons.total(),
         quarantined_by_reason=dict(sorted(reasons.items())),
-        chunks=chunks,
+        chunks=totals["chunks"],
     )
-    if chunks == 0:
+    if totals["chunks"] == 0:
         raise CorpusError(
-            f"the corpus has no usable text: {documents} documents, {reasons.total()} rows in {quarantine}"
+            f"the corpus has no usable text: {totals['documents']} documents, {reasons.total()} "
+            f"rows in {quarantine}"
         )
-    return _nextlong.ChunkStore(paths)
+    job.digests["chunks"] = digest
+    return _nextlong.ChunkStore(
+        [run.output / marker["files"][0]["name"] for marker in stored if marker["chunks"]]
+    )
 
 
 def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:
     """Gives every chunk its vector: `work/embed/part-*.npy`, float16, a row a chunk."""
-    from nextlong_rs.embed import open_embedder
+    from nextlong_rs.embed import Embedder, identity, open_embedder
 
     settings, run = job.settings, job.run
+    depends = {
+        **settings.named(EMBED_SETTINGS),
+        "version": job.version,
+        "chunks hash": job.digests["chunks"],
+        "embedder hash": identity(embedder),
+    }
+    fits = run.tasks("fit", **depends)
+    saved = run.work / "embed" / "model.safetensors"
     with job.stage("fit") as pool:
+        if fits.done(0) and saved.exists():
+            embedder = Embedder.load(saved)
         model = open_embedder(
             embedder,
             store,
@@ -118,13 +184,20 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             folder=run.work / "embed",
             pool=pool,
         )
+        if not fits.done(0):
+            fits.mark(0, [saved] if settings.embedder == "lsa" else [])
+        fitted = fits.finish(1)
+    tasks = run.tasks("embed", **depends, **{"model hash": fitted})
     paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
     with job.stage("embed", total=len(store), unit="chunk") as pool:
 
         def one(part: int) -> None:
             start, stop = store.part_chunks(part)
+            if tasks.done(part):
+                pool.watch.add(stop - start)
+                return
             model.embed_part(store, start, stop, paths[part], watch=pool.watch)
-            run.mark("embed", part, [paths[part]], chunks=stop - start)
+            tasks.mark(part, [paths[part]], chunks=stop - start)
 
         if model.on_main_thread:
             for part in range(store.part_count):
@@ -133,6 +206,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
         else:
             for _ in pool.in_order(one, range(store.part_count)):
                 pass
+        job.digests["vectors"] = tasks.finish(store.part_count)
     vectors = _nextlong.Vectors(paths)
     job.report("embedding", embedder=settings.embedder, dim=vectors.dim)
     return vectors
@@ -158,6 +232,11 @@ def plan(
         raise CorpusError(
             f"no document can become a sequence: none of {store.document_count} has "
             f"{job.settings.min_meta_chunks} chunks (min_meta_chunks)"
+            + (
+                f" and a {job.settings.score_column} above 0 (score_column)"
+                if job.settings.score_column
+                else ""
+            )
         )
     return queue
 
@@ -176,6 +255,13 @@ def index(
     searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted()
     rows = np.concatenate([rows for _, rows in searches])
     k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
+    folder = job.run.work / "index"
+    tasks = job.run.tasks(
+        "index",
+        **settings.named(("index", "min_recall", "seed")),
+        **{"vectors hash": job.digests["vectors"]},
+        version=job.version,
+    )
     with job.stage("index") as pool:
         search = Search.open(
             vectors,
@@ -184,11 +270,14 @@ def index(
             k=k,
             min_recall=settings.min_recall,
             groups=store.documents() if settings.exclude_same_doc else None,
-            folder=job.run.work / "index",
+            folder=folder,
+            reuse=tasks.done(0) is not None,
             rows=rows,
             seed=settings.seed,
             pool=pool,
         )
+    tasks.mark(0, sorted(path for path in folder.iterdir() if path.suffix != ".tmp"))
+    tasks.finish(1)
     job.report(
         "retrieval",
         engine=search.engine,
@@ -199,6 +288,7 @@ def index(
         recall_at_k=k,
         widened=search.widened,
     )
+    job.digests["search"] = fingerprint([search.engine, search.reason, search.recall, k])
     return search
 
 
@@ -224,6 +314,18 @@ def mine(
     size = wave_size(settings.num_sequences)
     waves = [queue[start : start + size] for start in range(0, len(queue), size)]
     total = settings.num_sequences or len(queue)
+    earlier = {*CHUNK_SETTINGS, *EMBED_SETTINGS} - {"seed"}
+    tasks = run.tasks(
+        "mine",
+        **{name: value for name, value in settings.to_dict().items() if name not in earlier},
+        **{f"{name} hash": job.digests[name] for name in ("chunks", "vectors", "search")},
+        **{"tokenizer hash": tokenizer.hash, "documents hash": fingerprint(queue.tolist())},
+        version=job.version,
+        special=[special.bos, special.eos, separator.tolist()],
+    )
+
+    def files(number: int) -> list[Path]:
+        return [run.part(folder, number, "arrow") for folder in ("mine", "select", "tokens")]
 
     with job.stage("mine", total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
@@ -237,12 +339,18 @@ def mine(
             number, documents = item
             wave = _nextlong.Wave(store, job.core, documents)
             fill(wave)
-            wave.write(run.part("mine", number, "arrow"))
+            wave.write(files(number)[0])
             return wave
 
-        last = 0
+        done = 0
+        while done < len(waves) and not selector.finished and (marker := tasks.done(done)):
+            _, pieces, ids = files(done)
+            pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
+            done += 1
+        rest = [] if selector.finished else list(enumerate(waves))[done:]
+        opened = pool.in_order(open_wave, rest)
         try:
-            for last, wave in enumerate(pool.in_order(open_wave, enumerate(waves))):
+            for number, wave in zip(itertools.count(done), opened):
                 while True:
                     chunks, deeper = selector.step(wave, store)
                     if deeper:
@@ -251,17 +359,24 @@ def mine(
                         _tokenize(pool, selector, store, tokenizer, chunks)
                     if not deeper and not len(chunks):
                         break
-                made = selector.finish(wave, run.part("tokens", last, "arrow"))
+                before = len(selector)
+                made = selector.finish(wave, files(number)[2])
+                for sequence, text, kept in selector.cuts(store, before):
+                    selector.set_covered(sequence, tokenizer.covered(text, kept))
+                selector.save(before, files(number)[1])
                 pool.watch.add(made)
-                run.mark("mine", last, [run.part("mine", last, "arrow")], sequences=made)
+                counts = json.loads(selector.counts())
+                tasks.mark(number, files(number), sequences=made, counts=counts)
+                done = number + 1
                 if selector.finished:
                     break
         except BaseException:
             halt.cancel()
             raise
     # Waves that were searched ahead and not needed.
-    for number in range(last + 1, len(waves)):
-        run.part("mine", number, "arrow").unlink(missing_ok=True)
+    for number in range(done, len(waves)):
+        files(number)[0].unlink(missing_ok=True)
+    job.digests["sequences"] = tasks.finish(done)
     tally = selector.tally()
     refused = tally.pop("refused")
     job.report("sequences", **{name: count for name, count in tally.items()})
@@ -300,24 +415,39 @@ def write(
     settings, run = job.settings, job.run
     count = len(selector)
     rows = max(1, PART_TOKENS // settings.seq_len)
+    tasks = run.tasks(
+        "write",
+        **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
+    )
     with job.stage("write", total=count, unit="seq") as pool:
 
         def one(item: tuple[int, int]) -> dict[str, Any]:
             number, start = item
+            stop = min(start + rows, count)
             path = run.output_part(number)
-            sequences = selector.assemble(store, start, min(start + rows, count), pool.watch)
-            written, size = _nextlong.write_parquet(path, sequences, metadata, None)
-            run.mark("write", number, [path], rows=written, tokens=sequences.tokens)
+            marker = tasks.done(number)
+            if marker is not None:
+                pool.watch.add(stop - start)
+            else:
+                sequences = selector.assemble(store, start, stop, pool.watch)
+                written, _ = _nextlong.write_parquet(path, sequences, metadata, None)
+                tokens, digest = sequences.tokens, file_sha256(path)
+                marker = tasks.mark(number, [path], rows=written, tokens=tokens, sha256=digest)
             return {
                 "name": path.name,
-                "rows": written,
-                "tokens": sequences.tokens,
-                "bytes": size,
-                "sha256": file_hash(path),
+                "rows": marker["rows"],
+                "tokens": marker["tokens"],
+                "bytes": marker["files"][0]["bytes"],
+                "sha256": marker["sha256"],
             }
 
         parts = zip(itertools.count(), range(0, count, rows))
         files = list(pool.in_order(one, parts))
+        tasks.finish(len(files))
+    names = {file["name"] for file in files}
+    for stray in run.output.glob("part-*.parquet"):
+        if stray.name not in names:
+            stray.unlink()
     job.report(
         "sequences",
         tokens=sum(file["tokens"] for file in files),

@@ -6,8 +6,10 @@ of BOS, EOS and the separator that are put around them.
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -44,6 +46,8 @@ EOS_NAMES = (
     "<EOS_TOKEN>",
 )
 """Names that tokenizers give to the end of a sequence, tried in this order."""
+
+_WORDS = re.compile(r"\s*(?:\w+|[^\w\s]|$)")
 
 Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 
@@ -167,6 +171,31 @@ class Tokenizer:
     def decode(self, ids: NDArray[np.uint32] | Sequence[int]) -> str:
         """The text of ids in the middle of a sequence."""
         return self.encoder.decode(np.ascontiguousarray(ids, dtype=np.uint32))
+
+    def covered(self, text: str, ids: NDArray[np.uint32]) -> int:
+        """How many characters of a chunk its first ids stand for.
+
+        Args:
+            text: The chunk.
+            ids: The first of its ids, uint32.
+
+        Returns:
+            The characters that they hold whole: those of the text that they decode to, or, for
+            tokenizers that change the text, those of the words that they spell.
+        """
+        best = -1
+        # Up to three ids may be the beginning of a character's bytes.
+        for held in range(len(ids), max(len(ids) - 4, -1), -1):
+            decoded = self.decode(ids[:held])
+            while decoded.endswith("\ufffd") and not text.startswith(decoded):
+                decoded = decoded[:-1]
+            for start in (decoded, " " + decoded):
+                if text.startswith(start):
+                    best = max(best, len(start))
+        if best >= 0 and (best > 0 or len(ids) == 0):
+            return best
+        ends = [0, *(word.end() for word in _WORDS.finditer(text))]
+        return ends[bisect.bisect_right(ends, len(ids), key=lambda end: self.count(text[:end])) - 1]
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token spelled as in the file, or None."""
@@ -356,7 +385,7 @@ def _second_try(
         import tokenizers
     except ImportError:
         raise TokenizerError(
-            f"{file}: {error}; or install the slower reader: pip install tokenizers"
+            f"{file}: {error}; or install the slower reader: pip install 'nextlong_rs[tokenizers]'"
         ) from error
     try:
         given = tokenizers.Tokenizer.from_str(text)

@@ -40,7 +40,9 @@ impl Search {
         keep_bytes: usize,
     ) -> PyResult<Self> {
         let kind = Kind::named(engine).ok_or_else(|| {
-            into_py(Error::Config(format!("index is '{engine}'; choose 'auto', 'exact' or 'hnsw'")))
+            into_py(Error::Config(format!(
+                "index is '{engine}'; choose 'auto', 'exact', 'clustered' or 'hnsw'"
+            )))
         })?;
         let groups = groups.map(|groups| groups.as_array().to_vec());
         let vectors = vectors.0.clone();
@@ -82,6 +84,34 @@ impl Search {
 
     fn load_shard(&self, py: Python<'_>, shard: usize, folder: PathBuf) -> PyResult<()> {
         outside(py, None, |_| self.0.load_shard(shard, &folder))
+    }
+
+    #[pyo3(signature = (folder = None, threads = 1, watch = None))]
+    fn build_lists(
+        &self,
+        py: Python<'_>,
+        folder: Option<PathBuf>,
+        threads: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<()> {
+        outside(py, watch, |progress| self.0.build_lists(folder.as_deref(), threads, progress))
+    }
+
+    fn load_lists(&self, py: Python<'_>, folder: PathBuf) -> PyResult<()> {
+        outside(py, None, |_| self.0.load_lists(&folder))
+    }
+
+    /// The order in which to search some rows.
+    fn order<'py>(
+        &self,
+        py: Python<'py>,
+        rows: PyReadonlyArray1<'_, i64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let rows = self.checked(&rows)?;
+        let order = outside(py, None, |_| {
+            Ok(self.0.order(&rows).into_iter().map(|number| number as i64).collect::<Vec<_>>())
+        })?;
+        Ok(order.into_pyarray(py))
     }
 
     /// The `k` nearest rows of some rows.

@@ -38,7 +38,7 @@ mod _nextlong {
     use crate::mine::{Selector, Settings, Wave, queue};
 
     #[pymodule_export]
-    use crate::store::ChunkStore;
+    use crate::store::{ChunkStore, file_hash};
 
     #[pymodule_export]
     use crate::tokenize::{Tokenizer, border_kind, is_safe_border};

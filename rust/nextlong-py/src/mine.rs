@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use nextlong::assemble::{Frame, Piece, Sequence, assemble};
+use nextlong::assemble::{Frame, Sequence, assemble};
+use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::TokenCache;
 use nextlong::{Error, config};
@@ -107,7 +108,7 @@ pub struct Selector {
     settings: config::Settings,
     pass: Mutex<select::Selector>,
     tokens: RwLock<TokenCache>,
-    made: RwLock<Vec<(u32, Vec<Piece>)>>,
+    made: RwLock<Vec<Made>>,
 }
 
 #[pymethods]
@@ -165,6 +166,82 @@ impl Selector {
             tokens.close_wave(&path)?;
             Ok(count)
         })
+    }
+
+    /// Writes the sequences from `start` on, a row a piece.
+    fn save(&self, py: Python<'_>, start: usize, path: PathBuf) -> PyResult<()> {
+        outside(py, None, |_| {
+            let all = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            made::write(all.get(start..).unwrap_or_default(), &path)
+        })
+    }
+
+    /// Takes up a wave that an earlier pass finished: its pieces, its tokens, and the counts of
+    /// the pass after it, as `counts` gave them. Gives how many sequences it made.
+    fn restore(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        pieces: PathBuf,
+        token_ids: PathBuf,
+        counts: &str,
+    ) -> PyResult<usize> {
+        outside(py, None, |_| {
+            let tally = serde_json::from_str(counts)
+                .map_err(|error| Error::Run(format!("counts of an earlier pass: {error}")))?;
+            let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+            tokens.restore_wave(&token_ids)?;
+            let restored = made::read(&pieces, &store.0, &tokens)?;
+            lock(&self.pass).restore(&restored, tally);
+            let count = restored.len();
+            self.made.write().unwrap_or_else(PoisonError::into_inner).extend(restored);
+            Ok(count)
+        })
+    }
+
+    /// What the pass counted so far, as JSON for `restore`.
+    fn counts(&self) -> PyResult<String> {
+        serde_json::to_string(lock(&self.pass).tally())
+            .map_err(|error| into_py(Error::Run(error.to_string())))
+    }
+
+    /// The cut chunks of the sequences from `start` on: (sequence, text of the chunk, ids kept).
+    fn cuts<'py>(
+        &self,
+        py: Python<'py>,
+        store: &ChunkStore,
+        start: usize,
+    ) -> Vec<(usize, String, Bound<'py, PyArray1<u32>>)> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let mut cuts = Vec::new();
+        for (row, (_, pieces)) in made.iter().enumerate().skip(start) {
+            for piece in pieces {
+                let ids = tokens.get(piece.chunk).unwrap_or_default();
+                if let Some(kept) =
+                    ids.get(..piece.tokens as usize).filter(|kept| kept.len() < ids.len())
+                {
+                    let text = store.0.text(piece.chunk as usize).to_owned();
+                    cuts.push((row, text, PyArray1::from_slice(py, kept)));
+                }
+            }
+        }
+        cuts
+    }
+
+    /// Takes how many characters the kept ids of the cut chunk of `sequence` cover.
+    fn set_covered(&self, sequence: usize, characters: u32) -> PyResult<()> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let (_, pieces) = made
+            .get_mut(sequence)
+            .ok_or_else(|| into_py(Error::Config(format!("there is no sequence {sequence}"))))?;
+        for piece in pieces {
+            if tokens.count(piece.chunk).is_some_and(|count| piece.tokens < count) {
+                piece.characters = Some(characters);
+            }
+        }
+        Ok(())
     }
 
     /// Whether all sequences that were asked for are made.

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use crate::door::outside;
+use crate::door::{Watch, outside};
 
 /// All chunks of a run, memory-mapped.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
@@ -69,4 +69,13 @@ impl ChunkStore {
         }
         PyList::new(py, (start..stop).map(|chunk| PyString::new(py, self.0.text(chunk))))
     }
+}
+
+/// The XXH3-128 hash of a file, 32 hexadecimal digits.
+#[pyfunction]
+#[pyo3(signature = (path, watch = None))]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+pub fn file_hash(py: Python<'_>, path: PathBuf, watch: Option<&Watch>) -> PyResult<String> {
+    outside(py, watch, |progress| nextlong::files::hash(&path, progress))
+        .map(|hash| format!("{hash:032x}"))
 }

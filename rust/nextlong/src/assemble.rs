@@ -22,19 +22,21 @@ pub struct Piece {
     pub score: f32,
     /// How many of its tokens the sequence holds.
     pub tokens: u32,
+    /// How many of its characters these tokens cover, where the piece was cut.
+    pub characters: Option<u32>,
 }
 
 impl Piece {
     /// A chunk of the document itself.
     #[must_use]
     pub fn meta_chunk(chunk: u32, meta: u32) -> Self {
-        Self { chunk, meta, score: f32::NAN, tokens: 0 }
+        Self { chunk, meta, score: f32::NAN, tokens: 0, characters: None }
     }
 
     /// A chunk of another document.
     #[must_use]
     pub fn negative(chunk: u32, meta: u32, score: f32) -> Self {
-        Self { chunk, meta, score, tokens: 0 }
+        Self { chunk, meta, score, tokens: 0, characters: None }
     }
 
     /// Whether the piece is a chunk of the document itself.
@@ -123,7 +125,9 @@ impl Frame {
                 document: Some(document),
                 chunk: store.chunk_number(chunk),
                 char_start: characters.start,
-                char_end: characters.end,
+                char_end: piece
+                    .characters
+                    .map_or(characters.end, |covered| characters.start + i64::from(covered)),
                 role: if piece.is_meta() { Role::MetaChunk } else { Role::Negative },
                 meta: piece.meta as i32,
                 score: piece.score,

@@ -230,8 +230,9 @@ impl Settings {
                 "min_score ({low}) must not be larger than max_score ({high})"
             )));
         }
-        if !["auto", "exact", "hnsw"].contains(&self.index.as_str()) {
-            return wrong("index", format!("{:?}", self.index), "\"auto\", \"exact\" or \"hnsw\"");
+        if !["auto", "exact", "clustered", "hnsw"].contains(&self.index.as_str()) {
+            let names = "\"auto\", \"exact\", \"clustered\" or \"hnsw\"";
+            return wrong("index", format!("{:?}", self.index), names);
         }
         if self.text_column.is_empty() {
             return wrong("text_column", "\"\"", "the name of a column");

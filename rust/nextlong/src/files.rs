@@ -1,12 +1,14 @@
 //! Files that are whole or not there: temporary name, sync, rename.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 
 /// Writes `path` through `fill`; the file appears under its name only when it is complete.
 ///
@@ -69,6 +71,24 @@ pub fn map(path: &Path) -> Result<Bytes> {
     Ok(Bytes::from_owner(mapped))
 }
 
+/// The XXH3-128 hash of a file.
+///
+/// # Errors
+///
+/// What the file system reports, [`Error::Cancelled`] when `progress` says so.
+pub fn hash(path: &Path, progress: &Progress) -> Result<u128> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut state = Xxh3::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        progress.check()?;
+        match file.read(&mut buffer).map_err(Error::io(path))? {
+            0 => return Ok(state.digest128()),
+            read => state.update(&buffer[..read]),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +105,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).expect("listing").count(), 0);
         write_bytes(&path, b"whole").expect("written");
         assert_eq!(&map(&path).expect("mapped")[..], b"whole");
+        let hashed = hash(&path, &Progress::default()).expect("hashed");
+        assert_eq!(hashed, xxhash_rust::xxh3::xxh3_128(b"whole"));
     }
 }

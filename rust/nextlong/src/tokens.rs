@@ -116,13 +116,42 @@ impl TokenCache {
             })
             .map_err(|error| Error::Run(format!("{}: {error}", path.display())))?;
         ipc::write(path, &SCHEMA, &[batch])?;
-        let mapped = ipc::map(path, &SCHEMA)?;
-        let [batch] = mapped.as_slice() else {
-            return Err(Error::Run(format!("{}: not one batch", path.display())));
-        };
-        self.closed.push(batch.column(1).as_list::<i64>().clone());
+        self.closed.push(ids_of(&map(path)?));
         Ok(())
     }
+
+    /// Maps what [`TokenCache::close_wave`] left at `path` as the next closed wave.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] when the file is damaged, or holds a chunk that is known already.
+    pub fn restore_wave(&mut self, path: &Path) -> Result<()> {
+        let batch = map(path)?;
+        let part = self.closed.len() as u32;
+        let chunks = batch.column(0).as_primitive::<UInt32Type>().values();
+        for (row, &chunk) in chunks.iter().enumerate() {
+            if self.places.insert(chunk, (part, row as u32)).is_some() {
+                return Err(Error::Run(format!(
+                    "{}: chunk {chunk} is there twice or in an earlier file",
+                    path.display()
+                )));
+            }
+        }
+        self.closed.push(ids_of(&batch));
+        Ok(())
+    }
+}
+
+fn map(path: &Path) -> Result<RecordBatch> {
+    let mut batches = ipc::map(path, &SCHEMA)?;
+    match batches.pop() {
+        Some(batch) if batches.is_empty() => Ok(batch),
+        _ => Err(Error::Run(format!("{}: not one batch; it is damaged", path.display()))),
+    }
+}
+
+fn ids_of(batch: &RecordBatch) -> LargeListArray {
+    batch.column(1).as_list::<i64>().clone()
 }
 
 #[cfg(test)]
@@ -141,5 +170,9 @@ mod tests {
         assert_eq!(cache.get(9), Some(&[4, 5][..]));
         assert_eq!((cache.get(1), cache.len()), (None, 3));
         assert!(cache.insert(&[3], &[1], &[0, 1]).is_err());
+        let mut again = TokenCache::default();
+        again.restore_wave(&folder.path().join("a.arrow")).expect("restored");
+        assert_eq!((again.get(7), again.get(3)), (Some(&[1, 2][..]), Some(&[3][..])));
+        assert!(again.restore_wave(&folder.path().join("a.arrow")).is_err());
     }
 }

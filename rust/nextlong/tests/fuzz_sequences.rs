@@ -55,21 +55,15 @@ prop_compose! {
             (offsets, span_offsets, meta_document, values);
         let (mut doc_ids, count) = (doc_ids, meta_document.len());
         if mended {
-            for id in &mut values {
- *id &= i32::MAX as u32;
- }
+            for id in &mut values { *id &= i32::MAX as u32; }
             offsets.resize(count + 1, 0);
             offsets.sort_unstable();
             (offsets[0], offsets[count]) = (0, values.len() as u64);
-            for offset in &mut offsets {
- *offset = (*offset).min(values.len() as u64);
- }
+            for offset in &mut offsets { *offset = (*offset).min(values.len() as u64); }
             span_offsets.resize(count + 1, 0);
             span_offsets.sort_unstable();
             (span_offsets[0], span_offsets[count]) = (0, spans.len() as u32);
-            for offset in &mut span_offsets {
- *offset = (*offset).min(spans.len() as u32);
- }
+            for offset in &mut span_offsets { *offset = (*offset).min(spans.len() as u32); }
             doc_ids.resize(4, "x".to_owned());
         } else {
             meta_document.truncate(3);
@@ -133,7 +127,7 @@ proptest! {
         let mut pieces: Vec<Piece> = chosen.iter().map(|(chunk, meta)| {
             let chunk = chunk.index(counts.len());
             let score = if *meta { f32::NAN } else { 0.5 };
-            Piece { chunk: chunk as u32, meta: 0, score, tokens: counts[chunk] as u32 }
+            Piece { chunk: chunk as u32, meta: 0, score, tokens: counts[chunk] as u32, characters: None }
         }).collect();
         frame.cut(&mut pieces, seq_len, spare_meta);
         let row = Sequence { id: 0, document: 0, seq_len, pieces: &pieces };

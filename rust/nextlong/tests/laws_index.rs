@@ -63,10 +63,10 @@ proptest! {
         let mut backwards = Best::new(limit);
         let blocks: Vec<(u32, &[i32])> = (0..).step_by(cut).zip(scores.chunks(cut)).collect();
         for &(first, block) in &blocks {
-            forwards.extend(block, first, |id| id == banned);
+            forwards.extend(block, |place| first + place as u32, |id| id == banned);
         }
         for &(first, block) in blocks.iter().rev() {
-            backwards.extend(block, first, |id| id == banned);
+            backwards.extend(block, |place| first + place as u32, |id| id == banned);
         }
         prop_assert_eq!(forwards.into_ids(), expected.clone());
         prop_assert_eq!(backwards.into_ids(), expected);
@@ -205,12 +205,13 @@ fn a_stop_is_heard() {
     let vectors = vectors(3000, 32, 9);
     let stopped = Progress::default();
     stopped.cancel();
-    for kind in [Kind::Exact, Kind::Hnsw] {
+    for kind in [Kind::Exact, Kind::Clustered, Kind::Hnsw] {
         let engine = Search::new(vectors.clone(), settings(kind, None)).expect("search");
         let queries = Queries::of_rows(&vectors, &[1, 2]);
         let outcome = match kind {
             Kind::Exact => engine.search(&queries, 3, 3, &stopped).map(drop),
             Kind::Hnsw => engine.build_shard(0, None, &stopped),
+            Kind::Clustered => engine.build_lists(None, 1, &stopped),
         };
         assert!(matches!(outcome, Err(nextlong::Error::Cancelled)));
     }

@@ -72,7 +72,11 @@ impl Exact {
                     let number = group * QUERIES + query;
                     let own = exclusion.of(queries.row_of(number));
                     let first = (block * BLOCK) as u32;
-                    best[number].extend(scores.of(query), first, |id| own.excludes(id));
+                    best[number].extend(
+                        scores.of(query),
+                        |place| first + place as u32,
+                        |id| own.excludes(id),
+                    );
                 }
             }
         }

@@ -8,10 +8,15 @@
 //! or on the processor.
 
 pub mod choose;
+pub mod clustered;
 pub mod cosine;
 pub mod exact;
 pub mod exclude;
+pub mod fan;
 pub mod hnsw;
+pub mod kmeans;
+pub mod lists;
+pub mod npy;
 pub mod product;
 pub mod quantize;
 pub mod recall;
@@ -23,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
+use clustered::Clustered;
 pub use cosine::Queries;
 use exact::Exact;
 use exclude::Exclusion;
@@ -31,6 +37,12 @@ use quantize::Quantizer;
 
 /// The id where there are fewer than `k` neighbours; the score there is -inf.
 pub const NO_NEIGHBOUR: i64 = -1;
+
+/// Candidates that a scan keeps for each neighbour wanted, at first.
+const KEPT: usize = 3;
+
+/// Lists that each query scans at first.
+const FIRST_PROBES: usize = 8;
 
 /// The narrowest search of a graph.
 const MIN_WIDTH: usize = 64;
@@ -51,6 +63,8 @@ pub struct Neighbours {
 pub enum Kind {
     /// The scan of all rows: [`exact`].
     Exact,
+    /// The scan of the rows in the nearest lists: [`clustered`].
+    Clustered,
     /// The sharded graph: [`hnsw`].
     Hnsw,
 }
@@ -59,7 +73,7 @@ impl Kind {
     /// The engine of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Exact, Self::Hnsw].into_iter().find(|kind| kind.name() == name)
+        [Self::Exact, Self::Clustered, Self::Hnsw].into_iter().find(|kind| kind.name() == name)
     }
 
     /// The name that users know it by.
@@ -67,6 +81,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Exact => "exact",
+            Self::Clustered => "clustered",
             Self::Hnsw => "hnsw",
         }
     }
@@ -75,7 +90,8 @@ impl Kind {
     #[must_use]
     pub fn first_breadth(self) -> usize {
         match self {
-            Self::Exact => 3,
+            Self::Exact => KEPT,
+            Self::Clustered => FIRST_PROBES,
             Self::Hnsw => 1,
         }
     }
@@ -88,17 +104,18 @@ pub struct Settings {
     pub kind: Kind,
     /// Rows of the same group are no neighbours: a number for each row.
     pub groups: Option<Vec<u32>>,
-    /// Fixes the sample that the int8 scale is taken from.
+    /// Fixes the samples that the int8 scale and the centroids are taken from.
     pub seed: u64,
     /// The most searches that run at a time; more wait.
     pub callers: usize,
-    /// Packed rows that the exact scan may keep in memory, in bytes.
+    /// Packed rows that a scan may keep in memory, in bytes.
     pub keep_bytes: usize,
 }
 
-/// What proposes candidates. A clustered scan is the third, when it comes.
+/// What proposes candidates.
 enum Engine {
     Exact(Exact),
+    Clustered(Clustered),
     Hnsw(Hnsw),
 }
 
@@ -107,11 +124,13 @@ pub struct Search {
     vectors: Vectors,
     exclusion: Exclusion,
     kind: Kind,
+    seed: u64,
     engine: Engine,
 }
 
 impl Search {
-    /// Sets up the engine; HNSW wants its shards built or loaded before it is searched.
+    /// Sets up the engine; HNSW wants its shards and the clustered scan its lists built or loaded
+    /// before it is searched.
     ///
     /// # Errors
     ///
@@ -129,9 +148,10 @@ impl Search {
         let quantizer = Quantizer::fit(&vectors, settings.seed)?;
         let engine = match settings.kind {
             Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)),
+            Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
         };
-        Ok(Self { vectors, exclusion, kind: settings.kind, engine })
+        Ok(Self { vectors, exclusion, kind: settings.kind, seed: settings.seed, engine })
     }
 
     /// The vectors.
@@ -156,7 +176,7 @@ impl Search {
     #[must_use]
     pub fn kernel(&self) -> String {
         match &self.engine {
-            Engine::Exact(_) => product::kernel().to_owned(),
+            Engine::Exact(_) | Engine::Clustered(_) => product::kernel().to_owned(),
             Engine::Hnsw(hnsw) => hnsw.kernel(),
         }
     }
@@ -165,7 +185,7 @@ impl Search {
     #[must_use]
     pub fn shard_count(&self) -> usize {
         match &self.engine {
-            Engine::Exact(_) => 0,
+            Engine::Exact(_) | Engine::Clustered(_) => 0,
             Engine::Hnsw(hnsw) => hnsw.shard_count(),
         }
     }
@@ -193,6 +213,47 @@ impl Search {
         self.shards(shard)?.load_shard(shard, folder)
     }
 
+    /// Builds the lists of the clustered scan on `threads` threads and, with a `folder`, writes
+    /// them there; they are the same bytes for any number of threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for an engine without lists; see [`Clustered::build`].
+    pub fn build_lists(
+        &self,
+        folder: Option<&Path>,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<()> {
+        self.lists()?.build(&self.vectors, folder, self.seed, threads, progress)
+    }
+
+    /// Loads the lists of the clustered scan from `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for an engine without lists; see [`Clustered::load`].
+    pub fn load_lists(&self, folder: &Path) -> Result<()> {
+        self.lists()?.load(&self.vectors, folder)
+    }
+
+    fn lists(&self) -> Result<&Clustered> {
+        match &self.engine {
+            Engine::Clustered(clustered) => Ok(clustered),
+            _ => Err(Error::Config(format!("the {} engine has no lists", self.kind.name()))),
+        }
+    }
+
+    /// An order of the rows that brings those near each other together, where that saves time.
+    #[must_use]
+    pub fn order(&self, rows: &[usize]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        if let Engine::Clustered(clustered) = &self.engine {
+            order.sort_by_key(|&number| clustered.place_of(rows[number]));
+        }
+        order
+    }
+
     fn shards(&self, shard: usize) -> Result<&Hnsw> {
         match &self.engine {
             Engine::Hnsw(hnsw) if shard < hnsw.shard_count() => Ok(hnsw),
@@ -207,8 +268,9 @@ impl Search {
     /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. HNSW: each shard is
-    /// searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
+    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. Clustered: `breadth`
+    /// lists are scanned and `3 * k` candidates kept; once all lists are, as many more times `k` as
+    /// `breadth` has more than there are lists. HNSW: each shard is searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
     ///
     /// # Errors
     ///
@@ -229,15 +291,25 @@ impl Search {
                 self.vectors.dim()
             )));
         }
-        let keep =
-            k.saturating_mul(breadth.max(Kind::Exact.first_breadth())).min(self.vectors.len());
         let candidates = match &self.engine {
             Engine::Exact(exact) => {
                 let keep = k.saturating_mul(breadth).min(self.vectors.len());
                 exact.candidates(&self.vectors, queries, &self.exclusion, keep, progress)?
             }
+            Engine::Clustered(clustered) => {
+                let keep = k.saturating_mul(kept(clustered, breadth)).min(self.vectors.len());
+                clustered.candidates(
+                    &self.vectors,
+                    queries,
+                    &self.exclusion,
+                    keep,
+                    breadth,
+                    progress,
+                )?
+            }
             Engine::Hnsw(hnsw) => {
                 let width = hnsw_width(k, breadth);
+                let keep = k.saturating_mul(breadth.max(KEPT)).min(self.vectors.len());
                 hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
             }
         };
@@ -251,12 +323,26 @@ impl Search {
     /// The next breadth after `breadth`, unless that one already reaches every row.
     #[must_use]
     pub fn wider(&self, k: usize, breadth: usize) -> Option<usize> {
-        let (reach, next) = match self.kind {
-            Kind::Exact => (k.saturating_mul(breadth), breadth + breadth.div_ceil(3)),
-            Kind::Hnsw => (hnsw_width(k, breadth), breadth * 2),
-        };
-        (reach < self.vectors.len()).then_some(next)
+        let rows = self.vectors.len();
+        match &self.engine {
+            Engine::Exact(_) => {
+                (k.saturating_mul(breadth) < rows).then_some(breadth + breadth.div_ceil(3))
+            }
+            Engine::Clustered(clustered) if breadth < clustered.list_count() => {
+                Some((breadth + breadth.div_ceil(4)).min(clustered.list_count()))
+            }
+            Engine::Clustered(clustered) => {
+                let kept = kept(clustered, breadth);
+                (k.saturating_mul(kept) < rows).then_some(breadth + kept.div_ceil(3))
+            }
+            Engine::Hnsw(_) => (hnsw_width(k, breadth) < rows).then_some(breadth * 2),
+        }
     }
+}
+
+/// Candidates that the clustered scan keeps for each neighbour wanted.
+fn kept(clustered: &Clustered, breadth: usize) -> usize {
+    KEPT + breadth.saturating_sub(clustered.list_count())
 }
 
 /// How wide each shard of a graph is searched.

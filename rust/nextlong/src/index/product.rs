@@ -30,6 +30,17 @@ impl Rows {
         Matrix::try_zeros(&[count, dim]).map(Self).map_err(|error| failed(&error))
     }
 
+    /// A copy of some rows, row-major.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::zeros`].
+    pub fn of(values: &[i8], dim: usize) -> Result<Self> {
+        let mut rows = Self::zeros(values.len() / dim.max(1), dim)?;
+        rows.values().copy_from_slice(values);
+        Ok(rows)
+    }
+
     /// The values, row after row.
     #[must_use]
     pub fn values(&mut self) -> &mut [i8] {

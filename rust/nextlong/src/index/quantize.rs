@@ -89,6 +89,29 @@ impl Quantizer {
             }
         }
     }
+
+    /// Turns the rows of those numbers into int8, row after row, reading them by rising number.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is not as long as the rows.
+    pub fn gather(&self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
+        let dim = vectors.dim();
+        assert_eq!(out.len(), rows.len() * dim, "`out` holds the rows");
+        let mut values = vec![0.0; dim];
+        let mut take = |place: usize| {
+            let row = rows[place] as usize;
+            vectors.read(row..row + 1, &mut values);
+            self.row(&values, &mut out[place * dim..][..dim]);
+        };
+        if rows.is_sorted() {
+            (0..rows.len()).for_each(take);
+        } else {
+            let mut order: Vec<usize> = (0..rows.len()).collect();
+            order.sort_unstable_by_key(|&place| rows[place]);
+            order.into_iter().for_each(&mut take);
+        }
+    }
 }
 
 #[multiversion::multiversion(targets = "simd")]

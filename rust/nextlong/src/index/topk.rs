@@ -40,15 +40,20 @@ impl Best {
         }
     }
 
-    /// Takes what is good enough of `scores`, the scores of the ids from `first` on, unless `skip`.
-    pub fn extend(&mut self, scores: &[i32], first: u32, skip: impl Fn(u32) -> bool) {
+    /// Takes what is good enough of `scores`, whose ids `id_of` names by place, unless `skip`.
+    pub fn extend(
+        &mut self,
+        scores: &[i32],
+        id_of: impl Fn(usize) -> u32,
+        skip: impl Fn(u32) -> bool,
+    ) {
         let mut from = 0;
         while let Some(block) = next_block(scores, from, self.threshold()) {
             let end = (block + LANES).min(scores.len());
             let threshold = self.threshold();
             for (place, &score) in scores[block..end].iter().enumerate() {
                 if score >= threshold {
-                    let id = first + (block + place) as u32;
+                    let id = id_of(block + place);
                     if !skip(id) {
                         self.push(score, id);
                     }
@@ -114,7 +119,7 @@ mod tests {
     #[test]
     fn the_lower_id_wins_a_tie() {
         let mut best = Best::new(3);
-        best.extend(&[5; 200], 10, |_| false);
+        best.extend(&[5; 200], |place| 10 + place as u32, |_| false);
         assert_eq!(best.into_ids(), [10, 11, 12]);
         let mut backwards = Best::new(3);
         for id in (0..200).rev() {
@@ -126,12 +131,12 @@ mod tests {
     #[test]
     fn extremes_and_nothing_are_fine() {
         let mut best = Best::new(4);
-        best.extend(&[i32::MIN, i32::MAX, 0, -1], 0, |_| false);
+        best.extend(&[i32::MIN, i32::MAX, 0, -1], |place| place as u32, |_| false);
         assert_eq!(best.clone().into_ids(), [1, 2, 3, 0]);
         let mut none = Best::new(0);
-        none.extend(&[1; 300], 0, |_| false);
+        none.extend(&[1; 300], |place| place as u32, |_| false);
         assert!(none.into_ids().is_empty());
-        best.extend(&[i32::MAX; 2], 4, |id| id == 4);
+        best.extend(&[i32::MAX; 2], |place| 4 + place as u32, |id| id == 4);
         assert_eq!(best.into_ids(), [1, 5, 2, 3]);
     }
 }

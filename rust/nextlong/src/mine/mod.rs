@@ -4,11 +4,12 @@
 //! ones, in order of use, and how many were refused for which reason. Which of them a sequence
 //! takes is decided by [`select`].
 
+pub mod made;
 mod ngrams;
 mod queue;
 pub mod select;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -34,11 +35,14 @@ pub const REASONS: [&str; 9] = [
     "min_score",
     "max_score",
     "margin",
-    "containment",
     "in_sequence",
     "max_reuse",
     "max_per_doc",
+    "containment",
 ];
+
+/// Neighbours asked for at first, for each negative that is needed.
+const DEPTH_FACTOR: f64 = 3.0;
 
 /// How many neighbours were refused, by reason (as in [`REASONS`]).
 pub type Refusals = [u64; REASONS.len()];
@@ -50,10 +54,10 @@ enum Reason {
     MinScore,
     MaxScore,
     Margin,
-    Containment,
     InSequence,
     MaxReuse,
     MaxPerDoc,
+    Containment,
 }
 
 /// The allowed neighbours of one meta-chunk.
@@ -78,6 +82,9 @@ struct Candidate {
     document: u32,
     chunks: Range<u32>,
     lists: Vec<List>,
+    /// How many negatives the sequence should need.
+    needed: u32,
+    copies: Option<Copies>,
     state: select::State,
 }
 
@@ -98,10 +105,16 @@ impl Wave {
         let mean_chars = mean_characters(store);
         let documents = documents.iter().map(|&document| {
             let chunks = store.document_chunks(document as usize);
-            let wanted = first_depth(store, settings, chunks.clone(), mean_chars).min(deepest);
+            let needed = needed(store, settings, chunks.clone(), mean_chars);
+            // A random order is one of the whole rank window, so it is searched at once.
+            let window =
+                settings.range_max.filter(|_| settings.sampling_strategy == Sampling::Random);
+            let wanted = window.unwrap_or_else(|| first_depth(settings, needed)).min(deepest);
             Candidate {
                 document,
                 lists: vec![List { wanted, ..List::default() }; chunks.len()],
+                needed: (needed * chunks.len() as f64).ceil() as u32,
+                copies: None,
                 chunks: chunks.start as u32..chunks.end as u32,
                 state: select::State::Measuring,
             }
@@ -163,6 +176,9 @@ impl Wave {
                 list.complete |= k as u32 >= self.deepest;
                 list.depth = k as u32;
                 list.wanted = 0;
+            }
+            if judge.is_some() {
+                candidate.look_for_copies(store, settings, progress)?;
             }
         }
         Ok(())
@@ -237,17 +253,66 @@ fn item(kind: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", kind, false))
 }
 
-/// Asks every rule that does not depend on other sequences.
+impl Candidate {
+    /// Compares texts ahead of the selecting pass, on the caller's thread: of the neighbours that
+    /// the meta-chunks would take in turns if no other sequence took any.
+    fn look_for_copies(
+        &mut self,
+        store: &ChunkStore,
+        settings: &Settings,
+        progress: &Progress,
+    ) -> Result<()> {
+        let Some(most) = settings.max_containment else { return Ok(()) };
+        let chunks = self.chunks.clone();
+        let copies = self.copies.get_or_insert_with(|| {
+            Copies::new(store, chunks, settings.containment_words as usize, most)
+        });
+        let mut seen: HashSet<u32, Hashed> = HashSet::default();
+        let mut open: Vec<std::slice::Iter<'_, u32>> =
+            self.lists.iter().map(|list| list.ids[list.cursor..].iter()).collect();
+        while !open.is_empty() && seen.len() < self.needed as usize {
+            progress.check()?;
+            open.retain_mut(|ids| {
+                ids.find(|&&id| !copies.contains(store, id) && seen.insert(id)).is_some()
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Which chunks are, by their words, copies of a meta-chunk of one document; asked once a chunk.
+#[derive(Debug)]
+struct Copies {
+    most: f32,
+    grams: MetaGrams,
+    hashes: Vec<u64>,
+    known: HashMap<u32, bool, Hashed>,
+}
+
+impl Copies {
+    fn new(store: &ChunkStore, chunks: Range<u32>, words: usize, most: f32) -> Self {
+        let grams = MetaGrams::new(chunks.clone().map(|chunk| store.text(chunk as usize)), words);
+        let mut hashes: Vec<u64> = chunks.map(|chunk| store.text_hash(chunk as usize)).collect();
+        hashes.sort_unstable();
+        Self { most, grams, hashes, known: HashMap::default() }
+    }
+
+    /// Whether too much of `chunk` stands in a meta-chunk, or the other way round.
+    fn contains(&mut self, store: &ChunkStore, chunk: u32) -> bool {
+        *self.known.entry(chunk).or_insert_with(|| {
+            self.hashes.binary_search(&store.text_hash(chunk as usize)).is_ok()
+                || self.grams.containment(store.text(chunk as usize)) > self.most
+        })
+    }
+}
+
+/// Asks every rule that needs no text and does not depend on other sequences.
 struct Judge<'a> {
     store: &'a ChunkStore,
     settings: &'a Settings,
     chunks: Range<u32>,
     /// The ceiling that the margins leave to each meta-chunk's negatives.
     ceilings: Vec<f32>,
-    grams: Option<MetaGrams>,
-    hashes: Vec<u64>,
-    /// Candidates seen for an earlier meta-chunk: whether too much of them stands in the document.
-    copies: HashMap<u32, bool, Hashed>,
 }
 
 impl<'a> Judge<'a> {
@@ -257,19 +322,12 @@ impl<'a> Judge<'a> {
         settings: &'a Settings,
         chunks: Range<u32>,
     ) -> Self {
-        let texts = || chunks.clone().map(|chunk| store.text(chunk as usize));
-        let grams = settings
-            .max_containment
-            .map(|_| MetaGrams::new(texts(), settings.containment_words as usize));
-        let mut hashes: Vec<u64> =
-            chunks.clone().map(|chunk| store.text_hash(chunk as usize)).collect();
-        hashes.sort_unstable();
         let ceilings = margin_ceilings(vectors, settings, chunks.clone());
-        Self { store, settings, chunks, ceilings, grams, hashes, copies: HashMap::default() }
+        Self { store, settings, chunks, ceilings }
     }
 
     fn extend(
-        &mut self,
+        &self,
         list: &mut List,
         meta: usize,
         ids: &[i64],
@@ -277,7 +335,7 @@ impl<'a> Judge<'a> {
         refused: &mut Refusals,
     ) -> Result<()> {
         let before = list.ids.len();
-        let known: std::collections::HashSet<u32, Hashed> = list.ids.iter().copied().collect();
+        let known: HashSet<u32, Hashed> = list.ids.iter().copied().collect();
         let neighbours = ids.iter().zip(scores).enumerate();
         for (rank, (&id, &score)) in neighbours.skip(list.depth as usize) {
             let Ok(id) = u32::try_from(id) else {
@@ -311,7 +369,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    fn refusal(&mut self, meta: usize, rank: usize, id: u32, score: f32) -> Option<Reason> {
+    fn refusal(&self, meta: usize, rank: usize, id: u32, score: f32) -> Option<Reason> {
         let settings = self.settings;
         if rank < settings.range_min as usize {
             return Some(Reason::RangeMin);
@@ -325,21 +383,7 @@ impl<'a> Judge<'a> {
         if settings.max_score.is_some_and(|most| score > most) {
             return Some(Reason::MaxScore);
         }
-        if score > self.ceilings[meta] {
-            return Some(Reason::Margin);
-        }
-        self.is_copy(id).then_some(Reason::Containment)
-    }
-
-    fn is_copy(&mut self, id: u32) -> bool {
-        let Some((grams, most)) = self.grams.as_mut().zip(self.settings.max_containment) else {
-            return false;
-        };
-        let (store, hashes) = (self.store, &self.hashes);
-        *self.copies.entry(id).or_insert_with(|| {
-            hashes.binary_search(&store.text_hash(id as usize)).is_ok()
-                || grams.containment(store.text(id as usize)) > most
-        })
+        (score > self.ceilings[meta]).then_some(Reason::Margin)
     }
 
     fn shuffle(&self, list: &mut List, meta: usize, from: usize) {
@@ -397,23 +441,23 @@ fn mean_characters(store: &ChunkStore) -> f64 {
     if count == 0.0 { 1.0 } else { f64::max(sum / count, 1.0) }
 }
 
-/// How many neighbours to ask for first: half as many again as the sequence should need.
-fn first_depth(
-    store: &ChunkStore,
-    settings: &Settings,
-    chunks: Range<usize>,
-    mean_chars: f64,
-) -> u32 {
+/// How many negatives each meta-chunk of a sequence should need.
+fn needed(store: &ChunkStore, settings: &Settings, chunks: Range<usize>, mean_chars: f64) -> f64 {
     let own = document_characters(store, chunks.clone()) as f64;
-    let needed = match (settings.num_negatives, settings.length) {
+    match (settings.num_negatives, settings.length) {
         (Some(most), _) => f64::from(most),
         (None, Length::Paper) => f64::from(select::paper_k(settings, own, chunks.len())),
         (None, Length::Exact) => {
             let room = f64::from(settings.seq_len) * settings.chars_per_token - own;
             room.max(0.0) / (chunks.len() as f64 * mean_chars)
         }
-    };
-    let depth = (needed * 1.5).ceil() as u32 + 16 + settings.range_min;
+    }
+}
+
+/// How many neighbours to ask for first. The meta-chunks of a document are alike and so are their
+/// neighbours: on real text two of three were taken by another meta-chunk of the sequence.
+fn first_depth(settings: &Settings, needed: f64) -> u32 {
+    let depth = (needed * DEPTH_FACTOR).ceil() as u32 + 16 + settings.range_min;
     // Few different depths, so that meta-chunks are searched together.
     if depth <= 32 { 32 } else { depth.div_ceil(64) * 64 }
 }

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 /// The hashes are uniform already: use them as they are.
 #[derive(Default)]
 pub(super) struct Identity(u64);
@@ -31,55 +29,91 @@ impl Hasher for Identity {
 
 pub(super) type Hashed = BuildHasherDefault<Identity>;
 
-/// The different n-grams of `text`, as sorted hashes.
+/// The n-grams of `text` in their order, as hashes.
 ///
 /// Words are runs of letters and digits, lower-cased; in scripts without spaces (Chinese,
 /// Japanese, Thai, Lao, Khmer, Myanmar) every character is a word.
-pub(super) fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
+fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
     out.clear();
-    let mut hashes: Vec<u64> = Vec::with_capacity(text.len() / 5 + 1);
-    words_of(text, |hash| hashes.push(hash));
-    out.extend(hashes.windows(words).map(|gram| {
-        gram.iter().fold(0u64, |sum, &word| {
-            (sum.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        })
-    }));
-    out.sort_unstable();
-    out.dedup();
+    words_of(text, |hash| out.push(hash));
+    // Each gram takes the place of its first word: the words behind it are still there.
+    let count = (out.len() + 1).saturating_sub(words);
+    for at in 0..count {
+        out[at] =
+            out[at..at + words].iter().fold(0, |sum: u64, &word| mix(sum.rotate_left(23) ^ word));
+    }
+    out.truncate(count);
+}
+
+fn mix(value: u64) -> u64 {
+    value.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 fn words_of(text: &str, mut word: impl FnMut(u64)) {
-    let mut current: Vec<u8> = Vec::with_capacity(32);
-    let mut utf8 = [0; 4];
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric() {
-            current.push(character.to_ascii_lowercase() as u8);
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        while at < bytes.len() && bytes[at].is_ascii_alphanumeric() {
+            at += 1;
+        }
+        if at < bytes.len() && !bytes[at].is_ascii() {
+            at = start + words_beyond_ascii(&text[start..], &mut word);
             continue;
         }
-        if !character.is_ascii() {
-            if without_spaces(character) {
-                if !current.is_empty() {
-                    word(xxh3_64(&current));
-                    current.clear();
-                }
-                word(xxh3_64(character.encode_utf8(&mut utf8).as_bytes()));
-                continue;
+        if at > start {
+            word(hash_word(&bytes[start..at], ASCII_LOWER));
+        }
+        at += 1;
+    }
+}
+
+/// Setting this bit lower-cases an ASCII letter and leaves a digit as it is.
+const ASCII_LOWER: u64 = 0x2020_2020_2020_2020;
+
+/// The hash of a word, with `or` over all of its bytes.
+fn hash_word(bytes: &[u8], or: u64) -> u64 {
+    let mut sum = bytes.len() as u64;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for eight in eights {
+        sum = mix(sum.rotate_left(29) ^ (u64::from_le_bytes(*eight) | or));
+    }
+    let mut last = 0;
+    for &byte in rest {
+        last = last << 8 | u64::from(byte) | or & 0xFF;
+    }
+    sum = mix(sum.rotate_left(29) ^ last);
+    sum ^ sum >> 32
+}
+
+/// The words from the start of `text`, which holds a character beyond ASCII, to the first blank or
+/// sign after it; gives the bytes read.
+fn words_beyond_ascii(text: &str, word: &mut impl FnMut(u64)) -> usize {
+    let mut current: Vec<u8> = Vec::with_capacity(64);
+    let mut utf8 = [0; 4];
+    let mut read = text.len();
+    for (at, character) in text.char_indices() {
+        if character.is_alphanumeric() && !without_spaces(character) {
+            for lower in character.to_lowercase() {
+                current.extend_from_slice(lower.encode_utf8(&mut utf8).as_bytes());
             }
-            if character.is_alphanumeric() {
-                for lower in character.to_lowercase() {
-                    current.extend_from_slice(lower.encode_utf8(&mut utf8).as_bytes());
-                }
-                continue;
-            }
+            continue;
         }
         if !current.is_empty() {
-            word(xxh3_64(&current));
+            word(hash_word(&current, 0));
             current.clear();
+        }
+        if without_spaces(character) {
+            word(hash_word(character.encode_utf8(&mut utf8).as_bytes(), 0));
+        } else if character.is_ascii() {
+            read = at;
+            break;
         }
     }
     if !current.is_empty() {
-        word(xxh3_64(&current));
+        word(hash_word(&current, 0));
     }
+    read
 }
 
 fn without_spaces(character: char) -> bool {
@@ -90,6 +124,7 @@ fn without_spaces(character: char) -> bool {
 }
 
 /// The n-grams of all meta-chunks of a document, to ask how much of a candidate stands there.
+#[derive(Debug)]
 pub(super) struct MetaGrams {
     words: usize,
     places: HashMap<u64, u32, Hashed>,
@@ -107,6 +142,8 @@ impl MetaGrams {
         let mut own = Vec::new();
         for (meta, text) in texts.into_iter().enumerate() {
             grams(text, words, &mut own);
+            own.sort_unstable();
+            own.dedup();
             sizes.push(own.len() as u32);
             pairs.extend(own.iter().map(|&gram| (gram, meta as u32)));
         }
@@ -126,6 +163,11 @@ impl MetaGrams {
     /// over the n-grams of the smaller of the two.
     pub(super) fn containment(&mut self, text: &str) -> f32 {
         grams(text, self.words, &mut self.grams);
+        if !self.grams.iter().any(|gram| self.places.contains_key(gram)) {
+            return 0.0;
+        }
+        self.grams.sort_unstable();
+        self.grams.dedup();
         self.counts.fill(0);
         for gram in &self.grams {
             let Some(&at) = self.places.get(gram) else { continue };

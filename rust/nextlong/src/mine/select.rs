@@ -8,7 +8,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
+use serde::{Deserialize, Serialize};
+
+use super::made::Made;
+use super::{Candidate, Copies, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
 use crate::seed;
@@ -56,7 +59,7 @@ pub(super) struct Draft {
 }
 
 /// Counts of what became of the documents and chunks, for the report.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it; Python's report explains them")]
 pub struct Tally {
     pub made: u64,
@@ -113,6 +116,15 @@ impl Selector {
         uses
     }
 
+    /// Takes up where an earlier pass was after some waves: what they made, and its counts.
+    pub fn restore(&mut self, made: &[Made], tally: Tally) {
+        for piece in made.iter().flat_map(|(_, pieces)| pieces).filter(|piece| !piece.is_meta()) {
+            *self.uses.entry(piece.chunk).or_insert(0) += 1;
+        }
+        self.remaining = self.remaining.map(|left| left.saturating_sub(made.len() as u64));
+        self.tally = tally;
+    }
+
     /// Whether all sequences that were asked for are made.
     #[must_use]
     pub fn finished(&self) -> bool {
@@ -145,7 +157,7 @@ impl Selector {
     }
 
     /// The sequences of a complete wave: (document, pieces), in order.
-    pub fn finish(&mut self, wave: &mut Wave) -> Vec<(u32, Vec<Piece>)> {
+    pub fn finish(&mut self, wave: &mut Wave) -> Vec<Made> {
         let mut made = Vec::new();
         for candidate in &mut wave.documents {
             if self.remaining == Some(0) {
@@ -501,9 +513,9 @@ impl Selector {
         };
         for _ in 0..=count {
             let meta = draft.turn;
-            let list = &mut candidate.lists[meta];
+            let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
             if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, draft, store) {
+                if let Some((chunk, score)) = self.next_allowed(list, copies, draft, store) {
                     list.taken += 1;
                     draft.taken_in_turn += 1;
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
@@ -522,6 +534,7 @@ impl Selector {
     fn next_allowed(
         &mut self,
         list: &mut List,
+        copies: &mut Option<Copies>,
         draft: &mut Draft,
         store: &ChunkStore,
     ) -> Option<(u32, f32)> {
@@ -533,21 +546,25 @@ impl Selector {
                 self.tally.refused[Reason::InSequence as usize] += 1;
                 continue;
             }
-            let uses = self.uses.entry(chunk).or_insert(0);
-            if self.settings.max_reuse.is_some_and(|most| *uses >= most) {
+            let uses = self.uses.get(&chunk).copied().unwrap_or(0);
+            if self.settings.max_reuse.is_some_and(|most| uses >= most) {
                 self.tally.refused[Reason::MaxReuse as usize] += 1;
                 continue;
             }
-            if let Some(most) = self.settings.max_per_doc {
-                let document = store.document(chunk as usize) as u32;
-                let count = draft.per_document.entry(document).or_insert(0);
-                if *count >= most {
-                    self.tally.refused[Reason::MaxPerDoc as usize] += 1;
-                    continue;
-                }
-                *count += 1;
+            let document = store.document(chunk as usize) as u32;
+            let siblings = draft.per_document.get(&document).copied().unwrap_or(0);
+            if self.settings.max_per_doc.is_some_and(|most| siblings >= most) {
+                self.tally.refused[Reason::MaxPerDoc as usize] += 1;
+                continue;
             }
-            *uses += 1;
+            if copies.as_mut().is_some_and(|copies| copies.contains(store, chunk)) {
+                self.tally.refused[Reason::Containment as usize] += 1;
+                continue;
+            }
+            if self.settings.max_per_doc.is_some() {
+                draft.per_document.insert(document, siblings + 1);
+            }
+            self.uses.insert(chunk, uses + 1);
             draft.taken.insert(hash);
             return Some((chunk, score));
         }
@@ -594,4 +611,4 @@ pub fn paper_k(settings: &Settings, characters: f64, chunks: usize) -> u32 {
     k.ceil().max(0.0) as u32
 }
 
-const _: () = assert!(REASONS.len() == Reason::MaxPerDoc as usize + 1);
+const _: () = assert!(REASONS.len() == Reason::Containment as usize + 1);

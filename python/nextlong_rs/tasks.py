@@ -1,0 +1,183 @@
+"""The tasks of a stage: which are done, by what settings, and whether their files are still whole.
+
+A task is done when its marker is there, `work/_done/<stage>/<number>.json`, and every file that it
+names has the size and the content that it had. Beside the markers `stage.json` keeps what the
+stage depends on: its settings and the hashes of what it read. When one of them changes, the stage
+starts over and says which it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nextlong_rs import _nextlong
+from nextlong_rs.files import write_json
+
+__all__ = ["FORMAT", "Tasks", "fingerprint"]
+
+FORMAT = 2
+"""The version of the run directory's layout; files of another version are made again."""
+
+
+class Tasks:
+    """The markers of one stage of a run.
+
+    Args:
+        output: The run's folder; the files of markers are named from there.
+        stage: The stage's name.
+        depends: What the stage's files follow from, by name: settings, hashes, versions.
+        say: Told, in a line, why work is done again.
+    """
+
+    def __init__(
+        self, output: Path, stage: str, depends: Mapping[str, Any], say: Callable[[str], None]
+    ) -> None:
+        self.output = output
+        self.stage = stage
+        self.folder = output / "work" / "_done" / stage
+        self.depends = json.loads(json.dumps({"format": FORMAT, **depends}, ensure_ascii=False))
+        self.reused = 0
+        self._say = say
+        self._markers: dict[int, dict[str, Any]] = {}
+        self._open()
+
+    def _open(self) -> None:
+        state = self.folder / "stage.json"
+        before = _read(state)
+        if before is not None and before.get("depends") == self.depends:
+            return
+        if before is not None:
+            changes = _changes(before.get("depends"), self.depends)
+            self._say(f"{self.stage}: made again, {changes}")
+        # The first to go: what the stage made under other settings must not look like this run's.
+        (self.folder / "stage.json").unlink(missing_ok=True)
+        for marker in self.folder.glob("[0-9]*.json"):
+            self.discard(int(marker.stem))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(state, {"depends": self.depends})
+
+    def done(self, number: int) -> dict[str, Any] | None:
+        """The marker of task `number` if it is done and its files are whole."""
+        known = self._markers.get(number)
+        if known is not None:
+            return known
+        marker = _read(self.folder / f"{number:05}.json")
+        if marker is None:
+            return None
+        for file in marker["files"]:
+            what = self._fault(file)
+            if what is not None:
+                self._say(f"{self.stage}: {file['name']} {what}, made again")
+                (self.folder / f"{number:05}.json").unlink(missing_ok=True)
+                return None
+        self._markers[number] = marker
+        self.reused += 1
+        return marker
+
+    def _fault(self, file: Mapping[str, Any]) -> str | None:
+        """What is wrong with a file of a marker; None if it is the one that was written."""
+        path = self.output / file["name"]
+        try:
+            found = path.stat()
+        except OSError:
+            return "is missing"
+        if found.st_size != file["bytes"]:
+            return f"has {found.st_size} bytes instead of {file['bytes']}"
+        if found.st_mtime_ns != file["mtime_ns"] and _nextlong.file_hash(path) != file["hash"]:
+            return "was changed"
+        return None
+
+    def mark(self, number: int, files: Sequence[Path], **facts: Any) -> dict[str, Any]:
+        """Writes the marker of a finished task: its files, and what it counted."""
+        (self.output / "manifest.json").unlink(missing_ok=True)
+        listed = []
+        for path in files:
+            found = path.stat()
+            listed.append(
+                {
+                    "name": path.relative_to(self.output).as_posix(),
+                    "bytes": found.st_size,
+                    "mtime_ns": found.st_mtime_ns,
+                    "hash": _nextlong.file_hash(path),
+                }
+            )
+        marker = {"files": listed, **facts}
+        write_json(self.folder / f"{number:05}.json", marker)
+        self._markers[number] = marker
+        return marker
+
+    def finish(self, count: int) -> str:
+        """Ends the stage with `count` tasks; gives the hash of all that they made.
+
+        What an earlier run made beyond them is removed.
+        """
+        hashes = []
+        for number in range(count):
+            marker = self._markers[number]
+            hashes.append([file["hash"] for file in marker["files"]])
+        for path in self.folder.glob("[0-9]*.json"):
+            if int(path.stem) >= count:
+                self.discard(int(path.stem))
+        digest = fingerprint(hashes)
+        write_json(
+            self.folder / "stage.json",
+            {"depends": self.depends, "tasks": count, "digest": digest},
+        )
+        return digest
+
+    def discard(self, number: int) -> None:
+        """Removes a task's marker and its files."""
+        path = self.folder / f"{number:05}.json"
+        for file in (_read(path) or {"files": []})["files"]:
+            (self.output / file["name"]).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        self._markers.pop(number, None)
+
+    @property
+    def count(self) -> int | None:
+        """How many tasks the stage had when it was finished; None if it was not."""
+        count = (_read(self.folder / "stage.json") or {}).get("tasks")
+        return count if isinstance(count, int) else None
+
+
+def fingerprint(value: Any) -> str:
+    """A hash of anything that JSON can hold, 32 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None if the file is missing or holds anything else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _changes(before: Any, after: Mapping[str, Any]) -> str:
+    """Which of the things that a stage depends on changed, in words."""
+    if not isinstance(before, Mapping):
+        return "its record is damaged"
+    changed = sorted(
+        name
+        for name in before.keys() | after.keys()
+        if before.get(name, _MISSING) != after.get(name, _MISSING)
+    )
+    return ", ".join(_change(name, before.get(name), after.get(name)) for name in changed)
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    def short(value: Any) -> bool:
+        return not isinstance(value, list | dict) and len(str(value)) <= 60
+
+    if name.endswith(" hash") or not (short(before) and short(after)):
+        return f"{name.removesuffix(' hash')} changed"
+    return f"{name} changed from {before!r} to {after!r}"
+
+
+_MISSING = object()

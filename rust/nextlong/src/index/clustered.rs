@@ -1,0 +1,270 @@
+//! The clustered scan: each query against the rows of the lists nearest to it, in int8.
+//!
+//! In: int8 queries. Out: for each the ids of the best rows of its lists, to be ranked again in
+//! f32. The order in which lists are scanned does not matter to what is found.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::error::{Error, Result};
+use crate::index::cosine::Queries;
+use crate::index::exclude::Exclusion;
+use crate::index::lists::Lists;
+use crate::index::product::{Packed, Rows, Scores};
+use crate::index::quantize::Quantizer;
+use crate::index::topk::Best;
+use crate::progress::Progress;
+use crate::vectors::Vectors;
+
+/// Rows of a list that are packed together at most.
+const BLOCK: usize = 2048;
+
+/// Queries multiplied together.
+const QUERIES: usize = 64;
+
+/// (query, list) pairs that are held at a time.
+const PAIRS: usize = 1 << 22;
+
+/// The lists, once they are built or loaded, and the packed rows that may be kept.
+pub struct Clustered {
+    quantizer: Quantizer,
+    keep_bytes: usize,
+    ready: OnceLock<Ready>,
+}
+
+struct Ready {
+    lists: Lists,
+    /// The blocks of list `l` are `blocks[l]..blocks[l + 1]`.
+    blocks: Vec<usize>,
+    /// The first blocks, packed when they are first used.
+    kept: Vec<OnceLock<Packed>>,
+    /// The place of every row.
+    places: Vec<u32>,
+}
+
+/// The queries that scan a list next, as (query) numbers sorted by list.
+struct Visits {
+    starts: Vec<usize>,
+    queries: Vec<u32>,
+}
+
+impl Clustered {
+    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls.
+    #[must_use]
+    pub fn new(quantizer: Quantizer, keep_bytes: usize) -> Self {
+        Self { quantizer, keep_bytes, ready: OnceLock::new() }
+    }
+
+    /// Builds the lists on some threads and, with a `folder`, writes them there.
+    ///
+    /// # Errors
+    ///
+    /// See [`Lists::build`] and [`Lists::write`].
+    pub fn build(
+        &self,
+        vectors: &Vectors,
+        folder: Option<&Path>,
+        seed: u64,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<()> {
+        let mut lists = Lists::build(vectors, self.quantizer, seed, threads, progress)?;
+        if let Some(folder) = folder {
+            lists.write(folder, vectors, self.quantizer, threads, progress)?;
+        }
+        self.seat(lists, vectors.dim());
+        Ok(())
+    }
+
+    /// Loads lists that were written to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Lists::load`].
+    pub fn load(&self, vectors: &Vectors, folder: &Path) -> Result<()> {
+        self.seat(Lists::load(folder, vectors, self.quantizer)?, vectors.dim());
+        Ok(())
+    }
+
+    fn seat(&self, lists: Lists, dim: usize) {
+        let mut blocks = vec![0];
+        let mut kept = 0;
+        for list in 0..lists.len() {
+            let count = lists.places(list).len().div_ceil(BLOCK);
+            blocks.push(blocks[list] + count);
+            if lists.places(list).end * dim <= self.keep_bytes {
+                kept = blocks[list + 1];
+            }
+        }
+        let kept = (0..kept).map(|_| OnceLock::new()).collect();
+        let places = lists.places_of_rows();
+        let _ = self.ready.set(Ready { lists, blocks, kept, places }); // The same if there already.
+    }
+
+    fn ready(&self) -> Result<&Ready> {
+        self.ready.get().ok_or_else(|| {
+            Error::Retrieval(
+                "the lists of the clustered scan are not built yet; build or load them first"
+                    .into(),
+            )
+        })
+    }
+
+    /// The number of lists; 0 before they are there.
+    #[must_use]
+    pub fn list_count(&self) -> usize {
+        self.ready.get().map_or(0, |ready| ready.lists.len())
+    }
+
+    /// The place of a row among the rows in the order of the lists; its number before there are any.
+    #[must_use]
+    pub fn place_of(&self, row: usize) -> usize {
+        self.ready.get().map_or(row, |ready| ready.places[row] as usize)
+    }
+
+    /// The `keep` best rows of each query by int8 product in the `probes` lists nearest to it, best
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when asked to stop; [`Error::Retrieval`] without memory or lists.
+    pub fn candidates(
+        &self,
+        vectors: &Vectors,
+        queries: &Queries,
+        exclusion: &Exclusion,
+        keep: usize,
+        probes: usize,
+        progress: &Progress,
+    ) -> Result<Vec<Vec<u32>>> {
+        let ready = self.ready()?;
+        let (dim, lists) = (vectors.dim(), ready.lists.len());
+        let probes = probes.min(lists);
+        if probes == 0 {
+            return Ok(vec![Vec::new(); queries.len()]);
+        }
+        let mut found = Vec::with_capacity(queries.len());
+        let batch = (PAIRS / probes).max(QUERIES);
+        let mut scores = Scores::zeros(1, 1)?;
+        for start in (0..queries.len()).step_by(batch) {
+            let range = start..(start + batch).min(queries.len());
+            let mut values = vec![0; range.len() * dim];
+            let rows = queries.values(range.clone()).chunks_exact(dim);
+            for (row, out) in rows.zip(values.chunks_exact_mut(dim)) {
+                self.quantizer.row(row, out);
+            }
+            let nearest = ready.lists.centroids().nearest_some(&values, probes, progress)?;
+            let mut best = vec![Best::new(keep); range.len()];
+            // The nearest list of all queries first: it raises the threshold for the others.
+            for ranks in [0..1, 1..probes] {
+                let visits = Visits::new(&nearest, probes, ranks, lists);
+                for list in 0..lists {
+                    let visitors = visits.of(list);
+                    if visitors.is_empty() {
+                        continue;
+                    }
+                    for block in ready.blocks[list]..ready.blocks[list + 1] {
+                        self.scan(
+                            vectors,
+                            ready,
+                            list,
+                            block,
+                            &values,
+                            visitors,
+                            &mut scores,
+                            progress,
+                            |query, scores, ids| {
+                                let own = exclusion.of(queries.row_of(start + query));
+                                best[query].extend(
+                                    scores,
+                                    |place| ids[place],
+                                    |id| own.excludes(id),
+                                );
+                            },
+                        )?;
+                    }
+                }
+            }
+            found.extend(best.into_iter().map(Best::into_ids));
+        }
+        Ok(found)
+    }
+
+    /// Multiplies one block of a list with the queries that visit it.
+    #[allow(clippy::too_many_arguments, reason = "the inside of one loop, cut out to be read")]
+    fn scan(
+        &self,
+        vectors: &Vectors,
+        ready: &Ready,
+        list: usize,
+        block: usize,
+        values: &[i8],
+        visitors: &[u32],
+        scores: &mut Scores,
+        progress: &Progress,
+        mut see: impl FnMut(usize, &[i32], &[u32]),
+    ) -> Result<()> {
+        let dim = vectors.dim();
+        let places = ready.lists.places(list);
+        let first = places.start + (block - ready.blocks[list]) * BLOCK;
+        let places = first..(first + BLOCK).min(places.end);
+        let pack = || {
+            let mut rows = Rows::zeros(places.len(), dim)?;
+            ready.lists.read(places.clone(), vectors, self.quantizer, rows.values());
+            rows.pack()
+        };
+        let packed;
+        let rows = match ready.kept.get(block).map(|kept| (kept, kept.get())) {
+            Some((_, Some(rows))) => rows,
+            Some((kept, None)) => {
+                // Two threads may both pack it: one is kept, they are the same.
+                let rows = pack()?;
+                kept.get_or_init(|| rows)
+            }
+            None => {
+                packed = pack()?;
+                &packed
+            }
+        };
+        let ids = ready.lists.rows(places.clone());
+        for visitors in visitors.chunks(QUERIES) {
+            progress.check()?;
+            let mut some = Rows::zeros(visitors.len(), dim)?;
+            for (&query, row) in visitors.iter().zip(some.values().chunks_exact_mut(dim)) {
+                row.copy_from_slice(&values[query as usize * dim..][..dim]);
+            }
+            scores.fill(&some, rows)?;
+            for (place, &query) in visitors.iter().enumerate() {
+                see(query as usize, scores.of(place), ids);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Visits {
+    /// Sorts the lists of the given ranks of every query by list.
+    fn new(nearest: &[u32], probes: usize, ranks: std::ops::Range<usize>, lists: usize) -> Self {
+        let mut starts = vec![0; lists + 1];
+        let wanted = || nearest.chunks_exact(probes).map(|lists| &lists[ranks.clone()]);
+        for &list in wanted().flatten() {
+            starts[list as usize + 1] += 1;
+        }
+        for list in 0..lists {
+            starts[list + 1] += starts[list];
+        }
+        let mut next = starts.clone();
+        let mut queries = vec![0; starts[lists]];
+        for (query, some) in wanted().enumerate() {
+            for &list in some {
+                queries[next[list as usize]] = query as u32;
+                next[list as usize] += 1;
+            }
+        }
+        Self { starts, queries }
+    }
+
+    fn of(&self, list: usize) -> &[u32] {
+        &self.queries[self.starts[list]..self.starts[list + 1]]
+    }
+}

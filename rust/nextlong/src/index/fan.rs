@@ -1,0 +1,66 @@
+//! Blocks of work on some threads; the results come in the order of the blocks.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::Result;
+
+/// Runs `task` for every number below `count` on `threads` threads that end with the call.
+///
+/// # Errors
+///
+/// The first error in the order of the numbers.
+pub fn out<T: Send>(
+    count: usize,
+    threads: usize,
+    task: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let threads = threads.clamp(1, count.max(1));
+    if threads == 1 {
+        return (0..count).map(task).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return done;
+            }
+            let outcome = task(number);
+            let failed = outcome.is_err();
+            done.push((number, outcome));
+            if failed {
+                next.store(count, Ordering::Relaxed);
+            }
+        }
+    };
+    let mut all: Vec<(usize, Result<T>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    all.sort_unstable_by_key(|outcome| outcome.0);
+    all.into_iter().map(|outcome| outcome.1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn the_results_are_in_order_and_a_failure_is_told() {
+        for threads in [1, 3, 50] {
+            let squares = out(20, threads, |number| Ok(number * number)).expect("squares");
+            assert_eq!(squares, (0..20).map(|number| number * number).collect::<Vec<_>>());
+            let failed =
+                out(20, threads, |number| if number == 7 { Err(Error::Cancelled) } else { Ok(()) });
+            assert!(matches!(failed, Err(Error::Cancelled)));
+        }
+        assert!(out(0, 2, |_| Ok(())).expect("nothing").is_empty());
+    }
+}

@@ -1,0 +1,274 @@
+//! The lists of the clustered scan: every row in the list of its nearest centroid.
+//!
+//! In: vectors. Out: for each list its row numbers, rising, and the rows in int8: from
+//! `lists.npy` (centroids, then the rows list by list), or gathered from the vectors.
+
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::index::fan;
+use crate::index::kmeans::Centroids;
+use crate::index::npy;
+use crate::index::quantize::Quantizer;
+use crate::progress::Progress;
+use crate::seed;
+use crate::vectors::Vectors;
+
+/// Rows of one task of assigning.
+const TASK: usize = 4096;
+
+/// Most lists.
+const LIMIT: usize = 1 << 16;
+
+/// Bytes of rows that are put in order at a time when they are written.
+const WRITE_BYTES: usize = 1 << 30;
+
+/// Rows that are compared when lists are loaded.
+const CHECK: usize = 64;
+
+/// Which rows belong together.
+pub struct Lists {
+    centroids: Centroids,
+    /// List `l` holds the places `starts[l]..starts[l + 1]`.
+    starts: Vec<usize>,
+    /// The row at each place.
+    rows: Vec<u32>,
+    /// The int8 rows by place, where they are kept on disk.
+    stored: Option<Bytes>,
+}
+
+/// The number of lists for so many rows, fixed by them alone: about 3.25 times the square root.
+#[must_use]
+pub fn list_count(rows: usize) -> usize {
+    let count = (rows.isqrt() * 13 / 4).clamp(1, LIMIT);
+    let even = if count > 64 { count.next_multiple_of(32) } else { count };
+    even.min(LIMIT).min(rows)
+}
+
+impl Lists {
+    /// Finds centroids and puts every row in the list of its nearest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when asked to stop; [`Error::Retrieval`] without memory.
+    pub fn build(
+        vectors: &Vectors,
+        quantizer: Quantizer,
+        seed: u64,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let count = list_count(vectors.len());
+        let centroids = Centroids::fit(vectors, quantizer, count, seed, threads, progress)?;
+        let tasks = vectors.len().div_ceil(TASK);
+        let list_of = fan::out(tasks, threads, |task| {
+            let range = task * TASK..((task + 1) * TASK).min(vectors.len());
+            let mut values = vec![0; range.len() * vectors.dim()];
+            quantizer.rows(vectors, range.clone(), &mut values);
+            let nearest = centroids.nearest(&values, progress)?;
+            progress.add(range.len() as u64);
+            Ok(nearest.into_iter().map(|pair| pair.1).collect::<Vec<u32>>())
+        })?
+        .concat();
+        let mut starts = vec![0; count + 1];
+        for &list in &list_of {
+            starts[list as usize + 1] += 1;
+        }
+        for list in 0..count {
+            starts[list + 1] += starts[list];
+        }
+        let mut next = starts.clone();
+        let mut rows = vec![0; vectors.len()];
+        for (row, &list) in list_of.iter().enumerate() {
+            rows[next[list as usize]] = row as u32;
+            next[list as usize] += 1;
+        }
+        Ok(Self { centroids, starts, rows, stored: None })
+    }
+
+    /// Writes the lists to `folder` and from then on reads their rows there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cancelled`] when asked to stop, [`Error::Io`] when a file cannot be written.
+    pub fn write(
+        &mut self,
+        folder: &Path,
+        vectors: &Vectors,
+        quantizer: Quantizer,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<()> {
+        let dim = vectors.dim();
+        npy::write(&folder.join("list-starts.npy"), npy::U64, &[self.starts.len()], |put| {
+            self.starts.iter().try_for_each(|&start| put(&(start as u64).to_le_bytes()))
+        })?;
+        npy::write(&folder.join("list-rows.npy"), npy::U32, &[self.rows.len()], |put| {
+            self.rows.iter().try_for_each(|row| put(&row.to_le_bytes()))
+        })?;
+        let shape = [self.centroids.len() + self.rows.len(), dim];
+        npy::write(&folder.join("lists.npy"), npy::I8, &shape, |put| {
+            put(&bytes_of(self.centroids.values()))?;
+            // Large parts, each read from the front of the vectors to the end.
+            for part in self.rows.chunks((WRITE_BYTES / dim).max(1)) {
+                let slices: Vec<&[u32]> =
+                    part.chunks(part.len().div_ceil(threads.max(1))).collect();
+                let parts = fan::out(slices.len(), threads, |slice| {
+                    let mut values = vec![0; slices[slice].len() * dim];
+                    progress.check()?;
+                    quantizer.gather(vectors, slices[slice], &mut values);
+                    Ok(values)
+                })?;
+                for values in parts {
+                    values.chunks(1 << 20).try_for_each(|values| put(&bytes_of(values)))?;
+                }
+            }
+            Ok(())
+        })?;
+        self.stored = Some(self.map(folder, dim)?);
+        Ok(())
+    }
+
+    /// Loads the lists that [`Lists::write`] left in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Run`] for files that are damaged or of other vectors, [`Error::Io`] for files that
+    /// cannot be read.
+    pub fn load(folder: &Path, vectors: &Vectors, quantizer: Quantizer) -> Result<Self> {
+        let (count, dim) = (list_count(vectors.len()), vectors.dim());
+        let path = folder.join("list-starts.npy");
+        let starts: Vec<usize> = npy::map(&path, npy::U64, &[Some(count + 1)])?
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(std::array::from_fn(|i| bytes[i])) as usize)
+            .collect();
+        if starts[0] != 0 || starts[count] != vectors.len() || !starts.is_sorted() {
+            return Err(broken(&path));
+        }
+        let path = folder.join("list-rows.npy");
+        let rows: Vec<u32> = npy::map(&path, npy::U32, &[Some(vectors.len())])?
+            .chunks_exact(4)
+            .map(|bytes| u32::from_le_bytes(std::array::from_fn(|i| bytes[i])))
+            .collect();
+        let mut seen = vec![false; rows.len()];
+        for &row in &rows {
+            match seen.get_mut(row as usize) {
+                Some(seen) if !*seen => *seen = true,
+                _ => return Err(broken(&path)),
+            }
+        }
+        let mut lists =
+            Self { centroids: Centroids::new(Vec::new(), dim)?, starts, rows, stored: None };
+        let path = folder.join("lists.npy");
+        let shape = [Some(count + vectors.len()), Some(dim)];
+        let all = npy::map(&path, npy::I8, &shape)?;
+        let (head, _) = all.split_at(count * dim);
+        lists.centroids = Centroids::new(values_of(head), dim)?;
+        let stored = all.slice(count * dim..);
+        let mut values = vec![0; dim];
+        for place in seed::sample(0, "lists", vectors.len(), CHECK) {
+            quantizer.gather(vectors, &lists.rows[place..=place], &mut values);
+            if values != values_of(&stored[place * dim..][..dim]) {
+                return Err(broken(&path));
+            }
+        }
+        lists.stored = Some(stored);
+        Ok(lists)
+    }
+
+    fn map(&self, folder: &Path, dim: usize) -> Result<Bytes> {
+        let shape = [Some(self.centroids.len() + self.rows.len()), Some(dim)];
+        let all = npy::map(&folder.join("lists.npy"), npy::I8, &shape)?;
+        Ok(all.slice(self.centroids.len() * dim..))
+    }
+
+    /// The centroids, one a list.
+    #[must_use]
+    pub fn centroids(&self) -> &Centroids {
+        &self.centroids
+    }
+
+    /// The number of lists.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Whether there is no list.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The places of list `list`.
+    #[must_use]
+    pub fn places(&self, list: usize) -> Range<usize> {
+        self.starts[list]..self.starts[list + 1]
+    }
+
+    /// The row numbers at some places.
+    #[must_use]
+    pub fn rows(&self, places: Range<usize>) -> &[u32] {
+        &self.rows[places]
+    }
+
+    /// Copies the int8 rows at some places to `out`.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is not as long as the rows.
+    pub fn read(
+        &self,
+        places: Range<usize>,
+        vectors: &Vectors,
+        quantizer: Quantizer,
+        out: &mut [i8],
+    ) {
+        let dim = vectors.dim();
+        match &self.stored {
+            Some(stored) => {
+                let stored = &stored[places.start * dim..places.end * dim];
+                for (out, &byte) in out.iter_mut().zip(stored) {
+                    *out = byte.cast_signed();
+                }
+            }
+            None => quantizer.gather(vectors, self.rows(places), out),
+        }
+    }
+
+    /// For each row the place that it has.
+    #[must_use]
+    pub fn places_of_rows(&self) -> Vec<u32> {
+        let mut places = vec![0; self.rows.len()];
+        for (place, &row) in self.rows.iter().enumerate() {
+            places[row as usize] = place as u32;
+        }
+        places
+    }
+}
+
+fn bytes_of(values: &[i8]) -> Vec<u8> {
+    values.iter().map(|value| value.cast_unsigned()).collect()
+}
+
+fn values_of(bytes: &[u8]) -> Vec<i8> {
+    bytes.iter().map(|byte| byte.cast_signed()).collect()
+}
+
+fn broken(path: &Path) -> Error {
+    Error::Run(format!("{}: the index of other vectors; build the index again", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_lists_follows_from_the_rows() {
+        let counts = [0, 1, 2, 100, 100_000, 500_000, 10_000_000, 1_000_000_000];
+        assert_eq!(counts.map(list_count), [0, 1, 2, 32, 1056, 2304, 10_304, 65_536]);
+    }
+}

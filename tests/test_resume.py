@@ -1,0 +1,232 @@
+"""A run that was stopped goes on, and ends with the bytes of one that was not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.killing import digest, torture
+
+import nextlong_rs as nl
+from nextlong_rs import _nextlong, stages
+from nextlong_rs.status import status
+
+
+def synthesize(output: Path, **options: Any) -> nl.Result:
+    given = {"seq_len": 4096, "num_sequences": 40, "progress": False, **options}
+    inputs = given.pop("inputs", nl.sample_corpus())
+    return nl.synthesize(inputs, output=output, tokenizer=nl.sample_tokenizer(), **given)
+
+
+def notes(output: Path) -> list[str]:
+    found: list[str] = json.loads((output / "work/measured.json").read_bytes())["notes"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished")
+    synthesize(output)
+    return output
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is really done, a line for every piece of work."""
+    done: list[str] = []
+
+    def watched(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*given: Any, **options: Any) -> Any:
+            done.append(name)
+            return original(*given, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for name in ("chunk_part", "write_parquet"):
+        watched(_nextlong, name)
+    watched(stages, "_tokenize")
+    return done
+
+
+def test_kills_at_any_moment_do_not_change_the_bytes(tmp_path: Path) -> None:
+    assert torture(20, seed=1, folder=tmp_path) >= 1
+
+
+def test_a_finished_run_is_not_made_again(tmp_path: Path, work: list[str]) -> None:
+    first = synthesize(tmp_path)
+    before = digest(tmp_path)
+    assert {"chunk_part", "_tokenize", "write_parquet"} <= set(work)
+    work.clear()
+    again = synthesize(tmp_path, threads=1)
+    assert (work, digest(tmp_path), len(again)) == ([], before, len(first))
+    assert notes(tmp_path) == []
+
+
+def test_a_changed_setting_redoes_the_stages_that_it_touches(
+    tmp_path: Path, work: list[str]
+) -> None:
+    synthesize(tmp_path / "a")
+    with pytest.raises(nl.RunError, match=r"placement \('head', not 'tail'\).*overwrite"):
+        synthesize(tmp_path / "a", placement="tail")
+    work.clear()
+    synthesize(tmp_path / "a", placement="tail", overwrite=True)
+    assert "chunk_part" not in work
+    assert "_tokenize" in work
+    assert any(
+        "mine: made again, placement changed from 'head' to 'tail'" in n
+        for n in notes(tmp_path / "a")
+    )
+    synthesize(tmp_path / "b", placement="tail")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stages, "PART_TOKENS", 4096 * 4)
+    synthesize(tmp_path / "a")
+    synthesize(tmp_path / "a", num_sequences=5, overwrite=True)
+    synthesize(tmp_path / "b", num_sequences=5)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "part-00000.parquet",
+        "work/chunks/part-00000.arrow",
+        "work/embed/part-00000.npy",
+        "work/embed/model.safetensors",
+        "work/tokens/part-00001.arrow",
+        "work/select/part-00000.arrow",
+    ],
+)
+@pytest.mark.parametrize("how", ["missing", "truncated", "changed"])
+def test_a_damaged_file_is_noticed_and_made_again(
+    finished: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    before = digest(tmp_path)
+    file = tmp_path / name
+    content = bytearray(file.read_bytes())
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 0xFF
+        file.write_bytes(content)
+    synthesize(tmp_path)
+    assert digest(tmp_path) == before
+    assert any(name in note for note in notes(tmp_path))
+
+
+def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"text": f"word{n} " * 900}) for n in range(60)]
+    corpus.write_text("\n".join(lines))
+    options = {"inputs": corpus, "num_sequences": 4, "max_containment": None, "max_score": None}
+    synthesize(tmp_path / "a", **options)
+    corpus.write_text("\n".join(lines[1:]))
+    synthesize(tmp_path / "a", **options, overwrite=True)
+    assert any("chunk: made again, inputs changed" in note for note in notes(tmp_path / "a"))
+    synthesize(tmp_path / "b", **options)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_an_iterable_is_cut_again_and_the_rest_is_kept(tmp_path: Path, work: list[str]) -> None:
+    texts = [" ".join(f"w{n}x{m % 97}" for m in range(1200)) for n in range(60)]
+    options: dict[str, Any] = {"num_sequences": 4, "min_meta_chunks": 1}
+    synthesize(tmp_path, inputs=iter(texts), **options)
+    before = digest(tmp_path)
+    work.clear()
+    synthesize(tmp_path, inputs=iter(texts), **options)
+    assert set(work) == {"chunk_part"}
+    assert digest(tmp_path) == before
+
+
+def test_a_failing_embedder_is_one_error_and_the_restart_goes_on(tmp_path: Path) -> None:
+    calls = 0
+    fail_at = 3
+
+    def embed(texts: list[str]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == fail_at:
+            raise ValueError("the server is away")
+        return np.random.default_rng(len(texts[0])).normal(size=(len(texts), 16))
+
+    with pytest.raises(nl.EmbeddingError, match="the server is away"):
+        synthesize(tmp_path / "a", embedder=embed)
+    assert status(tmp_path / "a").state == "stopped"
+    synthesize(tmp_path / "a", embedder=embed)
+    synthesize(tmp_path / "b", embedder=embed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_a_full_disk_is_one_error_and_the_restart_goes_on(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the first that passes it fails."""
+    code = (
+        "import resource, sys, nextlong_rs as nl\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try:\n"
+        "    nl.synthesize(nl.sample_corpus(), output=sys.argv[1], tokenizer=nl.sample_tokenizer(),"
+        " seq_len=4096, num_sequences=40, progress=False)\n"
+        "except OSError as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "File too large" in shown
+    assert not list((tmp_path / "a").rglob("*.tmp"))
+    synthesize(tmp_path / "a")
+    synthesize(tmp_path / "b")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_a_second_process_is_refused_by_name_and_a_dead_one_is_not(tmp_path: Path) -> None:
+    from nextlong_rs.run import Run
+
+    run = Run(tmp_path / "out")
+    with run.lock():
+        with pytest.raises(nl.RunError, match=r"being worked on by process \d+ on .*, since"):
+            synthesize(tmp_path / "out")
+    # What a killed process leaves: its name in the file, and no lock.
+    (run.work / "lock").write_text('{"pid": 1, "host": "elsewhere", "started": "before"}')
+    assert len(synthesize(tmp_path / "out")) == 40
+
+
+def test_resume_off_starts_over(tmp_path: Path, work: list[str]) -> None:
+    synthesize(tmp_path)
+    with pytest.raises(nl.RunError, match="overwrite"):
+        synthesize(tmp_path, resume=False)
+    before = digest(tmp_path)
+    work.clear()
+    synthesize(tmp_path, resume=False, overwrite=True)
+    assert {"chunk_part", "_tokenize", "write_parquet"} <= set(work)
+    assert digest(tmp_path) == before
+
+
+def test_status_says_where_a_run_stands(tmp_path: Path) -> None:
+    with pytest.raises(nl.RunError, match="no run is there"):
+        status(tmp_path)
+    synthesize(tmp_path / "out")
+    found = status(tmp_path / "out")
+    assert found.state == "finished"
+    assert found.stages["chunk"] == (1, 1)
+    assert "finished" in str(found)
+    (tmp_path / "out/manifest.json").unlink()
+    shown = subprocess.run(
+        [sys.executable, "-m", "nextlong_rs.cli", "status", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "stopped" in shown
+    assert "goes on" in shown
