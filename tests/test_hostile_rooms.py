@@ -15,6 +15,9 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import nextlong_rs as nl
 
+IDS: tuple[Any, ...] = (1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000)
+SCORES: tuple[Any, ...] = ("x", float("nan"), float("inf"), True, [], 1e400)
+
 TEXTS = [text(number) for number in range(20)]
 
 
@@ -30,9 +33,6 @@ class Strange(Mapping[str, Any]):
     def __len__(self) -> int:
         return 0
 
-
-ODD_IDS: list[Any] = [1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000]
-ODD_SCORES: list[Any] = ["x", float("nan"), float("inf"), True, [], 1e400]
 
 CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]]] = {
     # name: (inputs, changed settings, the quarantine or how the error begins)
@@ -63,7 +63,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "ids of every type": (
         lambda: iter(
-            [{"text": "a b", "id": id} for id in ODD_IDS]
+            [{"text": "a b", "id": id} for id in IDS]
             + [{"text": one} for one in TEXTS]
         ),
         {},
@@ -76,7 +76,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "scores of every type": (
         lambda: iter(
-            [{"text": "a b", "score": one} for one in ODD_SCORES]
+            [{"text": "a b", "score": one} for one in SCORES]
             + [{"text": one, "score": 1} for one in TEXTS]
         ),
         {"score_column": "score"},
@@ -301,6 +301,7 @@ def test_an_output_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join(GOOD))
     assert str(outcome(path, path)).startswith("ConfigError: output")
-    assert str(outcome(path, tmp_path)).startswith("RunError: output")
+    assert str(outcome(path, tmp_path)).startswith("ConfigError: input")
+    assert str(outcome(iter(TEXTS), tmp_path)).startswith("RunError: output")
     assert nl.__version__
     assert os.listdir(tmp_path) == ["a.jsonl"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextlong_rs import _nextlong
@@ -95,7 +95,7 @@ def synthesize(
     run = Run(output, shown=progress is True)
     inside = os.path.realpath(run.output) + os.sep
     for one in listing:
-        if one.path is not None and os.path.realpath(one.path).startswith(inside):
+        if run.work.is_dir() and one.path and os.path.realpath(one.path).startswith(inside):
             raise ConfigError(f"input {one.name} lies in output {run.output}; name another folder")
     facts = {
         "settings": chosen.to_dict(),
@@ -122,10 +122,9 @@ def synthesize(
                 f"{len(selector)} of {asked} sequences made: no more documents can be one under "
                 "the rules (the summary counts why)"
             )
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         measured = {
             "seconds": {**job.seconds, "total": time.perf_counter() - begun},
-            "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
+            "peak_memory_bytes": peak_memory(),
             "threads": job.threads,
             "notes": run.notes,
         }
@@ -141,6 +140,19 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"nextlong_rs": version("nextlong_rs"), "machine": platform.machine()}
+
+
+def peak_memory() -> int:
+    """The most memory that this process held, in bytes, mapped files in use included."""
+    try:
+        # What `getrusage` tells begins with the peak of the process that started this one.
+        text = Path("/proc/self/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return usage if sys.platform == "darwin" else usage * 1024
 
 
 class Job:

@@ -55,21 +55,15 @@ prop_compose! {
             (offsets, span_offsets, meta_document, values);
         let (mut doc_ids, count) = (doc_ids, meta_document.len());
         if mended {
-            for id in &mut values {
- *id &= i32::MAX as u32;
- }
+            for id in &mut values { *id &= i32::MAX as u32; }
             offsets.resize(count + 1, 0);
             offsets.sort_unstable();
             (offsets[0], offsets[count]) = (0, values.len() as u64);
-            for offset in &mut offsets {
- *offset = (*offset).min(values.len() as u64);
- }
+            for offset in &mut offsets { *offset = (*offset).min(values.len() as u64); }
             span_offsets.resize(count + 1, 0);
             span_offsets.sort_unstable();
             (span_offsets[0], span_offsets[count]) = (0, spans.len() as u32);
-            for offset in &mut span_offsets {
- *offset = (*offset).min(spans.len() as u32);
- }
+            for offset in &mut span_offsets { *offset = (*offset).min(spans.len() as u32); }
             doc_ids.resize(4, "x".to_owned());
         } else {
             meta_document.truncate(3);
