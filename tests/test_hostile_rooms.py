@@ -301,7 +301,7 @@ def test_an_output_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join(GOOD))
     assert str(outcome(path, path)).startswith("ConfigError: output")
-    assert str(outcome(path, tmp_path)).startswith("ConfigError: input")
+    assert str(outcome(path, tmp_path)).startswith("RunError: output")
     assert str(outcome(iter(TEXTS), tmp_path)).startswith("RunError: output")
     assert nl.__version__
     assert os.listdir(tmp_path) == ["a.jsonl"]
