@@ -241,11 +241,12 @@ def test_ids_and_scores_are_taken_from_their_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(
         '{"key": "k", "body": "a", "quality": 0.5, "id": "no"}\n'
-        '{"key": 12345678901234567890123, "body": "b", "quality": -1e3}\n'
+        '{"key": 12345678901234567890123, "body": "b", "quality": 1e3}\n'
         '{"key": 1.50, "body": "c", "quality": null}\n'
         '{"body": "d", "quality": 1}\n'
         '{"key": "e", "body": "e", "quality": "1"}\n'
         '{"key": "f", "body": "f", "quality": 1e999}\n'
+        '{"key": "g", "body": "g", "quality": -0.5}\n'
     )
     listing = corpus.resolve(path)
     config = CorpusConfig(text_column="body", id_column="key", score_column="quality")
@@ -253,10 +254,14 @@ def test_ids_and_scores_are_taken_from_their_columns(tmp_path: Path) -> None:
     documents = block.parse()
     assert [documents.origin(row) for row in range(len(documents))] == [
         ("k", 0, 0, 0.5),
-        ("12345678901234567890123", 0, 1, -1000.0),
+        ("12345678901234567890123", 0, 1, 1000.0),
         ("1.50", 0, 2, None),
     ]
-    assert documents.bad_counts() == {"id is missing": 1, "score is not a number": 2}
+    assert documents.bad_counts() == {
+        "id is missing": 1,
+        "score is not a number": 2,
+        "score is below 0": 1,
+    }
     with pytest.raises(RuntimeError, match="parsed once"):
         block.parse()
 

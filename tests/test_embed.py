@@ -198,6 +198,28 @@ def test_a_small_sample_is_drawn_from_many_texts() -> None:
     assert not np.array_equal(few.encode(texts[:2]), Embedder.fit(texts, dim=4).encode(texts[:2]))
 
 
+def test_a_text_that_is_none_is_named(fitted: Embedder, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="text 1 holds a lone surrogate at character 2"):
+        fitted.encode(["fine", "ab\ud800"])
+    with pytest.raises(ConfigError, match="text 1 holds a lone surrogate"):
+        Embedder.fit(["fine words", "\udfff"])
+    with pytest.raises(ConfigError, match="text 0 is a int; give strings"):
+        fitted.encode([3])  # type: ignore[list-item]
+    with pytest.raises(EmbeddingError, match="is a folder, no saved embedder"):
+        Embedder.load(tmp_path)
+
+
+def test_a_bar_is_shown_only_on_request(capfd: pytest.CaptureFixture[str]) -> None:
+    texts = ["the cat sat", "a dog ran", "shares fell"]
+    fitted = Embedder.fit(texts, dim=2)
+    fitted.encode(texts)
+    assert capfd.readouterr().err == ""
+    Embedder.fit(texts, dim=2, progress=True).encode(texts, progress=True)
+    shown = capfd.readouterr().err
+    assert "fit: " in shown
+    assert "encode: 3 of 3 text" in shown
+
+
 def test_wrong_settings_are_named() -> None:
     for message, settings_ in [
         (r"dim \(0\)", {"dim": 0}),

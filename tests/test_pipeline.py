@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -276,6 +277,78 @@ def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
     with pytest.raises(nl.RunError, match="no run made"):
         synthesize(tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_documents_of_the_same_id_are_told_apart(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    ids = Tokenizer.from_file(str(nl.sample_tokenizer()))
+    documents = [{"id": "same", "text": text} for text in sample_documents().values()]
+    made = synthesize(tmp_path / "out", inputs=iter(documents), num_sequences=2)
+    for number, row in enumerate(rows(made)):
+        spans = made.explain(number).spans
+        assert all(span.text and span.source for span in spans)
+        for span in spans:
+            tokens = row["input_ids"][span.token_start : span.token_start + span.tokens]
+            assert span.text is not None
+            assert ids.decode(tokens).strip() in span.text
+
+
+def test_vectors_of_a_parquet_column_are_those_of_the_chunks(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    first = synthesize(tmp_path / "first", num_sequences=3)
+    parts = sorted((first.path / "work" / "embed").glob("part-*.npy"))
+    vectors = np.concatenate([np.load(part) for part in parts]).astype(np.float32)
+    pq.write_table(pa.table({"v": list(vectors)}), tmp_path / "v.parquet", row_group_size=300)
+    made = synthesize(tmp_path / "out", num_sequences=3, embedder=f"{tmp_path}/v.parquet:v")
+    assert [row["input_ids"] for row in rows(made)] == [row["input_ids"] for row in rows(first)]
+
+
+def test_the_report_says_whether_the_vectors_and_negatives_are_good(result: nl.Result) -> None:
+    summary = result.manifest["summary"]
+    own = summary["embedding"]["same_document"]
+    assert own["recall"] > 0.5 > 10 * own["by_chance"]
+    scores = [
+        score
+        for row in rows(result)
+        for score, role in zip(row["span_score"], row["span_role"], strict=True)
+        if role == 1
+    ]
+    measured = summary["similarity"]
+    assert measured["negatives"] == pytest.approx(np.mean(scores), abs=1e-3)
+    assert measured["first_negative"] > measured["last_negative"] > measured["random_chunk"] + 0.1
+    assert measured["own_next_chunk"] > measured["random_chunk"] + 0.1
+    assert summary["refused_neighbours"]["same_document"] > 0
+
+
+def test_same_document_recall_is_that_of_its_definition(result: nl.Result) -> None:
+    work = result.path / "work"
+    chunks = sorted((work / "chunks").glob("part-*.arrow"))
+    store, stored = _nextlong.ChunkStore(chunks), sorted((work / "embed").glob("part-*.npy"))
+    vectors = _nextlong.Vectors(stored)
+    picked = np.arange(0, len(store), 7)
+    told = json.loads(_nextlong.same_document(store, vectors, picked, 10, 2, _nextlong.Watch()))
+    values, owner = vectors.read(0, len(store)), store.documents()
+    shares, chances = [], []
+    for row in picked:
+        siblings = int((owner == owner[row]).sum()) - 1
+        if siblings == 0:
+            continue
+        scores = values @ values[row]
+        scores[row] = -np.inf
+        hits = int((owner[np.argsort(-scores)[:10]] == owner[row]).sum())
+        shares.append(hits / min(siblings, 10))
+        chances.append(10 * siblings / (len(store) - 1) / min(siblings, 10))
+    assert told["chunks"] == len(shares)
+    assert told["recall"] == pytest.approx(np.mean(shares), abs=0.005)
+    assert told["by_chance"] == pytest.approx(np.mean(chances))
+
+
+def test_a_run_without_a_sequence_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(nl.RunError, match=r"no sequence could be made of 244 .* 221 ran out"):
+        synthesize(tmp_path / "out", min_score=0.999, max_score=None)
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_the_result_reads_with_datasets_polars_and_duckdb(result: nl.Result) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs.errors import RunError
+from nextlong_rs.errors import ConfigError, RunError
 from nextlong_rs.inspecting import inspect
 from nextlong_rs.result import Result
 
@@ -101,10 +101,24 @@ def run_with_chunks(run: Path) -> Path:
     folder.mkdir(parents=True)
     table = pa.table(columns)
     for part, (start, stop) in enumerate([(0, 2), (2, 4)]):
-        path = folder / f"part-0000{part}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table.slice(start, stop - start))
+        write_arrow(table.slice(start, stop - start), folder / f"part-0000{part}.arrow")
+    folder = run / "work" / "select"
+    folder.mkdir()
+    for part, count in enumerate([4, 0, 2]):
+        pieces = [(number, chunk) for number in range(count) for chunk in (0, 2, 1)]
+        table = pa.table(
+            {
+                name: pa.array([piece[at] for piece in pieces], pa.uint32())
+                for at, name in enumerate(["sequence", "chunk"])
+            }
+        )
+        write_arrow(table, folder / f"part-0000{part}.arrow")
     return run
+
+
+def write_arrow(table: Any, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
 
 
 def test_the_summary_says_every_number_in_its_group(run: Path) -> None:
@@ -135,6 +149,23 @@ def test_the_sequences_are_read_in_order(run: Path) -> None:
     for number in (6, -7):
         with pytest.raises(IndexError, match="of 6"):
             result.sequence(number)
+
+
+def test_a_result_is_gone_through_and_indexed(run: Path) -> None:
+    result = Result.open(run)
+    assert [row["sequence_id"] for row in result] == list(range(6))
+    assert result[-2]["sequence_id"] == 4
+    with pytest.raises(IndexError, match="sequence 6 of 6"):
+        result[6]
+
+
+def test_chunks_of_another_run_explain_nothing(run_with_chunks: Path) -> None:
+    (run_with_chunks / "work" / "chunks" / "part-00000.arrow").rename(run_with_chunks / "a")
+    (run_with_chunks / "work" / "chunks" / "part-00001.arrow").rename(
+        run_with_chunks / "work" / "chunks" / "part-00000.arrow"
+    )
+    spans = Result.open(run_with_chunks).explain(0).spans
+    assert [(span.text, span.source) for span in spans] == [(None, None)] * 3
 
 
 def test_the_result_is_a_dataset(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +212,12 @@ def test_inspect_prints_the_first_sequences(run: Path) -> None:
         "sequence 0",
         "sequence 1",
     ]
+
+
+@pytest.mark.parametrize("wrong", [0, -3, True, "2"])
+def test_inspect_wants_a_count(wrong: Any, run: Path) -> None:
+    with pytest.raises(ConfigError, match="n is .* at least 1"):
+        inspect(run, n=wrong)
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,13 @@ def look(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["manifest.json", "part-00000.parquet", "work/chunks/part-00000.arrow", "work/measured.json"],
+    [
+        "manifest.json",
+        "part-00000.parquet",
+        "work/chunks/part-00000.arrow",
+        "work/select/part-00000.arrow",
+        "work/measured.json",
+    ],
 )
 def test_a_damaged_file_of_a_run_is_an_error(name: str, run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"

@@ -22,4 +22,6 @@ venv/bin/python -m pip install --quiet "$wheel"
 venv/bin/nextlong --help >/dev/null
 venv/bin/python -c 'import nextlong_rs; print("import", nextlong_rs.__version__)'
 venv/bin/nextlong synthesize --sample --output out --seq-len 16k --num-sequences 2 --no-progress
+venv/bin/python -m pip install --quiet "$wheel[arrow]"
+venv/bin/nextlong inspect out -n 1 | head -n 3
 ls out/part-00000.parquet out/manifest.json

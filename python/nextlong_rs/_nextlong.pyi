@@ -31,6 +31,7 @@ __all__ = [
     "normalise_rows",
     "queue",
     "recall_sample",
+    "same_document",
     "write_parquet",
     "write_vectors",
 ]
@@ -357,8 +358,17 @@ class Selector:
     @property
     def finished(self) -> bool: ...
     def tally(self) -> dict[str, Any]: ...
+    def similarity(self, vectors: Vectors) -> str: ...
     def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
 
+def same_document(
+    store: ChunkStore,
+    vectors: Vectors,
+    rows: NDArray[np.int64],
+    k: int,
+    threads: int,
+    watch: Watch,
+) -> str: ...
 def file_hash(path: str | PathLike[str], watch: Watch | None = None) -> str: ...
 def queue(
     store: ChunkStore, settings: Settings, sources: Sequence[int], weights: Sequence[float]

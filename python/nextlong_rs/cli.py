@@ -53,8 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         "INPUT=WEIGHT draws meta-documents from it in proportion to WEIGHT.",
     )
     synthesize.set_defaults(command=_synthesize)
-    synthesize.add_argument("inputs", nargs="*", metavar="INPUT")
-    synthesize.add_argument("-o", "--output", required=True, metavar="DIR")
+    synthesize.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="a file, folder or glob, or INPUT=WEIGHT"
+    )
+    synthesize.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="the folder of the run"
+    )
     synthesize.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json, or its folder")
     synthesize.add_argument(
         "--sample",
@@ -73,12 +77,14 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="show who is who in the sequences of a run")
     inspect.set_defaults(command=_inspect)
-    inspect.add_argument("run", metavar="DIR")
-    inspect.add_argument("-n", type=int, default=1, metavar="N", help="sequences to show")
+    inspect.add_argument("run", metavar="DIR", help="the folder of a finished run")
+    inspect.add_argument(
+        "-n", type=int, default=3, metavar="N", help="sequences to show, 3 by default"
+    )
 
     status = commands.add_parser("status", help="show where a run stands")
     status.set_defaults(command=_status)
-    status.add_argument("run", metavar="DIR")
+    status.add_argument("run", metavar="DIR", help="the folder of a run")
     return parser
 
 

@@ -50,7 +50,8 @@ class CorpusConfig:
         text_column: The column (key) of the texts. Default ``"text"``.
         id_column: The column of the ids, which must then be in every row. Default None: ``"id"``
             where a row has it, else ``"<name of the input>:<row>"`` with rows counted from 1.
-        score_column: A column of finite numbers, larger for better documents. Default None.
+        score_column: A column of finite numbers of at least 0, larger for better documents.
+            Default None.
         max_document_bytes: The most UTF-8 bytes a text may have. Default 256 MiB. A line of JSON
             may have three times that and 1 MiB; a longer one is passed without being held.
         max_error_rate: The share of bad rows, 0 to 1, above which a run stops. Default 0.01.

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -23,6 +24,7 @@ from nextlong_rs._nextlong import Watch
 from nextlong_rs.embed_function import CallableEmbedder
 from nextlong_rs.errors import ConfigError, EmbeddingError
 from nextlong_rs.pool import Pool, thread_count
+from nextlong_rs.progress import Bar
 from nextlong_rs.ready_vectors import ReadyVectors
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class Embedder:
         idf_power: float = 1.5,
         sample: int = _SAMPLE_TEXTS,
         threads: int | None = None,
+        progress: bool = False,
     ) -> Self:
         """Fit latent semantic analysis on texts: no download, no labels.
 
@@ -105,6 +108,7 @@ class Embedder:
             idf_power: A word weighs its inverse document frequency to this power, 0 to 8.
             sample: Texts that are looked at, at most; drawn by the seed when there are more.
             threads: Threads to use; all processors by default. The model does not depend on it.
+            progress: Whether a bar is shown on stderr.
 
         Returns:
             The embedder.
@@ -122,14 +126,15 @@ class Embedder:
                 texts[row] for row in _nextlong.embed_sample(len(texts), sample, seed).tolist()
             ]
         dim = _positive("dim", dim)
-        with Pool(threads) as pool:
-            return cls(
-                pool.call(
-                    lambda: _nextlong.LsaModel.fit(
-                        texts, dim, seed, idf_power, _POWER_ITERATIONS, pool.threads, pool.watch
+        with Bar("fit", None, unit="text", shown=progress) as bar, Pool(threads, bar=bar) as pool:
+            with _naming_surrogates(texts):
+                return cls(
+                    pool.call(
+                        lambda: _nextlong.LsaModel.fit(
+                            texts, dim, seed, idf_power, _POWER_ITERATIONS, pool.threads, pool.watch
+                        )
                     )
                 )
-            )
 
     @classmethod
     def fit_store(
@@ -204,6 +209,11 @@ class Embedder:
             EmbeddingError: The file is damaged or something else.
             OSError: The file cannot be read.
         """
+        if os.path.isdir(path):
+            raise EmbeddingError(
+                f"{os.fspath(path)} is a folder, no saved embedder; Embedder.static() reads a "
+                "model2vec folder"
+            )
         return cls(_nextlong.LsaModel.load(path))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -225,27 +235,37 @@ class Embedder:
         """Values of a vector."""
         return self._model.dim
 
-    def encode(self, texts: Iterable[str], *, threads: int | None = None) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Iterable[str], *, threads: int | None = None, progress: bool = False
+    ) -> NDArray[np.float32]:
         """Embed texts.
 
         Args:
             texts: The texts.
             threads: Threads to use; all processors by default.
+            progress: Whether a bar is shown on stderr.
 
         Returns:
             Rows of length 1, `[texts, dim]`, in the order of the texts; zeros for a text without a
             word that the embedder knows.
+
+        Raises:
+            ConfigError: `texts` is no list of strings, or a string holds a lone surrogate.
         """
         texts = _as_list(texts)
         rows = np.empty((len(texts), self.dim), dtype=np.float32)
-        with Pool(threads) as pool:
+        with (
+            Bar("encode", len(texts), unit="text", shown=progress) as bar,
+            Pool(threads, bar=bar) as pool,
+        ):
 
             def encode(span: tuple[int, int]) -> None:
                 start, stop = span
                 rows[start:stop] = self._model.encode(texts[start:stop], pool.watch)
 
-            for _ in pool.in_order(encode, pairwise(_borders(texts))):
-                pass
+            with _naming_surrogates(texts):
+                for _ in pool.in_order(encode, pairwise(_borders(texts))):
+                    pass
         return rows
 
     def embed_part(
@@ -471,7 +491,28 @@ def _open_path(embedder: str | os.PathLike[str], store: ChunkStore) -> StoreEmbe
 def _as_list(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise ConfigError("texts is one string; give a list of strings")
-    return texts if isinstance(texts, list) else list(texts)
+    texts = texts if isinstance(texts, list) else list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ConfigError(f"text {number} is a {type(text).__name__}; give strings")
+    return texts
+
+
+@contextmanager
+def _naming_surrogates(texts: list[str]) -> Iterator[None]:
+    """Says which text holds what UTF-8 cannot."""
+    try:
+        yield
+    except UnicodeEncodeError:
+        for number, text in enumerate(texts):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise ConfigError(
+                    f"text {number} holds a lone surrogate at character {error.start}; drop it "
+                    'with text.encode("utf-8", "ignore").decode()'
+                ) from None
+        raise
 
 
 def _borders(texts: list[str]) -> list[int]:
@@ -488,11 +529,11 @@ def _borders(texts: list[str]) -> list[int]:
 
 
 def _positive(name: str, value: int) -> int:
-    if not 1 <= value < 1 << 63:
-        raise ConfigError(f"{name} ({value}) must be at least 1 and below 2**63")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 63:
+        raise ConfigError(f"{name} ({value!r}) must be a number of at least 1 and below 2**63")
     return value
 
 
 def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed ({seed}) must be from 0 to 2**64 - 1")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
+        raise ConfigError(f"seed ({seed!r}) must be a number from 0 to 2**64 - 1")

@@ -7,7 +7,9 @@ chunks grouped under their meta-chunks, with similarity, source and the beginnin
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ExplainedSpan", "Explanation", "explain"]
+    import pyarrow as pa
+
+__all__ = ["ExplainedSpan", "Explanation", "explain", "stored_chunks"]
 
 META_CHUNK, NEGATIVE = 0, 1
 SNIPPET_CHARACTERS = 60
@@ -117,13 +121,16 @@ class Explanation:
 
 
 def explain(
-    row: Mapping[str, Any], chunks: Sequence[Path] = (), inputs: Sequence[Any] = ()
+    row: Mapping[str, Any],
+    chunks: Sequence[Mapping[str, Any] | None] = (),
+    inputs: Sequence[Any] = (),
 ) -> Explanation:
     """Explain one row of the Parquet files.
 
     Args:
         row: The row as a mapping from column to value.
-        chunks: The parts of the run's chunk store; none leaves source and text out.
+        chunks: The stored chunks of its meta-chunks and negatives in their order, as
+            `stored_chunks` finds them; none leaves source and text out.
         inputs: The run's inputs by number: names, or mappings with a ``"name"``.
 
     Returns:
@@ -134,19 +141,19 @@ def explain(
     wanted = [
         number for number, role in enumerate(row["span_role"]) if role in (META_CHUNK, NEGATIVE)
     ]
-    names = {(row["span_doc_id"][number], row["span_chunk"][number]) for number in wanted}
-    stored = dict(_stored(names, chunks))
+    stored = list(chunks) if len(chunks) == len(wanted) else [None] * len(wanted)
 
-    def span(number: int) -> ExplainedSpan:
-        name = (row["span_doc_id"][number], row["span_chunk"][number])
+    def span(number: int, found: Mapping[str, Any] | None) -> ExplainedSpan:
+        doc_id, chunk = row["span_doc_id"][number], row["span_chunk"][number]
+        # The files may be of another run than the chunks that lie beside them.
+        known = found if found and (found["doc_id"], found["chunk"]) == (doc_id, chunk) else None
         char_start, char_end = row["span_char_start"][number], row["span_char_end"][number]
         score = row["span_score"][number]
-        known = stored.get(name)
         return ExplainedSpan(
             role=row["span_role"][number],
             meta=row["span_meta"][number],
-            doc_id=name[0],
-            chunk=name[1],
+            doc_id=doc_id,
+            chunk=chunk,
             char_start=char_start,
             char_end=char_end,
             token_start=starts[number],
@@ -161,36 +168,57 @@ def explain(
         strategy=row["strategy"],
         meta_doc_id=row["meta_doc_id"],
         length=row["length"],
-        spans=tuple(span(number) for number in wanted),
+        spans=tuple(span(*pair) for pair in zip(wanted, stored, strict=True)),
     )
 
 
-def _stored(
-    names: set[tuple[str, int]], parts: Sequence[Path]
-) -> Iterator[tuple[tuple[str, int], Mapping[str, Any]]]:
-    """Find the stored chunks with these documents and numbers."""
-    if not parts:
-        return
+def stored_chunks(work: Path, sequence: int) -> list[Mapping[str, Any] | None]:
+    """Find the chunks that a sequence is made of in a run's `work` folder.
+
+    Args:
+        work: The folder; nothing is found where its `select` or `chunks` are gone.
+        sequence: The number of the sequence in the run.
+
+    Returns:
+        A row of the chunk store for each meta-chunk and negative, in the order of the sequence.
+    """
+    numbers = _chunk_numbers(work, sequence)
+    wanted = sorted(set(numbers))
+    found: dict[int, Mapping[str, Any]] = {}
+    start = 0
+    for part in sorted(work.glob("chunks/part-*.arrow")):
+        with _table(part) as table:
+            stop = start + len(table)
+            for number in wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]:
+                row = table.slice(number - start, 1)
+                # Offsets of a damaged file would be followed out of the map.
+                row.validate(full=True)
+                found[number] = row.to_pylist()[0]
+        start = stop
+    return [found.get(number) for number in numbers]
+
+
+def _chunk_numbers(work: Path, sequence: int) -> list[int]:
+    """The corpus-wide numbers of a sequence's chunks, from what the mining stage kept."""
+    for part in sorted(work.glob("select/part-*.arrow")):
+        with _table(part) as table:
+            table.validate(full=True)
+            numbers = table["sequence"].to_numpy()
+            count = int(numbers[-1]) + 1 if len(numbers) else 0
+            if sequence < count:
+                chunks = table["chunk"].to_numpy()[numbers == sequence]
+                return [int(chunk) for chunk in chunks]
+            sequence -= count
+    return []
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[pa.Table]:
     # The caller read the row with pyarrow: it is there.
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    documents = pa.array(sorted({doc_id for doc_id, _ in names}), pa.string())
-    for part in parts:
-        with pa.memory_map(str(part)) as file:
-            table = pa.ipc.open_file(file).read_all()
-            # Offsets of a damaged file would be followed out of the map.
-            table.validate(full=True)
-            found = table.filter(pc.is_in(table["doc_id"], value_set=documents))
-            # Chunks of the same documents that the sequence does not use are not copied out.
-            keep = [
-                pair in names
-                for pair in zip(
-                    *(found[name].to_pylist() for name in ("doc_id", "chunk")), strict=True
-                )
-            ]
-            for chunk in found.filter(pa.array(keep, pa.bool_())).to_pylist():
-                yield (chunk["doc_id"], chunk["chunk"]), chunk
+    with pa.memory_map(str(path)) as file:
+        yield pa.ipc.open_file(file).read_all()
 
 
 def _source(chunk: Mapping[str, Any], inputs: Sequence[Any]) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
-from nextlong_rs.errors import ConfigError
+from nextlong_rs.errors import ConfigError, RunError
 from nextlong_rs.files import write_json
 from nextlong_rs.pool import Pool, thread_count
 from nextlong_rs.progress import Bar
@@ -74,7 +74,7 @@ def synthesize(
         TokenizerError: A tokenizer that cannot be used.
         EmbeddingError: An embedder that failed or gave unusable vectors.
         RunError: `output` holds something else, a finished run of other settings (without
-            `overwrite`), or another process works there.
+            `overwrite`), or another process works there; or not one sequence could be made.
 
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
@@ -115,6 +115,8 @@ def synthesize(
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
         selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
+        if len(selector) == 0:
+            raise RunError(nothing_made(job.summary["sequences"]))
         files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
 
         if (asked := chosen.num_sequences) is not None and len(selector) < asked:
@@ -133,6 +135,17 @@ def synthesize(
             run.output / "manifest.json", {**recorded, "files": files, "summary": job.summary}
         )
     return Result.open(run.output)
+
+
+def nothing_made(counts: dict[str, Any]) -> str:
+    """Why no sequence was made, and what to change."""
+    return (
+        f"no sequence could be made of {counts['eligible_documents']} documents: "
+        f"{counts['dropped_short']} ran out of allowed negatives, {counts['long_skipped']} are "
+        "longer than seq_len; give more documents or a smaller seq_len, loosen the rules on "
+        "negatives (max_score, max_containment, max_reuse, max_per_doc), or set "
+        "on_short='shorten'"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nextlong_rs.errors import MissingExtraError, RunError
-from nextlong_rs.explanation import Explanation, explain
+from nextlong_rs.explanation import Explanation, explain, stored_chunks
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["Result"]
+
+
+_ROWS = 16
+"""Sequences that are held while one goes through them all."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,18 @@ class Result:
         """Count the sequences."""
         return sum(self._rows)
 
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """Read one sequence, as `sequence` does."""
+        return self.sequence(number)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Read the sequences one after another, a row group in memory at a time."""
+        _, parquet = _pyarrow()
+        for path in self.files:
+            with _reading(path), parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=_ROWS):
+                    yield from batch.to_pylist()
+
     def __str__(self) -> str:
         """Sum the run up, one group of the manifest's summary after another."""
         summary = self.manifest.get("summary", {})
@@ -98,8 +114,11 @@ class Result:
             table: pa.Table = pyarrow.concat_tables(files)
         return table
 
-    def to_dataset(self) -> datasets.Dataset:
+    def to_dataset(self, *, progress: bool = False) -> datasets.Dataset:
         """Load all sequences as a ``datasets.Dataset``, memory-mapped.
+
+        Args:
+            progress: Whether `datasets` shows its bars.
 
         Returns:
             One row a sequence.
@@ -115,7 +134,14 @@ class Result:
             ) from None
         if not self.files:
             raise RunError(f"{self.path} holds no sequences")
-        loaded = datasets.Dataset.from_parquet([str(file) for file in self.files])
+        quiet = not progress and not datasets.are_progress_bars_disabled()
+        if quiet:
+            datasets.disable_progress_bars()
+        try:
+            loaded = datasets.Dataset.from_parquet([str(file) for file in self.files])
+        finally:
+            if quiet:
+                datasets.enable_progress_bars()
         assert isinstance(loaded, datasets.Dataset)
         return loaded
 
@@ -156,9 +182,9 @@ class Result:
             IndexError: There is no such sequence.
             MissingExtraError: pyarrow is not installed.
         """
-        chunks = sorted(self.path.glob("work/chunks/part-*.arrow"))
         row = self.sequence(number)
         with _reading(self.path):
+            chunks = stored_chunks(self.path / "work", number % len(self))
             return explain(row, chunks, self.manifest.get("inputs", ()))
 
     @cached_property

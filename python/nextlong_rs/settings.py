@@ -51,7 +51,8 @@ class Settings:
     """The field that holds its id, which must then be there; None takes `id` where it is present
     and makes ids elsewhere."""
     score_column: str | None = None
-    """A field of numbers ≥ 0: how likely a document is to be chosen as meta-document."""
+    """A field of numbers ≥ 0: how likely a document is to be chosen as meta-document. One without
+    it, or with 0, is never chosen, but gives negatives."""
     max_document_bytes: int = 256 << 20
     """A longer text goes to the quarantine file."""
     max_error_rate: float = 0.01
@@ -159,6 +160,8 @@ class Settings:
             raise ConfigError(f"mode is {mode!r}, expected 'default' or 'paper'")
         names = [field.name for field in fields(cls)]
         for name in given:
+            if name not in names and isinstance(given[name], Mapping):
+                raise ConfigError(f"{name!r} is a table; the settings stand beside each other")
             if name not in names:
                 close = difflib.get_close_matches(name, [*names, "mode"], n=1)
                 hint = f", did you mean {close[0]!r}?" if close else ""
@@ -233,7 +236,8 @@ def _check_kinds(settings: Settings) -> None:
             not isinstance(value, fits) or (isinstance(value, bool) and bool not in kinds)
         ):
             names = " or ".join(kind.__name__.replace("NoneType", "None") for kind in fits)
-            raise ConfigError(f"{field.name} is {value!r}, expected {names}")
+            hint = "; Settings.of() reads '128k'" if isinstance(value, str) and int in fits else ""
+            raise ConfigError(f"{field.name} is {value!r}, expected {names}{hint}")
 
 
 @functools.cache

@@ -43,6 +43,9 @@ CHUNK_SETTINGS = (
 EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks")
 """What the files of a stage follow from; every setting that no list names belongs to mining."""
 
+NEAREST = 10
+"""Neighbours among which the check of the embedder looks for chunks of the same document."""
+
 PART_TOKENS = 1 << 24
 """Tokens in an output file: 64 MiB of ids, one row group."""
 
@@ -276,8 +279,16 @@ def index(
             seed=settings.seed,
             pool=pool,
         )
+        # Embeddings tell documents apart if a chunk's nearest are of its own document.
+        picked = _nextlong.recall_sample(settings.seed, len(rows), len(vectors), vectors.dim)
+        own = pool.call(
+            lambda: _nextlong.same_document(
+                store, vectors, rows[picked], NEAREST, pool.threads, pool.watch
+            )
+        )
     tasks.mark(0, sorted(path for path in folder.iterdir() if path.suffix != ".tmp"))
     tasks.finish(1)
+    job.report("embedding", same_document=_rounded(own))
     job.report(
         "retrieval",
         engine=search.engine,
@@ -377,11 +388,21 @@ def mine(
     for number in range(done, len(waves)):
         files(number)[0].unlink(missing_ok=True)
     job.digests["sequences"] = tasks.finish(done)
+    job.report("similarity", **(_rounded(selector.similarity(vectors)) or {}))
     tally = selector.tally()
     refused = tally.pop("refused")
     job.report("sequences", **{name: count for name, count in tally.items()})
     job.report("refused_neighbours", **refused)
     return selector
+
+
+def _rounded(measured: str) -> dict[str, Any] | None:
+    """Measured shares and means as the report shows them: four digits, the same everywhere."""
+    facts: dict[str, Any] | None = json.loads(measured)
+    return facts and {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in facts.items()
+    }
 
 
 def wave_size(num_sequences: int | None) -> int:

@@ -7,7 +7,7 @@ use nextlong::assemble::{Frame, Sequence, assemble};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::TokenCache;
-use nextlong::{Error, config};
+use nextlong::{Error, config, measure};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -288,6 +288,18 @@ impl Selector {
         Ok(out)
     }
 
+    /// How similar the negatives are to their meta-chunks, as JSON; null where there are none.
+    fn similarity(&self, py: Python<'_>, vectors: &Vectors) -> PyResult<String> {
+        outside(py, None, |_| {
+            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            as_json(serde_json::to_string(&measure::similarity(
+                &vectors.0,
+                &made,
+                self.settings.seed,
+            )))
+        })
+    }
+
     /// The sequences from `start` to before `stop`, assembled.
     fn assemble(
         &self,
@@ -316,6 +328,32 @@ impl Selector {
         })
         .map(Sequences)
     }
+}
+
+/// How often the nearest neighbours of the chunks `rows` are of their own document, as JSON; null
+/// where none has another chunk.
+#[pyfunction]
+pub fn same_document(
+    py: Python<'_>,
+    store: &ChunkStore,
+    vectors: &Vectors,
+    rows: PyReadonlyArray1<'_, i64>,
+    k: usize,
+    threads: usize,
+    watch: &Watch,
+) -> PyResult<String> {
+    let rows: Vec<usize> = rows.as_slice()?.iter().map(|&row| row as usize).collect();
+    if let Some(row) = rows.iter().find(|&&row| row >= store.0.len().min(vectors.0.len())) {
+        return Err(into_py(Error::Config(format!("chunk {row} of {}", store.0.len()))));
+    }
+    outside(py, Some(watch), |progress| {
+        let measured = measure::same_document(&store.0, &vectors.0, &rows, k, threads, progress)?;
+        as_json(serde_json::to_string(&measured))
+    })
+}
+
+fn as_json(outcome: serde_json::Result<String>) -> nextlong::Result<String> {
+    outcome.map_err(|error| Error::Run(error.to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -170,6 +170,9 @@ impl Settings {
         at_least("seq_len", self.seq_len, 16)?;
         at_least("chunk_size", self.chunk_size, 1)?;
         at_least("dim", self.dim, 1)?;
+        if self.dim > 4096 {
+            return wrong("dim", self.dim, "at most 4096");
+        }
         at_least("fit_chunks", self.fit_chunks, 1)?;
         at_least("min_meta_chunks", self.min_meta_chunks, 1)?;
         at_least("containment_words", self.containment_words, 1)?;
@@ -234,8 +237,14 @@ impl Settings {
             let names = "\"auto\", \"exact\", \"clustered\" or \"hnsw\"";
             return wrong("index", format!("{:?}", self.index), names);
         }
-        if self.text_column.is_empty() {
-            return wrong("text_column", "\"\"", "the name of a column");
+        for (name, column) in [
+            ("text_column", Some(&self.text_column)),
+            ("id_column", self.id_column.as_ref()),
+            ("score_column", self.score_column.as_ref()),
+        ] {
+            if column.is_some_and(String::is_empty) {
+                return wrong(name, "\"\"", "the name of a column");
+            }
         }
         Ok(())
     }

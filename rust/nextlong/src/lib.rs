@@ -27,6 +27,7 @@ pub mod error;
 pub mod files;
 pub mod index;
 pub mod ipc;
+pub mod measure;
 pub mod mine;
 pub mod progress;
 pub mod ragged;

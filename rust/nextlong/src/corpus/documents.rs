@@ -46,6 +46,8 @@ pub enum Reason {
     IdTooLong,
     /// The score is no finite number.
     ScoreNotANumber,
+    /// The score is negative.
+    ScoreBelowZero,
 }
 
 impl Reason {
@@ -67,6 +69,7 @@ impl Reason {
             Self::IdWrongType => "id is neither a string nor a number",
             Self::IdTooLong => "id is over the limit",
             Self::ScoreNotANumber => "score is not a number",
+            Self::ScoreBelowZero => "score is below 0",
         }
     }
 }

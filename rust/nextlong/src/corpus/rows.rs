@@ -133,6 +133,7 @@ impl Documents {
         match record.score {
             Field::Bad(reason) => Err(reason),
             Field::Found(score) if !score.is_finite() => Err(Reason::ScoreNotANumber),
+            Field::Found(score) if score < 0.0 => Err(Reason::ScoreBelowZero),
             _ => Ok(record),
         }
     }

@@ -23,6 +23,7 @@ use self::ngrams::{Hashed, MetaGrams};
 pub use self::queue::queue;
 use crate::config::{Length, Sampling, Settings};
 use crate::error::{Error, Result};
+use crate::index::cosine::dot;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
@@ -74,6 +75,8 @@ struct List {
     /// The next allowed neighbour to look at, and how many were taken.
     cursor: usize,
     taken: u32,
+    /// Chunks of the own document that the searches passed over.
+    own_passed: u64,
 }
 
 /// A document on its way to a sequence.
@@ -109,7 +112,9 @@ impl Wave {
             // A random order is one of the whole rank window, so it is searched at once.
             let window =
                 settings.range_max.filter(|_| settings.sampling_strategy == Sampling::Random);
-            let wanted = window.unwrap_or_else(|| first_depth(settings, needed)).min(deepest);
+            let first = || window.unwrap_or_else(|| first_depth(settings, needed)).min(deepest);
+            let own = document_characters(store, chunks.clone()) as f64;
+            let wanted = if select::surely_too_long(settings, own) { 0 } else { first() };
             Candidate {
                 document,
                 lists: vec![List { wanted, ..List::default() }; chunks.len()],
@@ -311,6 +316,7 @@ struct Judge<'a> {
     store: &'a ChunkStore,
     settings: &'a Settings,
     chunks: Range<u32>,
+    own: OwnScores,
     /// The ceiling that the margins leave to each meta-chunk's negatives.
     ceilings: Vec<f32>,
 }
@@ -322,8 +328,9 @@ impl<'a> Judge<'a> {
         settings: &'a Settings,
         chunks: Range<u32>,
     ) -> Self {
-        let ceilings = margin_ceilings(vectors, settings, chunks.clone());
-        Self { store, settings, chunks, ceilings }
+        let own = OwnScores::new(vectors, settings, chunks.clone());
+        let ceilings = (0..chunks.len()).map(|meta| own.ceiling(meta, settings)).collect();
+        Self { store, settings, chunks, own, ceilings }
     }
 
     fn extend(
@@ -362,6 +369,15 @@ impl<'a> Judge<'a> {
                     list.complete |= matches!(reason, Reason::MinScore);
                 }
             }
+        }
+        if self.settings.exclude_same_doc {
+            // The search left them out: those that stand before its last neighbour were refused.
+            let last = scores.iter().rev().find(|score| score.is_finite());
+            let full = ids.last().is_some_and(|&id| id >= 0);
+            let floor = last.copied().filter(|_| full).unwrap_or(f32::NEG_INFINITY);
+            let passed = self.own.of(meta).filter(|&score| score >= floor).count() as u64;
+            refused[Reason::SameDocument as usize] += passed.saturating_sub(list.own_passed);
+            list.own_passed = passed.max(list.own_passed);
         }
         if self.settings.sampling_strategy == Sampling::Random {
             self.shuffle(list, meta, before);
@@ -403,31 +419,45 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// For each meta-chunk the highest score that the margins allow: measured, as in
-/// sentence-transformers' `mine_hard_negatives`, from the score of the positive, here the most
-/// similar other chunk of the own document.
-fn margin_ceilings(vectors: &Vectors, settings: &Settings, chunks: Range<u32>) -> Vec<f32> {
-    let count = chunks.len();
-    let (absolute, relative) = (settings.absolute_margin, settings.relative_margin);
-    if (absolute.is_none() && relative.is_none()) || count < 2 {
-        return vec![f32::INFINITY; count];
+/// How similar the chunks of one document are to each other; nothing where no rule asks.
+struct OwnScores {
+    /// `[chunks, dim]`.
+    rows: Vec<f32>,
+    dim: usize,
+}
+
+impl OwnScores {
+    fn new(vectors: &Vectors, settings: &Settings, chunks: Range<u32>) -> Self {
+        let dim = vectors.dim();
+        let margins = settings.absolute_margin.is_some() || settings.relative_margin.is_some();
+        let asked = (margins || settings.exclude_same_doc) && chunks.len() > 1;
+        let mut rows = vec![0.0; if asked { chunks.len() * dim } else { 0 }];
+        if asked {
+            vectors.read(chunks.start as usize..chunks.end as usize, &mut rows);
+        }
+        Self { rows, dim }
     }
-    let dim = vectors.dim();
-    let mut rows = vec![0.0; count * dim];
-    vectors.read(chunks.start as usize..chunks.end as usize, &mut rows);
-    let row = |at: usize| &rows[at * dim..(at + 1) * dim];
-    let dot = |a: usize, b: usize| row(a).iter().zip(row(b)).map(|(x, y)| x * y).sum::<f32>();
-    (0..count)
-        .map(|meta| {
-            let positive = (0..count)
-                .filter(|&other| other != meta)
-                .map(|other| dot(meta, other))
-                .fold(f32::NEG_INFINITY, f32::max);
-            let by_absolute = absolute.map_or(f32::INFINITY, |margin| positive - margin);
-            let by_relative = relative.map_or(f32::INFINITY, |margin| positive * (1.0 - margin));
-            by_absolute.min(by_relative)
-        })
-        .collect()
+
+    /// The scores of the other chunks against `meta`.
+    fn of(&self, meta: usize) -> impl Iterator<Item = f32> {
+        let own = self.rows.get(meta * self.dim..(meta + 1) * self.dim).unwrap_or_default();
+        let others = self.rows.chunks_exact(self.dim).enumerate();
+        others.filter(move |&(other, _)| other != meta).map(move |(_, row)| dot(own, row))
+    }
+
+    /// The highest score that the margins allow to negatives of `meta`: measured, as in
+    /// sentence-transformers' `mine_hard_negatives`, from the score of the positive, here the most
+    /// similar other chunk of the own document.
+    fn ceiling(&self, meta: usize, settings: &Settings) -> f32 {
+        let (absolute, relative) = (settings.absolute_margin, settings.relative_margin);
+        if self.rows.is_empty() || (absolute.is_none() && relative.is_none()) {
+            return f32::INFINITY;
+        }
+        let positive = self.of(meta).fold(f32::NEG_INFINITY, f32::max);
+        let by_absolute = absolute.map_or(f32::INFINITY, |margin| positive - margin);
+        let by_relative = relative.map_or(f32::INFINITY, |margin| positive * (1.0 - margin));
+        by_absolute.min(by_relative)
+    }
 }
 
 /// The mean number of characters of a chunk, from at most 1,000 chunks spread over the corpus.

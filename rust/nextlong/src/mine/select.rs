@@ -212,15 +212,13 @@ impl Selector {
         let chunks = candidate.chunks.clone();
         let own =
             super::document_characters(store, chunks.start as usize..chunks.end as usize) as f64;
-        let seq_len = f64::from(self.settings.seq_len);
         if self.settings.length == Length::Paper {
             if paper_k(&self.settings, own, chunks.len()) == 0 {
                 return (self.too_long(candidate), true);
             }
             return (State::Filling(Draft::default()), true);
         }
-        // Twice as long by any usual count of characters a token: not worth tokenizing.
-        if own > seq_len * self.settings.chars_per_token * 2.0 {
+        if surely_too_long(&self.settings, own) {
             return (self.too_long(candidate), true);
         }
         let room = self.frame.room(self.settings.seq_len, chunks.len());
@@ -599,6 +597,13 @@ enum Next {
     Pick(Pick),
     Search,
     Exhausted,
+}
+
+/// Whether a document of so many characters is no sequence however it is tokenized, and so not worth
+/// it: twice as long as a sequence by `chars_per_token`.
+pub(super) fn surely_too_long(settings: &Settings, characters: f64) -> bool {
+    let most = f64::from(settings.seq_len) * settings.chars_per_token * 2.0;
+    settings.length == Length::Exact && characters > most
 }
 
 /// The paper's number of negatives a meta-chunk, rounded up: k = (T·E·w − S) / (p·s), with T
