@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     synthesize.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
     synthesize.add_argument("--mode", choices=["default", "paper"])
     synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    synthesize.add_argument(
+        "--memory-limit", metavar="SIZE", help="the most memory to hold, such as 2GB; default: any"
+    )
     synthesize.add_argument("--no-progress", action="store_true", help="show no bars")
     synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
     synthesize.add_argument(
@@ -166,6 +169,7 @@ def _synthesize(given: argparse.Namespace) -> int:
         tokenizer=tokenizer,
         settings=settings,
         threads=given.threads,
+        memory_limit=given.memory_limit,
         progress=not given.no_progress,
         overwrite=given.overwrite,
         resume=not given.no_resume,

@@ -17,6 +17,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError, RunError
 from nextlong_rs.files import write_json
+from nextlong_rs.memory import LITTLE, Budget, Need, needs, parse_bytes
 from nextlong_rs.pool import Pool, thread_count
 from nextlong_rs.progress import Bar
 from nextlong_rs.run import Run
@@ -37,6 +38,7 @@ def synthesize(
     settings: Settings | None = None,
     embedder: Any = None,
     threads: int | None = None,
+    memory_limit: int | str | None = None,
     progress: bool = True,
     resume: bool = True,
     overwrite: bool = False,
@@ -58,6 +60,10 @@ def synthesize(
             array `[chunks, d]` aligned with the chunks.
         threads: How many threads work. Default: the cores this process may use. The result does
             not depend on it.
+        memory_limit: The most memory that the process may hold, mapped files aside, as bytes or
+            `"2GB"`: fewer threads work side by side in a stage where more would pass it. The
+            result does not depend on it. A document of many MB adds several times its size, a
+            callable embedder what it holds itself. Default: no limit.
         progress: Whether bars are shown on stderr.
         resume: Keep what an earlier run in `output` finished: the same call again does only what
             is missing, changed settings or inputs redo the stages that they touch, and a line on
@@ -69,7 +75,8 @@ def synthesize(
         The result: prints what was read, made and rejected; `to_dataset()`, `explain(i)`.
 
     Raises:
-        ConfigError: A wrong setting, an unknown one (the closest is named), no such input.
+        ConfigError: A wrong setting, an unknown one (the closest is named), no such input, or a
+            `memory_limit` that one thread would pass.
         CorpusError: A damaged input, or more unusable rows than `max_error_rate` allows.
         TokenizerError: A tokenizer that cannot be used.
         EmbeddingError: An embedder that failed or gave unusable vectors.
@@ -105,11 +112,12 @@ def synthesize(
     inputs_listed = [corpora.describe(one) for one in listing]
     with run.lock():
         recorded = {"format": FORMAT, **facts, "inputs": inputs_listed}
-        job = Job(chosen, run, threads=threads, progress=progress)
+        job = Job(chosen, run, threads=threads, memory_limit=memory_limit, progress=progress)
         run.prepare(recorded, resume=resume, overwrite=overwrite)
         begun = time.perf_counter()
         write_json(run.work / "run.json", recorded)
 
+        job.check_memory()
         store = stages.chunk(job, listing, loaded)
         vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
         queue = stages.plan(job, store, listing)
@@ -172,7 +180,13 @@ class Job:
     """What the stages of one run share: settings, folders, threads, and what they report."""
 
     def __init__(
-        self, settings: Settings, run: Run, *, threads: int | None, progress: bool
+        self,
+        settings: Settings,
+        run: Run,
+        *,
+        threads: int | None,
+        memory_limit: int | str | None = None,
+        progress: bool,
     ) -> None:
         if not isinstance(progress, bool):
             raise ConfigError(f"progress is {progress!r}, expected True or False")
@@ -180,17 +194,27 @@ class Job:
         self.core = _nextlong.Settings(settings.to_json())
         self.run = run
         self.threads = thread_count(threads)
+        self.budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
         self.progress = progress
         self.version = versions()["nextlong_rs"]
         self.digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.summary: dict[str, Any] = {}
 
+    def check_memory(self) -> None:
+        """Refuses a limit that a stage would pass hours later, before the first begins."""
+        for name, need in needs(self.settings).items():
+            if name != "fit" or self.settings.embedder == "lsa":
+                self.budget.threads(name, 1, need)
+
     @contextmanager
-    def stage(self, name: str, *, total: float | None = None, unit: str = "") -> Iterator[Pool]:
-        """A pool and a bar for one stage; its seconds are kept."""
+    def stage(
+        self, name: str, need: Need = LITTLE, *, total: float | None = None, unit: str = ""
+    ) -> Iterator[Pool]:
+        """A pool and a bar for one stage, with as many threads as its memory allows."""
+        threads = self.budget.threads(name, self.threads, need)
         with Bar(name, total, unit=unit, shown=self.progress) as bar:
-            with Pool(self.threads, bar=bar) as pool:
+            with Pool(threads, bar=bar) as pool:
                 yield pool
         self.seconds[name] = self.seconds.get(name, 0.0) + bar.seconds
 

@@ -21,6 +21,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import CorpusError
 from nextlong_rs.files import file_sha256, write_json, write_lines
+from nextlong_rs.memory import PART_TOKENS, needs
 from nextlong_rs.tasks import fingerprint
 
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks")
 
 NEAREST = 10
 """Neighbours among which the check of the embedder looks for chunks of the same document."""
-
-PART_TOKENS = 1 << 24
-"""Tokens in an output file: 64 MiB of ids, one row group."""
 
 
 def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _nextlong.ChunkStore:
@@ -85,8 +83,9 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
         bad = (run.output / file["name"] for marker in stored for file in marker["files"][1:])
         write_lines(quarantine, (path.read_bytes() for path in bad))
 
-    def take(marker: dict[str, Any]) -> None:
+    def take(marker: dict[str, Any], pool: Pool) -> None:
         stored.append(marker)
+        pool.watch.add(marker["file_bytes" if sizes else "documents"])
         totals.update({name: marker[name] for name in ("documents", "chunks", "text_bytes")})
         reasons.update(marker["bad"])
         judge()
@@ -99,7 +98,9 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             list_bad_rows()
             raise
 
-    with job.stage("chunk", unit="doc") as pool:
+    sizes = [one.size for one in listing if one.size is not None] if on_disk else []
+    total, unit = (sum(sizes), "B") if sizes else (None, "doc")
+    with job.stage("chunk", needs(settings)["chunk"], total=total, unit=unit) as pool:
 
         def cut(item: tuple[int, corpora.Block]) -> dict[str, Any]:
             number, block = item
@@ -121,6 +122,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
                 number,
                 paths,
                 input=block.number,
+                file_bytes=block.file_bytes,
                 documents=documents,
                 chunks=chunks,
                 text_bytes=text_bytes,
@@ -128,7 +130,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             )
 
         for marker in markers:
-            take(marker)
+            take(marker, pool)
         if not complete:
             # Reading starts over at the input in which the first missing block lies.
             first = markers[-1]["input"] if markers else 0
@@ -137,7 +139,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             blocks = enumerate(corpora.read_blocks(rest, config, watch=pool.watch), skipped)
             fresh = itertools.islice(blocks, len(markers) - skipped, None)
             for marker in pool.in_order(cut, fresh):
-                take(marker)
+                take(marker, pool)
         digest = tasks.finish(len(stored))
         list_bad_rows()
     judge(at_end=True)
@@ -174,7 +176,8 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     }
     fits = run.tasks("fit", **depends)
     saved = run.work / "embed" / "model.safetensors"
-    with job.stage("fit") as pool:
+    need = needs(settings, chunks=len(store))
+    with job.stage("fit", need["fit"] if embedder == "lsa" else need["embed"]) as pool:
         if fits.done(0) and saved.exists():
             embedder = Embedder.load(saved)
         model = open_embedder(
@@ -192,7 +195,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
         fitted = fits.finish(1)
     tasks = run.tasks("embed", **depends, **{"model hash": fitted})
     paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
-    with job.stage("embed", total=len(store), unit="chunk") as pool:
+    with job.stage("embed", need["embed"], total=len(store), unit="chunk") as pool:
 
         def one(part: int) -> None:
             start, stop = store.part_chunks(part)
@@ -220,7 +223,7 @@ def plan(
 ) -> NDArray[np.uint32]:
     """The documents to try, in their order: `work/plan/queue.json` counts them."""
     sources, weights = corpora.weights_of(listing)
-    with job.stage("plan") as pool:
+    with job.stage("plan", needs(job.settings, chunks=len(store))["plan"]) as pool:
         queue = pool.call(lambda: _nextlong.queue(store, job.core, sources, weights))
     write_json(
         job.run.work / "plan" / "queue.json",
@@ -265,7 +268,7 @@ def index(
         **{"vectors hash": job.digests["vectors"]},
         version=job.version,
     )
-    with job.stage("index") as pool:
+    with job.stage("index", needs(settings, chunks=len(store))["index"]) as pool:
         search = Search.open(
             vectors,
             index=settings.index,
@@ -338,7 +341,8 @@ def mine(
     def files(number: int) -> list[Path]:
         return [run.part(folder, number, "arrow") for folder in ("mine", "select", "tokens")]
 
-    with job.stage("mine", total=total, unit="seq") as pool:
+    need = needs(settings, chunks=len(store), sequences=total)["mine"]
+    with job.stage("mine", need, total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
 
         def fill(wave: _nextlong.Wave) -> None:
@@ -440,7 +444,7 @@ def write(
         "write",
         **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
     )
-    with job.stage("write", total=count, unit="seq") as pool:
+    with job.stage("write", needs(settings)["write"], total=count, unit="seq") as pool:
 
         def one(item: tuple[int, int]) -> dict[str, Any]:
             number, start = item

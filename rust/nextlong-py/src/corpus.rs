@@ -130,6 +130,7 @@ impl BlockReader {
             first_row: block.first_row(),
             offset: block.offset(),
             bytes: block.bytes(),
+            file_bytes: block.file_bytes(),
             settings: Arc::clone(&self.settings),
             held: Mutex::new(Some(block)),
         }))
@@ -323,6 +324,9 @@ pub struct Block {
     /// The bytes that the block holds.
     #[pyo3(get)]
     bytes: usize,
+    /// The bytes of the files, as they lie on the disk, that the block stands for; 0 without one.
+    #[pyo3(get)]
+    file_bytes: u64,
     settings: Arc<Settings>,
     held: Mutex<Option<corpus::Block>>,
 }

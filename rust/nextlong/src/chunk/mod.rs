@@ -149,8 +149,6 @@ pub struct Counts {
 
 /// Chunks documents into one part of the chunk store at `path`, whole or not at all.
 ///
-/// Counts every document as one unit of `progress`.
-///
 /// # Errors
 ///
 /// As [`spans`], and what the file system reports.
@@ -168,7 +166,6 @@ pub fn part<'a>(
         with_characters(text, rule, progress, &mut spans)?;
         writer.document(origin, spans.drain(..).map(|(bytes, range)| (&text[bytes], range)))?;
         counts.bytes += text.len() as u64;
-        progress.add(1);
         progress.check()?;
     }
     (counts.documents, counts.chunks) = writer.write(path)?;

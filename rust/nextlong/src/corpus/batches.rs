@@ -114,8 +114,8 @@ pub(super) struct BatchReader {
     columns: Columns,
     batches: Batches,
     block_bytes: usize,
-    /// The bytes of the file, where it is one, and of the rows read from it.
-    packed: Option<u64>,
+    /// The bytes and rows of the file, where it is one, and the bytes of the rows read from it.
+    packed: Option<(u64, u64)>,
     unpacked: u64,
     /// Pieces that were read and not given out, the next one last.
     pieces: Vec<RecordBatch>,
@@ -143,10 +143,16 @@ impl BatchReader {
         })
     }
 
-    /// The same over a file of so many bytes: what it unpacks to is limited.
-    pub fn of_file(mut self, packed: u64) -> Self {
-        self.packed = Some(packed);
+    /// The same over a file of so many bytes and rows: what it unpacks to is limited.
+    pub fn of_file(mut self, packed: u64, rows: u64) -> Self {
+        self.packed = Some((packed, rows));
         self
+    }
+
+    /// The bytes of the file behind the rows given out so far; 0 where there is no file.
+    pub fn consumed(&self) -> u64 {
+        let (packed, rows) = self.packed.unwrap_or_default();
+        (u128::from(packed) * self.row as u128 / u128::from(rows.max(1))) as u64
     }
 
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Rows>> {
@@ -178,7 +184,7 @@ impl BatchReader {
             } else {
                 rows.bytes += bytes;
                 self.unpacked += bytes as u64;
-                if let Some(packed) = self.packed {
+                if let Some((packed, _)) = self.packed {
                     check_growth(&self.input, packed, self.unpacked, FREE_BYTES)?;
                 }
                 self.row += piece.num_rows() as i64;

@@ -91,6 +91,12 @@ impl LineReader {
         })
     }
 
+    /// The bytes of the file behind the lines given out so far.
+    pub fn consumed(&self) -> u64 {
+        let packed = u128::from(self.packed.load(Ordering::Relaxed));
+        (packed * u128::from(self.offset) / u128::from(self.unpacked.max(1))) as u64
+    }
+
     /// The next whole lines: those that end within the block size, or one line that does not.
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Lines>> {
         let mut data = Vec::with_capacity(self.block_bytes.max(self.carry.len()));

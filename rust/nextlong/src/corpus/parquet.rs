@@ -47,11 +47,12 @@ pub(super) fn open(
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.roots());
     let builder = builder.with_projection(mask).with_batch_size(batch_rows);
+    let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
     let reader = builder.build().map_err(damaged)?;
     let schema = arrow::array::RecordBatchReader::schema(&reader);
     let input = file.input.clone();
     let reader = BatchReader::new(input, &schema, Box::new(reader), settings, block_bytes)?;
-    Ok(reader.of_file(packed))
+    Ok(reader.of_file(packed, rows))
 }
 
 /// So many rows that the longest on average are an eighth of a block.

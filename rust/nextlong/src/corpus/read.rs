@@ -19,6 +19,7 @@ use crate::progress::Progress;
 pub struct Block {
     input: Input,
     data: Data,
+    file_bytes: u64,
 }
 
 enum Data {
@@ -32,7 +33,7 @@ impl Block {
     /// A block whose rows were made documents when they were read: those of an iterable.
     #[must_use]
     pub fn ready(input: Input, documents: Documents) -> Self {
-        Self { input, data: Data::Ready(documents) }
+        Self { input, data: Data::Ready(documents), file_bytes: 0 }
     }
 
     /// The input that the block's first row belongs to.
@@ -73,6 +74,13 @@ impl Block {
         }
     }
 
+    /// The bytes of the files, as they lie on the disk, that the block stands for: those of all
+    /// blocks add up to the files' sizes. 0 where there is no file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
     /// The documents of the block, and its bad rows.
     ///
     /// # Errors
@@ -94,6 +102,8 @@ pub struct BlockReader {
     block_bytes: usize,
     files: VecDeque<InputFile>,
     open: Option<Open>,
+    /// The bytes of the open file that blocks stand for.
+    consumed: u64,
 }
 
 enum Open {
@@ -105,7 +115,7 @@ impl BlockReader {
     /// Reads files in the given order.
     #[must_use]
     pub fn of_files(files: Vec<InputFile>, settings: Settings, block_bytes: usize) -> Self {
-        Self { settings, block_bytes, files: files.into(), open: None }
+        Self { settings, block_bytes, files: files.into(), open: None, consumed: 0 }
     }
 
     /// Reads the Arrow batches of a table or stream.
@@ -121,7 +131,8 @@ impl BlockReader {
         block_bytes: usize,
     ) -> Result<Self> {
         let reader = BatchReader::new(input, schema, Box::new(batches), &settings, block_bytes)?;
-        Ok(Self { settings, block_bytes, files: VecDeque::new(), open: Some(Open::Rows(reader)) })
+        let open = Some(Open::Rows(reader));
+        Ok(Self { settings, block_bytes, files: VecDeque::new(), open, consumed: 0 })
     }
 
     /// The next block; none at the end. Borders depend on the inputs and the block size alone.
@@ -136,18 +147,22 @@ impl BlockReader {
             match &mut self.open {
                 Some(Open::Lines(input, reader)) => {
                     if let Some(lines) = reader.next(progress)? {
-                        return Ok(Some(Block { input: input.clone(), data: Data::Lines(lines) }));
+                        let file_bytes = since(&mut self.consumed, reader.consumed());
+                        let (input, data) = (input.clone(), Data::Lines(lines));
+                        return Ok(Some(Block { input, data, file_bytes }));
                     }
                 }
                 Some(Open::Rows(reader)) => {
                     if let Some(rows) = guarded(&reader.input.clone(), || reader.next(progress))? {
-                        let input = reader.input.clone();
-                        return Ok(Some(Block { input, data: Data::Rows(rows) }));
+                        let file_bytes = since(&mut self.consumed, reader.consumed());
+                        let (input, data) = (reader.input.clone(), Data::Rows(rows));
+                        return Ok(Some(Block { input, data, file_bytes }));
                     }
                 }
                 None => {}
             }
             self.open = None;
+            self.consumed = 0;
             let Some(file) = self.files.pop_front() else { return Ok(None) };
             match file.kind {
                 Kind::Text => return self.texts(file, progress).map(Some),
@@ -183,8 +198,16 @@ impl BlockReader {
             bytes += file.data.len() + 256;
             files.push(file);
         }
-        Ok(Block { input, data: Data::Texts(files) })
+        let file_bytes = files.iter().map(|file| file.data.len() as u64).sum();
+        Ok(Block { input, data: Data::Texts(files), file_bytes })
     }
+}
+
+/// How much `now` is more than `before`, which becomes it.
+fn since(before: &mut u64, now: u64) -> u64 {
+    let more = now.saturating_sub(*before);
+    *before = now;
+    more
 }
 
 /// A decoder that panics on a damaged file is an error of that file.

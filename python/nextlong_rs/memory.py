@@ -1,0 +1,154 @@
+"""How much memory a run may hold, and how many tasks may be under way for that.
+
+A limit changes no byte of a run: only how many threads of a stage work side by side. Files that are
+mapped (the chunk store, vectors, lists, token ids) do not count: the system drops them when memory
+runs short.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nextlong_rs.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nextlong_rs.settings import Settings
+
+__all__ = [
+    "LITTLE",
+    "PART_TOKENS",
+    "Budget",
+    "Need",
+    "give_back",
+    "held_now",
+    "needs",
+    "parse_bytes",
+]
+
+PART_TOKENS = 1 << 24
+"""Tokens in an output file: 64 MiB of ids, one row group."""
+
+WORDS = 1 << 16
+"""Buckets of the LSA's words."""
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def parse_bytes(given: int | str) -> int:
+    """A size such as `2_000_000_000`, `"2GB"` (powers of 1000) or `"2GiB"` (powers of 1024).
+
+    Raises:
+        ConfigError: It is no size above 0.
+
+    Example:
+        >>> parse_bytes("1.5GB"), parse_bytes("2KiB")
+        (1500000000, 2048)
+    """
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(I?)B?\s*", str(given).upper())
+    if found is None or isinstance(given, bool):
+        raise ConfigError(f"{given!r} is no size; write 2000000000, '2GB' or '2GiB'")
+    number, unit, binary = found.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit])
+    if size < 1:
+        raise ConfigError(f"{given!r} is no size above 0")
+    return size
+
+
+def held_now() -> int:
+    """The memory that this process holds now, in bytes, without mapped files; 0 if unknown."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssAnon:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def give_back() -> None:
+    """Return what was freed to the system, where the C library keeps it for later."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a stage holds in memory, in bytes, as measured on real runs.
+
+    Attributes:
+        each: For every task under way.
+        shared: Whatever the number of threads.
+    """
+
+    each: int
+    shared: int = 0
+
+
+MB = 1_000_000
+LITTLE = Need(each=8 * MB)
+"""A stage that holds next to nothing."""
+
+
+def needs(settings: Settings, *, chunks: int = 0, sequences: int = 0) -> dict[str, Need]:
+    """What each stage holds.
+
+    Args:
+        settings: Of the run.
+        chunks: Of the corpus, as far as they are known.
+        sequences: That will be made, at most.
+
+    Returns:
+        A need for each stage, by name.
+    """
+    table = WORDS * settings.dim * 4
+    followed = settings.dim + 96
+    pieces = sequences * (settings.seq_len // 300 + 1)
+    graph = settings.index == "hnsw"
+    return {
+        "chunk": Need(each=56 * MB, shared=56 * MB),
+        "fit": Need(
+            each=16 * MB,
+            shared=2
+            * (WORDS + min(settings.fit_chunks, chunks or settings.fit_chunks))
+            * followed
+            * 4
+            + 20 * MB,
+        ),
+        "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
+        "plan": Need(each=8 * MB + chunks * 24),
+        "index": Need(each=24 * MB, shared=chunks * (settings.dim + 200 if graph else 8)),
+        "mine": Need(each=24 * MB, shared=96 * MB + pieces * 64),
+        "write": Need(each=PART_TOKENS * 7 + 10 * MB),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on the memory of a run.
+
+    Attributes:
+        limit: Bytes; None for no limit.
+    """
+
+    limit: int | None = None
+
+    def threads(self, stage: str, threads: int, need: Need) -> int:
+        """How many threads of a stage may work side by side: from 1 to `threads`.
+
+        Raises:
+            ConfigError: The limit is below what one thread needs.
+        """
+        if self.limit is None:
+            return threads
+        give_back()
+        room = self.limit - held_now() - need.shared
+        if room < need.each:
+            least = self.limit - room + need.each
+            raise ConfigError(
+                f"memory_limit ({self.limit / MB:,.0f} MB) is too small for the stage {stage}, "
+                f"which needs about {least / MB:,.0f} MB; raise it"
+            )
+        return min(threads, room // need.each)
