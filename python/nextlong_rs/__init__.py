@@ -29,6 +29,7 @@ from nextlong_rs.errors import (
 if TYPE_CHECKING:
     from nextlong_rs.chunking import chunk, chunk_spans
     from nextlong_rs.embed import Embedder
+    from nextlong_rs.estimating import Estimate, estimate
     from nextlong_rs.index import Neighbours, knn
     from nextlong_rs.inspecting import inspect
     from nextlong_rs.pipeline import synthesize
@@ -41,6 +42,7 @@ __all__ = [
     "CorpusError",
     "Embedder",
     "EmbeddingError",
+    "Estimate",
     "MissingExtraError",
     "Neighbours",
     "NextlongError",
@@ -52,6 +54,7 @@ __all__ = [
     "__version__",
     "chunk",
     "chunk_spans",
+    "estimate",
     "inspect",
     "knn",
     "sample_corpus",
@@ -61,11 +64,13 @@ __all__ = [
 
 _ROOMS = {
     "Embedder": "embed",
+    "Estimate": "estimating",
     "Neighbours": "index",
     "Result": "result",
     "Settings": "settings",
     "chunk": "chunking",
     "chunk_spans": "chunking",
+    "estimate": "estimating",
     "inspect": "inspecting",
     "knn": "index",
     "sample_corpus": "sample",

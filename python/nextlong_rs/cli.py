@@ -1,4 +1,4 @@
-"""The command `nextlong`: `synthesize` makes sequences, `inspect` shows what is in them."""
+"""The command `nextlong`: makes sequences, estimates what that needs, shows what came out."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from typing import Any, get_args, get_type_hints
 from nextlong_rs.errors import ConfigError, NextlongError
 
 __all__ = ["main"]
+
+_USAGE: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "epilog": "INPUT is a JSONL (.gz, .zst), Parquet or text file, a folder of them or a glob;\n"
+    "INPUT=WEIGHT draws meta-documents from it in proportion to WEIGHT.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,30 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     synthesize = commands.add_parser(
-        "synthesize",
-        help="make training sequences from a corpus",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="INPUT is a JSONL (.gz, .zst), Parquet or text file, a folder of them or a glob;\n"
-        "INPUT=WEIGHT draws meta-documents from it in proportion to WEIGHT.",
+        "synthesize", help="make training sequences from a corpus", **_USAGE
     )
     synthesize.set_defaults(command=_synthesize)
-    synthesize.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="a file, folder or glob, or INPUT=WEIGHT"
-    )
+    _add_inputs(synthesize)
     synthesize.add_argument(
         "-o", "--output", required=True, metavar="DIR", help="the folder of the run"
-    )
-    synthesize.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json, or its folder")
-    synthesize.add_argument(
-        "--sample",
-        action="store_true",
-        help="use the sample corpus and the small tokenizer that the package ships",
-    )
-    synthesize.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
-    synthesize.add_argument("--mode", choices=["default", "paper"])
-    synthesize.add_argument("--threads", type=int, metavar="N", help="default: all cores")
-    synthesize.add_argument(
-        "--memory-limit", metavar="SIZE", help="the most memory to hold, such as 2GB; default: any"
     )
     synthesize.add_argument("--no-progress", action="store_true", help="show no bars")
     synthesize.add_argument("--overwrite", action="store_true", help="replace a finished run")
@@ -77,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
         "--no-resume", action="store_true", help="keep nothing that an earlier run finished"
     )
     _add_settings(synthesize)
+
+    estimate = commands.add_parser(
+        "estimate", help="say what a run would need, from a sample of the corpus", **_USAGE
+    )
+    estimate.set_defaults(command=_estimate)
+    _add_inputs(estimate)
+    _add_settings(estimate)
 
     inspect = commands.add_parser("inspect", help="show who is who in the sequences of a run")
     inspect.set_defaults(command=_inspect)
@@ -89,6 +84,25 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     status.add_argument("run", metavar="DIR", help="the folder of a run")
     return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    """What a run and its estimate are given alike."""
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="a file, folder or glob, or INPUT=WEIGHT"
+    )
+    parser.add_argument("--tokenizer", metavar="FILE", help="a tokenizer.json, or its folder")
+    parser.add_argument(
+        "--sample",
+        action="store_true",
+        help="use the sample corpus and the small tokenizer that the package ships",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings as TOML, YAML or JSON")
+    parser.add_argument("--mode", choices=["default", "paper"])
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    parser.add_argument(
+        "--memory-limit", metavar="SIZE", help="the most memory to hold, such as 2GB; default: any"
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -148,8 +162,8 @@ def _value(name: str, text: str, hint: Any) -> Any:
     return text
 
 
-def _synthesize(given: argparse.Namespace) -> int:
-    from nextlong_rs.pipeline import synthesize
+def _given(given: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that `synthesize` and `estimate` take alike."""
     from nextlong_rs.sample import sample_corpus, sample_tokenizer
     from nextlong_rs.settings import Settings
 
@@ -162,20 +176,34 @@ def _synthesize(given: argparse.Namespace) -> int:
         raise ConfigError("no input is named; name files or folders, or use --sample")
     if tokenizer is None:
         raise ConfigError("no tokenizer is named; use --tokenizer FILE, or --sample")
-    settings = Settings.load(given.config) if given.config else None
+    return {
+        "inputs": inputs,
+        "tokenizer": tokenizer,
+        "settings": Settings.load(given.config) if given.config else None,
+        "threads": given.threads,
+        "memory_limit": given.memory_limit,
+        **_settings(given),
+    }
+
+
+def _synthesize(given: argparse.Namespace) -> int:
+    from nextlong_rs.pipeline import synthesize
+
     result = synthesize(
-        inputs,
         output=given.output,
-        tokenizer=tokenizer,
-        settings=settings,
-        threads=given.threads,
-        memory_limit=given.memory_limit,
         progress=not given.no_progress,
         overwrite=given.overwrite,
         resume=not given.no_resume,
-        **_settings(given),
+        **_given(given),
     )
     print(result)
+    return 0
+
+
+def _estimate(given: argparse.Namespace) -> int:
+    from nextlong_rs.estimating import estimate
+
+    print(estimate(**_given(given)))
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,13 @@ from nextlong_rs.settings import Settings
 from nextlong_rs.tasks import FORMAT
 
 if TYPE_CHECKING:
-    from nextlong_rs.result import Result
+    import numpy as np
+    from numpy.typing import NDArray
 
-__all__ = ["Job", "synthesize"]
+    from nextlong_rs.result import Result
+    from nextlong_rs.tokenize import SpecialIds, Tokenizer
+
+__all__ = ["Job", "Prepared", "prepare", "synthesize"]
 
 
 def synthesize(
@@ -88,17 +93,12 @@ def synthesize(
     from nextlong_rs import stages
     from nextlong_rs.embed import describe
     from nextlong_rs.result import Result
-    from nextlong_rs.tokenize import load
 
     if embedder is not None:
         options["embedder"] = describe(embedder)
-    chosen = Settings.of(settings, **options)
-    listing = corpora.resolve(inputs)
-    # On a thread, so that Ctrl-C is heard while a large file is read.
-    with Pool(1) as pool:
-        loaded = pool.call(lambda: load(tokenizer))
-    special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
-    separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
+    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    chosen, listing, loaded = given.settings, given.listing, given.tokenizer
+    special, separator = given.special, given.separator
     run = Run(output, shown=progress is True)
     inside = os.path.realpath(run.output) + os.sep
     for one in listing:
@@ -143,6 +143,41 @@ def synthesize(
             run.output / "manifest.json", {**recorded, "files": files, "summary": job.summary}
         )
     return Result.open(run.output)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run is given, read and checked.
+
+    Attributes:
+        settings: Its settings.
+        listing: Its inputs, one by one.
+        tokenizer: Its tokenizer, loaded.
+        special: The ids that begin and end a sequence.
+        separator: The ids between two chunks.
+    """
+
+    settings: Settings
+    listing: list[corpora.Input]
+    tokenizer: Tokenizer
+    special: SpecialIds
+    separator: NDArray[np.uint32]
+
+
+def prepare(
+    inputs: Any, *, tokenizer: Any, settings: Settings | None, options: dict[str, Any]
+) -> Prepared:
+    """Reads and checks what a run is given, without touching its folder."""
+    from nextlong_rs.tokenize import load
+
+    chosen = Settings.of(settings, **options)
+    listing = corpora.resolve(inputs)
+    # On a thread, so that Ctrl-C is heard while a large file is read.
+    with Pool(1) as pool:
+        loaded = pool.call(lambda: load(tokenizer))
+    special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
+    separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
+    return Prepared(chosen, listing, loaded, special, separator)
 
 
 def nothing_made(counts: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nextlong_rs.index import Search
     from nextlong_rs.pipeline import Job
     from nextlong_rs.pool import Pool
+    from nextlong_rs.settings import Settings
     from nextlong_rs.tokenize import SpecialIds, Tokenizer
 
 __all__ = ["chunk", "embed", "index", "mine", "plan", "write"]
@@ -48,16 +49,29 @@ NEAREST = 10
 """Neighbours among which the check of the embedder looks for chunks of the same document."""
 
 
-def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _nextlong.ChunkStore:
-    """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl."""
-    settings, run = job.settings, job.run
-    config = corpora.CorpusConfig(
+def corpus_config(settings: Settings) -> corpora.CorpusConfig:
+    """What of the settings the corpus room takes."""
+    return corpora.CorpusConfig(
         text_column=settings.text_column,
         id_column=settings.id_column,
         score_column=settings.score_column,
         max_document_bytes=settings.max_document_bytes,
         max_error_rate=settings.max_error_rate,
     )
+
+
+def chunk(
+    job: Job,
+    listing: Sequence[corpora.Input],
+    tokenizer: Tokenizer,
+    blocks: Iterable[corpora.Block] | None = None,
+) -> _nextlong.ChunkStore:
+    """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl.
+
+    `blocks` are cut in place of those of the whole corpus where an estimate needs a few.
+    """
+    settings, run = job.settings, job.run
+    config = corpus_config(settings)
     by_tokens = settings.chunk_unit == "tokens"
     tasks = run.tasks(
         "chunk",
@@ -71,7 +85,7 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     totals: Counter[str] = Counter()
     stored: list[dict[str, Any]] = []
     # What an iterable gives cannot be known without asking it, so it is always cut again.
-    on_disk = all(one.path is not None for one in listing)
+    on_disk = blocks is None and all(one.path is not None for one in listing)
     markers: list[dict[str, Any]] = []
     while on_disk and (marker := tasks.done(len(markers))):
         markers.append(marker)
@@ -136,8 +150,8 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             first = markers[-1]["input"] if markers else 0
             skipped = sum(marker["input"] < first for marker in markers)
             rest = [one for one in listing if one.number >= first]
-            blocks = enumerate(corpora.read_blocks(rest, config, watch=pool.watch), skipped)
-            fresh = itertools.islice(blocks, len(markers) - skipped, None)
+            read = blocks or corpora.read_blocks(rest, config, watch=pool.watch)
+            fresh = itertools.islice(enumerate(read, skipped), len(markers) - skipped, None)
             for marker in pool.in_order(cut, fresh):
                 take(marker, pool)
         digest = tasks.finish(len(stored))
@@ -282,11 +296,17 @@ def index(
             seed=settings.seed,
             pool=pool,
         )
-        # Embeddings tell documents apart if a chunk's nearest are of its own document.
+        # Embeddings tell documents apart if a chunk's nearest are of its own document. Every
+        # query is held against all vectors: a few dozen say enough.
         picked = _nextlong.recall_sample(settings.seed, len(rows), len(vectors), vectors.dim)
         own = pool.call(
             lambda: _nextlong.same_document(
-                store, vectors, rows[picked], NEAREST, pool.threads, pool.watch
+                store,
+                vectors,
+                rows[picked[:: max(1, len(picked) // 64)]],
+                NEAREST,
+                pool.threads,
+                pool.watch,
             )
         )
     tasks.mark(0, sorted(path for path in folder.iterdir() if path.suffix != ".tmp"))

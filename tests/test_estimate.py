@@ -1,0 +1,105 @@
+"""What an estimate says beforehand is about what a run then takes."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+import nextlong_rs as nl
+from nextlong_rs.cli import main
+
+SMALL: dict[str, Any] = {"seq_len": 8192, "num_sequences": 60, "seed": 3, "dim": 64}
+
+
+def documents() -> list[dict[str, str]]:
+    """The sample's documents five times, no two alike."""
+    with zstandard.ZstdDecompressor().stream_reader(nl.sample_corpus().open("rb")) as reader:
+        rows = [json.loads(line) for line in io.TextIOWrapper(reader, encoding="utf-8")]
+    return [
+        {"id": f"{copy}/{row['id']}", "text": row["text"].replace("e", "e" * copy)}
+        for copy in range(1, 6)
+        for row in rows
+    ]
+
+
+def lines(rows: list[dict[str, str]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def write(kind: str, folder: Path) -> Path:
+    """The documents as files of one kind."""
+    rows = documents()
+    folder.mkdir()
+    for number in range(3):
+        part = rows[number::3]
+        path = folder / f"{number}.{kind}"
+        if kind == "jsonl":
+            path.write_bytes(lines(part))
+        elif kind == "jsonl.gz":
+            path.write_bytes(gzip.compress(lines(part)))
+        elif kind == "jsonl.zst":
+            path.write_bytes(zstandard.compress(lines(part)))
+        else:
+            pq.write_table(pa.Table.from_pylist(part), path, row_group_size=50)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "jsonl.zst", "parquet"])
+def test_an_estimate_is_near_what_comes_out(kind: str, tmp_path: Path) -> None:
+    corpus = write(kind, tmp_path / "corpus")
+    told = nl.estimate(corpus, tokenizer=nl.sample_tokenizer(), sample_bytes=4 << 20, **SMALL)
+    made = nl.synthesize(
+        corpus, tmp_path / "out", tokenizer=nl.sample_tokenizer(), progress=False, **SMALL
+    )
+    summary = made.manifest["summary"]
+
+    def near(estimated: float, counted: float) -> bool:
+        return counted / 1.5 <= estimated <= counted * 1.5
+
+    assert near(told.documents, summary["corpus"]["documents"])
+    assert near(told.chunks, summary["corpus"]["chunks"])
+    assert near(told.text_bytes, summary["corpus"]["text_bytes"])
+    assert told.sequences == len(made) == 60
+    assert told.tokens == summary["sequences"]["tokens"]
+    disk = sum(path.stat().st_size for path in made.path.rglob("*") if path.is_file())
+    assert near(told.disk_bytes, disk)
+    assert 0 < told.sampled_bytes < summary["corpus"]["text_bytes"]
+    assert list(told.seconds) == ["chunk", "fit", "embed", "index", "mine", "write"]
+    assert told.total_seconds == pytest.approx(sum(told.seconds.values()))
+
+
+def test_all_documents_are_counted_where_no_number_is_asked_for(tmp_path: Path) -> None:
+    corpus = write("jsonl", tmp_path / "corpus")
+    options = {**SMALL, "num_sequences": None, "max_reuse": None}
+    told = nl.estimate(corpus, tokenizer=nl.sample_tokenizer(), sample_bytes=4 << 20, **options)
+    made = nl.synthesize(
+        corpus, tmp_path / "out", tokenizer=nl.sample_tokenizer(), progress=False, **options
+    )
+    assert len(made) / 1.5 <= told.sequences <= len(made) * 1.5
+
+
+def test_the_command_line_estimates(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", "--sample", "--seq-len", "16k", "--num-sequences", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert "chunks" in shown.splitlines()[0]
+    assert all(word in shown for word in ("sequences", "disk", "memory", "time"))
+
+
+def test_what_cannot_be_estimated_is_refused(tmp_path: Path) -> None:
+    tokenizer = nl.sample_tokenizer()
+    with pytest.raises(nl.ConfigError, match="is no file; an estimate reads files only"):
+        nl.estimate(iter(["a text"]), tokenizer=tokenizer)
+    with pytest.raises(nl.ConfigError, match="sample_bytes is 0"):
+        nl.estimate(nl.sample_corpus(), tokenizer=tokenizer, sample_bytes=0)
+    with pytest.raises(nl.ConfigError, match="ready vectors"):
+        nl.estimate(nl.sample_corpus(), tokenizer=tokenizer, embedder="vectors.npy")
+    with pytest.raises(nl.ConfigError, match="did you mean 'seq_len'"):
+        nl.estimate(nl.sample_corpus(), tokenizer=tokenizer, seq_length=3)
