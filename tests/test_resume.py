@@ -141,7 +141,7 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
 
 
 def test_an_iterable_is_cut_again_and_the_rest_is_kept(tmp_path: Path, work: list[str]) -> None:
-    texts = [" ".join(f"w{n}x{m % 97}" for m in range(1200)) for n in range(60)]
+    texts = [" ".join(f"w{n}x{m % 97}" for m in range(300)) for n in range(60)]
     options: dict[str, Any] = {"num_sequences": 4, "min_meta_chunks": 1}
     synthesize(tmp_path, inputs=iter(texts), **options)
     before = digest(tmp_path)

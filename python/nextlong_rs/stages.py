@@ -191,7 +191,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     fits = run.tasks("fit", **depends)
     saved = run.work / "embed" / "model.safetensors"
     need = needs(settings, chunks=len(store))
-    with job.stage("fit", need["fit"] if embedder == "lsa" else need["embed"]) as pool:
+    with job.stage("fit", need["fit" if settings.embedder == "lsa" else "embed"]) as pool:
         if fits.done(0) and saved.exists():
             embedder = Embedder.load(saved)
         model = open_embedder(
@@ -272,7 +272,8 @@ def index(
 
     settings = job.settings
     wanted = min(len(queue), settings.num_sequences or len(queue))
-    searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted()
+    # Documents that are surely too long are not searched for; one query stands in for none.
+    searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted() or [(1, np.zeros(1, int))]
     rows = np.concatenate([rows for _, rows in searches])
     k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
     folder = job.run.work / "index"
