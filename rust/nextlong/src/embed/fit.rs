@@ -8,6 +8,7 @@ use super::MAX_DIM;
 use super::linear::{directions, orthonormalise, rotate};
 use super::model::LsaModel;
 use super::sparse::Sample;
+use super::strips::{normal_product, product};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::seed;
@@ -62,19 +63,21 @@ impl LsaModel {
             return Err(Error::Config(format!("idf_power ({idf_power}) must be from 0 to 8")));
         }
         let sample = Sample::new(texts, seed, idf_power, threads, progress)?;
-        let words = sample.matrix.transposed();
+        let matrix = &sample.matrix;
         // No more directions than texts or words: following others costs much and finds noise.
-        let most = dim.min(sample.matrix.rows()).min(sample.buckets.len());
+        let most = dim.min(matrix.rows()).min(sample.buckets.len());
         let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
         let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
-        let mut directions_of_words = words.sketched(width, random);
-        for _ in 0..power_iterations {
-            orthonormalise(&mut directions_of_words, threads, progress)?;
-            let of_texts = sample.matrix.times(&directions_of_words, threads, progress)?;
-            directions_of_words = words.times(&of_texts, threads, progress)?;
+        let mut directions_of_words = matrix.sketched(width, random);
+        for iteration in 0..power_iterations {
+            // Float32 bears the spread of one iteration, not of two.
+            if iteration > 0 {
+                orthonormalise(&mut directions_of_words, threads, progress)?;
+            }
+            directions_of_words = normal_product(matrix, &directions_of_words, threads, progress)?;
         }
         orthonormalise(&mut directions_of_words, threads, progress)?;
-        let of_texts = sample.matrix.times(&directions_of_words, threads, progress)?;
+        let of_texts = product(matrix, &directions_of_words, threads, progress)?;
         let (vectors, squares) = directions(&of_texts, threads, progress)?;
         let rotation = Mat::from_fn(width, dim, |row, column| {
             if column >= width || squares[column] == 0.0 {

@@ -12,6 +12,7 @@ mod model;
 mod rows;
 mod sparse;
 mod static_model;
+mod strips;
 mod vocabulary;
 mod words;
 

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use faer::Mat;
 
-use super::linear::{blocks, in_parallel};
-use super::rows::sum_floats;
+use super::linear::in_parallel;
 use super::words::{BUCKETS, Words};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -54,13 +53,26 @@ impl Counter {
 
     /// The distinct words with BM25's weight of their counts, without the share of the word.
     pub(super) fn weights(&self, average_words: f32) -> impl Iterator<Item = (u16, f32)> + '_ {
-        let length = self.length as f32 / average_words;
-        let hold = SATURATION * (1.0 - LENGTH_SHARE + LENGTH_SHARE * length);
-        self.found.iter().map(move |&word| {
-            let count = f32::from(self.counts[usize::from(word)]);
-            (word, count * (SATURATION + 1.0) / (count + hold))
-        })
+        let hold = hold(self.length, average_words);
+        let weights = self.found_counts().map(move |count| saturated(count, hold));
+        self.found.iter().copied().zip(weights)
     }
+
+    /// How often each word of `found` came.
+    fn found_counts(&self) -> impl Iterator<Item = f32> + '_ {
+        self.found.iter().map(|&word| f32::from(self.counts[usize::from(word)]))
+    }
+}
+
+/// How much a text of `length` words is held back.
+fn hold(length: u64, average_words: f32) -> f32 {
+    let length = length as f32 / average_words;
+    SATURATION * (1.0 - LENGTH_SHARE + LENGTH_SHARE * length)
+}
+
+/// BM25's weight of a count.
+fn saturated(count: f32, hold: f32) -> f32 {
+    count * (SATURATION + 1.0) / (count + hold)
 }
 
 /// Rows of (column, value), all behind one another.
@@ -91,41 +103,41 @@ impl Sample {
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
-        // Twice over the texts: the lengths' average must be known before the first weight.
         let ranges =
             || (0..texts.len()).step_by(TEXTS).map(|start| start..texts.len().min(start + TEXTS));
-        let lengths = in_parallel(ranges().collect(), threads, |range: Range<usize>| {
-            let mut words = Words::new(seed);
-            let mut length = 0u64;
+        let counted = in_parallel(ranges().collect(), threads, |range: Range<usize>| {
+            let mut counter = Counter::new(seed);
+            let mut part = Sparse::empty(BUCKETS);
+            let mut lengths = Vec::with_capacity(range.len());
             for text in &texts[range] {
                 progress.check()?;
-                words.each(text, |_| length += 1);
+                counter.count(text);
+                part.columns.extend(counter.found.iter().map(|&word| u32::from(word)));
+                part.values.extend(counter.found_counts());
+                part.offsets.push(part.columns.len());
+                lengths.push(counter.length);
+                progress.add(1);
             }
-            Ok(length)
+            Ok((part, lengths))
         })?;
-        let total: u64 = lengths.iter().sum();
+        let (mut parts, lengths): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+        let total: u64 = lengths.iter().flatten().sum();
         if total == 0 {
             return Err(Error::Embedding(format!(
                 "none of the {} texts to fit on has a word; give texts with letters or digits",
                 texts.len()
             )));
         }
+        // The average is known when all are counted: now the counts become weights.
         let average_words = (total as f64 / texts.len() as f64) as f32;
-        let parts = in_parallel(ranges().collect(), threads, |range: Range<usize>| {
-            let mut counter = Counter::new(seed);
-            let mut part = Sparse::empty(BUCKETS);
-            for text in &texts[range] {
-                progress.check()?;
-                counter.count(text);
-                for (word, weight) in counter.weights(average_words) {
-                    part.columns.push(u32::from(word));
-                    part.values.push(weight);
+        for (part, lengths) in parts.iter_mut().zip(&lengths) {
+            for (bounds, &length) in part.offsets.windows(2).zip(lengths) {
+                let hold = hold(length, average_words);
+                for value in &mut part.values[bounds[0]..bounds[1]] {
+                    *value = saturated(*value, hold);
                 }
-                part.offsets.push(part.columns.len());
-                progress.add(1);
             }
-            Ok(part)
-        })?;
+        }
         let mut matrix = Sparse::joined(parts);
         let mut frequency = vec![0u32; BUCKETS];
         for &bucket in &matrix.columns {
@@ -175,85 +187,42 @@ impl Sparse {
         whole
     }
 
+    /// Rows made by hand.
+    #[cfg(test)]
+    pub(super) fn of_rows(rows: &[Vec<(u32, f32)>], width: usize) -> Self {
+        let mut whole = Self::empty(width);
+        for row in rows {
+            whole.columns.extend(row.iter().map(|&(column, _)| column));
+            whole.values.extend(row.iter().map(|&(_, value)| value));
+            whole.offsets.push(whole.columns.len());
+        }
+        whole
+    }
+
     /// The number of rows.
     pub(super) fn rows(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    fn row(&self, row: usize) -> impl Iterator<Item = (u32, f32)> + Clone + '_ {
+    /// The columns and values of `row`.
+    pub(super) fn entries(&self, row: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[row]..self.offsets[row + 1];
-        self.columns[range.clone()].iter().copied().zip(self.values[range].iter().copied())
+        (&self.columns[range.clone()], &self.values[range])
     }
 
-    /// Rows and columns exchanged; the entries of a new row keep the order of the old rows.
-    pub(super) fn transposed(&self) -> Self {
-        let mut offsets = vec![0usize; self.width + 1];
-        for &column in &self.columns {
-            offsets[column as usize + 1] += 1;
-        }
-        for row in 0..self.width {
-            offsets[row + 1] += offsets[row];
-        }
-        let mut next = offsets.clone();
-        let mut columns = vec![0u32; self.columns.len()];
-        let mut values = vec![0.0f32; self.values.len()];
-        for row in 0..self.rows() {
-            for (column, value) in self.row(row) {
-                let place = &mut next[column as usize];
-                columns[*place] = row as u32;
-                values[*place] = value;
-                *place += 1;
-            }
-        }
-        Self { offsets, columns, values, width: self.rows() }
-    }
-
-    /// This matrix times a dense one, whose rows, and those of the result, are columns of `Mat`.
-    pub(super) fn times(
-        &self,
-        dense: &Mat<f32>,
-        threads: usize,
-        progress: &Progress,
-    ) -> Result<Mat<f32>> {
-        let mut product = Mat::zeros(dense.nrows(), self.rows());
-        in_parallel(blocks(&mut product), threads, |(start, mut block)| {
-            for number in 0..block.ncols() {
-                if number % 64 == 0 {
-                    progress.check()?;
-                }
-                let terms = self
-                    .row(start + number)
-                    .filter_map(|(row, value)| Some((slice(dense, row as usize)?, value)));
-                if let Some(out) = block.as_mut().col_mut(number).try_as_col_major_mut() {
-                    sum_floats(terms, out.as_slice_mut());
-                }
-            }
-            Ok(())
-        })?;
-        Ok(product)
-    }
-
-    /// This matrix times a random one of `width` columns that has one 1 or -1 in each row.
+    /// This matrix, rows and columns exchanged, times a random one of `width` columns that has one
+    /// 1 or -1 in each row.
     pub(super) fn sketched(&self, width: usize, random: impl Fn(u32) -> u64) -> Mat<f32> {
-        let signs: Vec<(u32, f32)> = (0..self.width as u32)
-            .map(|row| {
-                let bits = random(row);
-                let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
-                ((((bits >> 32) * width as u64) >> 32) as u32, sign)
-            })
-            .collect();
-        let mut product = Mat::zeros(width, self.rows());
+        let mut product = Mat::zeros(width, self.width);
         for row in 0..self.rows() {
-            for (column, value) in self.row(row) {
-                let (place, sign) = signs[column as usize];
-                product[(place as usize, row)] += sign * value;
+            let bits = random(row as u32);
+            let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
+            let place = ((bits >> 32) * width as u64) >> 32;
+            let (columns, values) = self.entries(row);
+            for (&column, value) in columns.iter().zip(values) {
+                product[(place as usize, column as usize)] += sign * value;
             }
         }
         product
     }
-}
-
-/// A column of `dense` as a slice: always there, a matrix of our own lies column by column.
-fn slice(dense: &Mat<f32>, column: usize) -> Option<&[f32]> {
-    Some(dense.col(column).try_as_col_major()?.as_slice())
 }

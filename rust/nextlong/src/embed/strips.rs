@@ -1,0 +1,178 @@
+//! The products of the word matrix with tall dense ones, strip by strip of the directions.
+//!
+//! The rows of a strip are short, so that those of the frequent words, most of all terms, stay in
+//! the cache; and a strip is computed by one thread from first to last, so that the sums do not
+//! depend on how many threads there are.
+
+use faer::Mat;
+use multiversion::multiversion;
+
+use super::linear::in_parallel;
+use super::sparse::Sparse;
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// The directions of a strip: rows of two lines of memory.
+const STRIP: usize = 32;
+/// The rows of the word matrix between two looks at the stop flag.
+const STEP: usize = 4096;
+
+/// The values of a row, at the start of a line of memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+struct Row([f32; STRIP]);
+
+const ZEROS: Row = Row([0.0; STRIP]);
+
+/// `matrix × dense`, whose rows, like those of `dense`, are columns of the `Mat`.
+pub(super) fn product(
+    matrix: &Sparse,
+    dense: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
+    let strips = in_parallel(starts(dense), threads, |start| {
+        let strip = strip(dense, start);
+        let mut out = vec![ZEROS; matrix.rows()];
+        for (first, out) in out.chunks_mut(STEP).enumerate() {
+            progress.check()?;
+            forward(matrix, first * STEP, &strip, out);
+        }
+        Ok(out)
+    })?;
+    Ok(joined(&strips, matrix.rows()))
+}
+
+/// `matrixᵀ × (matrix × dense)`, both products of a row while its words' rows are in the cache.
+pub(super) fn normal_product(
+    matrix: &Sparse,
+    dense: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
+    let strips = in_parallel(starts(dense), threads, |start| {
+        let strip = strip(dense, start);
+        let mut out = vec![ZEROS; strip.len()];
+        for first in (0..matrix.rows()).step_by(STEP) {
+            progress.check()?;
+            let last = (first + STEP).min(matrix.rows());
+            forward_and_back(matrix, first, last, &strip, &mut out);
+        }
+        Ok(out)
+    })?;
+    Ok(joined(&strips, dense.ncols()))
+}
+
+fn starts(dense: &Mat<f32>) -> Vec<usize> {
+    (0..dense.nrows()).step_by(STRIP).collect()
+}
+
+/// Some directions of `dense`, filled up with zeros.
+fn strip(dense: &Mat<f32>, start: usize) -> Vec<Row> {
+    let count = STRIP.min(dense.nrows() - start);
+    let copied = |column| {
+        let mut row = ZEROS;
+        for (place, value) in row.0[..count].iter_mut().enumerate() {
+            *value = dense[(start + place, column)];
+        }
+        row
+    };
+    (0..dense.ncols()).map(copied).collect()
+}
+
+/// Strips side by side.
+fn joined(strips: &[Vec<Row>], columns: usize) -> Mat<f32> {
+    Mat::from_fn(strips.len() * STRIP, columns, |row, column| {
+        strips[row / STRIP][column].0[row % STRIP]
+    })
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn forward(matrix: &Sparse, first: usize, strip: &[Row], out: &mut [Row]) {
+    for (row, out) in (first..).zip(out) {
+        let (columns, values) = matrix.entries(row);
+        // Two sums side by side: an addition need not wait for the one before it.
+        let (mut even, mut odd) = ([0.0; STRIP], [0.0; STRIP]);
+        let pairs = columns.chunks_exact(2).zip(values.chunks_exact(2));
+        for (columns, values) in pairs {
+            let (left, right) = (&strip[columns[0] as usize].0, &strip[columns[1] as usize].0);
+            for at in 0..STRIP {
+                even[at] += values[0] * left[at];
+                odd[at] += values[1] * right[at];
+            }
+        }
+        if columns.len() % 2 == 1 {
+            let (last, value) = (columns[columns.len() - 1], values[values.len() - 1]);
+            for (sum, other) in even.iter_mut().zip(&strip[last as usize].0) {
+                *sum += value * other;
+            }
+        }
+        for at in 0..STRIP {
+            out.0[at] = even[at] + odd[at];
+        }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn forward_and_back(matrix: &Sparse, first: usize, last: usize, strip: &[Row], out: &mut [Row]) {
+    let mut sum = [ZEROS];
+    for row in first..last {
+        forward(matrix, row, strip, &mut sum);
+        let (columns, values) = matrix.entries(row);
+        for (&column, &value) in columns.iter().zip(values) {
+            for (out, sum) in out[column as usize].0.iter_mut().zip(&sum[0].0) {
+                *out += value * sum;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Rng;
+
+    #[test]
+    fn the_products_are_those_of_plain_loops() {
+        let progress = Progress::default();
+        let mut rng = Rng::new(3, "strips", 0);
+        let words = 70;
+        let rows: Vec<Vec<(u32, f32)>> = (0..STEP + 30)
+            .map(|row| {
+                (0..words)
+                    .filter(|word| (word * 7 + row as u32 * 13) % 11 < (row % 5) as u32)
+                    .map(|word| (word, rng.uniform() as f32))
+                    .collect()
+            })
+            .collect();
+        let matrix = Sparse::of_rows(&rows, words as usize);
+        let dense = Mat::from_fn(96, words as usize, |row, column| {
+            ((row * 31 + column * 17) % 23) as f32 - 11.0
+        });
+        let once = product(&matrix, &dense, 2, &progress).expect("product");
+        let twice = normal_product(&matrix, &dense, 2, &progress).expect("product");
+        let mut back = vec![[0.0f64; 96]; words as usize];
+        for (number, row) in rows.iter().enumerate() {
+            for at in 0..96 {
+                let expected: f64 = row
+                    .iter()
+                    .map(|&(word, value)| f64::from(value) * f64::from(dense[(at, word as usize)]))
+                    .sum();
+                assert!((f64::from(once[(at, number)]) - expected).abs() < 1e-3);
+                for &(word, value) in row {
+                    back[word as usize][at] += f64::from(value) * expected;
+                }
+            }
+        }
+        for word in 0..words as usize {
+            for at in 0..96 {
+                let found = f64::from(twice[(at, word)]);
+                assert!((found - back[word][at]).abs() < 1e-4 * (1.0 + back[word][at].abs()));
+            }
+        }
+        for threads in [1, 4] {
+            let again = normal_product(&matrix, &dense, threads, &progress).expect("product");
+            assert_eq!(again, twice);
+        }
+    }
+}
