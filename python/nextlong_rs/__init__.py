@@ -6,7 +6,7 @@
                            seq_len=131_072, num_sequences=1000)
     print(result)
 
-The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Embedder`, `knn`.
+The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Embedder`, `knn`, `Index`.
 Method: Gao et al., "NExtLong", ICML 2025, arXiv 2501.12766.
 """
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nextlong_rs.embed import Embedder
     from nextlong_rs.index import Neighbours, knn
     from nextlong_rs.inspecting import inspect
+    from nextlong_rs.kept_index import Index
     from nextlong_rs.pipeline import synthesize
     from nextlong_rs.result import Result
     from nextlong_rs.sample import sample_corpus, sample_tokenizer
@@ -41,6 +42,7 @@ __all__ = [
     "CorpusError",
     "Embedder",
     "EmbeddingError",
+    "Index",
     "MissingExtraError",
     "Neighbours",
     "NextlongError",
@@ -61,6 +63,7 @@ __all__ = [
 
 _ROOMS = {
     "Embedder": "embed",
+    "Index": "kept_index",
     "Neighbours": "index",
     "Result": "result",
     "Settings": "settings",

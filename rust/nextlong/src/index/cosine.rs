@@ -79,6 +79,12 @@ impl Queries {
         }
     }
 
+    /// The same values, not known to be rows.
+    #[must_use]
+    pub fn without_rows(&self) -> Self {
+        Self { rows: None, ..self.clone() }
+    }
+
     /// The row that query `query` is.
     #[must_use]
     pub fn row_of(&self, query: usize) -> Option<usize> {

@@ -40,11 +40,11 @@ impl Best {
         }
     }
 
-    /// Takes what is good enough of `scores`, whose ids `id_of` names by place, unless `skip`.
+    /// Takes what is good enough of `scores`, whose ids `name` gives by place, unless `skip`.
     pub fn extend(
         &mut self,
         scores: &[i32],
-        id_of: impl Fn(usize) -> u32,
+        name: impl Fn(usize) -> u32,
         skip: impl Fn(u32) -> bool,
     ) {
         let mut from = 0;
@@ -53,7 +53,7 @@ impl Best {
             let threshold = self.threshold();
             for (place, &score) in scores[block..end].iter().enumerate() {
                 if score >= threshold {
-                    let id = id_of(block + place);
+                    let id = name(block + place);
                     if !skip(id) {
                         self.push(score, id);
                     }
@@ -65,12 +65,22 @@ impl Best {
 
     /// The ids kept, best first.
     #[must_use]
-    pub fn into_ids(mut self) -> Vec<u32> {
+    pub fn into_ids(self) -> Vec<u32> {
+        self.into_keys().into_iter().map(id_of).collect()
+    }
+
+    /// The scores and ids kept, best first.
+    #[must_use]
+    pub fn into_pairs(self) -> Vec<(i32, u32)> {
+        self.into_keys().into_iter().map(|key| (score_of(key), id_of(key))).collect()
+    }
+
+    fn into_keys(mut self) -> Vec<u64> {
         if self.keys.len() > self.limit {
             self.shrink();
         }
         self.keys.sort_unstable_by(|a, b| b.cmp(a));
-        self.keys.into_iter().map(|key| !(key as u32)).collect()
+        self.keys
     }
 
     /// Forgets all but the best `limit`.
@@ -90,6 +100,11 @@ impl Best {
 /// A number that is larger for a higher score, and for a lower id at the same score.
 fn key(score: i32, id: u32) -> u64 {
     u64::from(score as u32 ^ (1 << 31)) << 32 | u64::from(!id)
+}
+
+/// The id in a [`key`].
+fn id_of(key: u64) -> u32 {
+    !(key as u32)
 }
 
 /// The score in a [`key`].
