@@ -218,6 +218,27 @@ impl Vectors {
     }
 }
 
+impl Vectors {
+    /// Row `row`, where it lies or copied to `room`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row.
+    #[must_use]
+    pub fn row<'a>(&'a self, row: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+        let part = self.starts.partition_point(|&start| start <= row) - 1;
+        let local = (row - self.starts[part]) * self.dim;
+        match &self.parts[part] {
+            Part::Half(bytes) => {
+                room.resize(self.dim, 0.0);
+                widen(&bytes[local * 2..(local + self.dim) * 2], room);
+                room
+            }
+            Part::Full(all, from) => &all[from + local..from + local + self.dim],
+        }
+    }
+}
+
 /// Little-endian float16 bytes to f32, by blocks so that the compiler and `half` use the hardware.
 fn widen(bytes: &[u8], out: &mut [f32]) {
     let mut block = [f16::ZERO; 256];

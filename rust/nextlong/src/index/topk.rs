@@ -5,6 +5,9 @@ use multiversion::multiversion;
 /// Scores looked at together: only a block whose largest score is high enough is looked into.
 const LANES: usize = 64;
 
+/// Places of good scores that are collected before they are taken.
+const GOOD: usize = 64;
+
 /// Keeps the `limit` best of the (score, id) pairs it is shown; the lower id wins a tie.
 #[derive(Debug, Clone)]
 pub struct Best {
@@ -47,19 +50,17 @@ impl Best {
         name: impl Fn(usize) -> u32,
         skip: impl Fn(u32) -> bool,
     ) {
+        let mut places = [0; GOOD + LANES];
         let mut from = 0;
-        while let Some(block) = next_block(scores, from, self.threshold()) {
-            let end = (block + LANES).min(scores.len());
-            let threshold = self.threshold();
-            for (place, &score) in scores[block..end].iter().enumerate() {
-                if score >= threshold {
-                    let id = name(block + place);
-                    if !skip(id) {
-                        self.push(score, id);
-                    }
+        while from < scores.len() {
+            let (count, next) = good(scores, from, self.threshold(), &mut places);
+            for &place in &places[..count] {
+                let id = name(place as usize);
+                if !skip(id) {
+                    self.push(scores[place as usize], id);
                 }
             }
-            from = end;
+            from = next;
         }
     }
 
@@ -112,19 +113,31 @@ fn score_of(key: u64) -> i32 {
     ((key >> 32) as u32 ^ (1 << 31)) as i32
 }
 
-/// The start of the first block at or after `from` with a score of at least `threshold`.
+/// Writes the places from `from` on whose score is at least `threshold` to `places`, at least
+/// `GOOD` of them if there are; gives their number and where to go on.
 #[multiversion(targets = "simd")]
-fn next_block(scores: &[i32], from: usize, threshold: i32) -> Option<usize> {
-    let rest = &scores[from..];
-    let blocks = rest.chunks_exact(LANES);
-    let tail = blocks.remainder();
-    let whole = rest.len() - tail.len();
-    for (number, block) in blocks.enumerate() {
+fn good(
+    scores: &[i32],
+    from: usize,
+    threshold: i32,
+    places: &mut [u32; GOOD + LANES],
+) -> (usize, usize) {
+    let mut count = 0;
+    let mut next = from;
+    for block in scores[from..].chunks(LANES) {
         if block.iter().fold(i32::MIN, |max, &score| max.max(score)) >= threshold {
-            return Some(from + number * LANES);
+            for (place, &score) in (next as u32..).zip(block) {
+                // Without a branch: which scores pass cannot be guessed.
+                places[count] = place;
+                count += usize::from(score >= threshold);
+            }
+        }
+        next += block.len();
+        if count >= GOOD {
+            break;
         }
     }
-    tail.iter().any(|&score| score >= threshold).then_some(from + whole)
+    (count, next)
 }
 
 #[cfg(test)]
