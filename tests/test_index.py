@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -251,7 +252,13 @@ def test_auto_says_why() -> None:
     assert found.engine == "exact"
     assert found.reason.startswith("exact: 500 queries of 500 vectors of 16 dimensions, k 4")
     assert found.seconds > 0
-    assert _nextlong.choose_engine(50_000_000, 50_000_000, 32, 256)[0] == "hnsw"
+    for engine in ("exact", "clustered", "hnsw"):
+        assert re.search(rf"{engine} \d\.\d\de-?\d+ s", found.reason)
+    assert _nextlong.choose_engine(50_000_000, 50_000_000, 32, 256, 0.95)[0] == "clustered"
+    assert _nextlong.choose_engine(50_000_000, 100, 32, 256, 0.95)[0] == "exact"
+    many = knn(clustered(30_000, 16), 4, threads=2)
+    assert many.engine == "clustered"
+    assert many.recall >= 0.95
 
 
 def test_progress_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:

@@ -96,8 +96,8 @@ class Search:
 
         Args:
             vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
-            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a fixed
-                rule of n, d, `k`, `min_recall` and `expected_queries`.
+            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a model
+                of n, d, `k`, `min_recall` and `expected_queries`, the same on every machine.
             expected_queries: How many queries will be searched, about.
             k: Neighbours wanted of each, about: recall is measured at it.
             min_recall: Recall to reach; below it the search is made wider until it holds.
@@ -126,6 +126,7 @@ class Search:
             index,
             expected_queries,
             k,
+            min_recall,
             groups=groups,
             folder=folder,
             reuse=reuse,
@@ -185,7 +186,9 @@ def knn(
             Floats `[q, d]`: these vectors.
         index: `"exact"` (a scan in int8, ranked again in float32), `"clustered"` (the same scan of
             the most similar parts of the vectors), `"hnsw"` (a graph), or `"auto"`: the cheapest
-            by a fixed rule.
+            by a model of n, d, q, `k` and `min_recall`. It takes the constants of one kind of
+            processor everywhere, so that the result does not depend on the machine; `reason` has
+            its estimate for each engine.
         min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
             wider until it holds.
         threads: Threads; None: one a core. The result is the same bytes for any number.
@@ -214,7 +217,7 @@ def knn(
     count = len(rows) if values is None else len(values)
     ids, scores = room(count, k)
     with Pool(threads) as pool:
-        core, reason = _engine(stored, index, count, k, seed=seed, pool=pool)
+        core, reason = _engine(stored, index, count, k, min_recall, seed=seed, pool=pool)
         picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
         if values is None:
             sample = rows[picked]
@@ -258,6 +261,7 @@ def _engine(
     index: str,
     queries: int,
     k: int,
+    min_recall: float,
     *,
     groups: NDArray[np.uint32] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -268,7 +272,9 @@ def _engine(
     """The engine with its shards built, and why it was chosen."""
     engine, reason = index, f"{index}: asked for"
     if index == "auto":
-        engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim)
+        engine, reason = _nextlong.choose_engine(
+            len(vectors), queries, k, vectors.dim, min_recall
+        )
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
     core = _nextlong.Search(
         vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)

@@ -229,8 +229,14 @@ pub(crate) fn row_numbers(rows: &PyReadonlyArray1<'_, i64>, count: usize) -> PyR
 
 /// The engine that `auto` takes, and why.
 #[pyfunction]
-pub fn choose_engine(rows: usize, queries: usize, k: usize, dim: usize) -> (&'static str, String) {
-    let (kind, reason) = choose::choose(rows, queries, k, dim);
+pub fn choose_engine(
+    rows: usize,
+    queries: usize,
+    k: usize,
+    dim: usize,
+    min_recall: f64,
+) -> (&'static str, String) {
+    let (kind, reason) = choose::choose(choose::Job { rows, queries, k, dim, min_recall });
     (kind.name(), reason)
 }
 
