@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -34,8 +35,8 @@ def clustered(rows: int, dim: int, seed: int = 0) -> Floats:
 
 
 def brute(vectors: Floats, k: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
-    """Cosine of the float16-rounded vectors, score falling, id rising, without the own row."""
-    rounded = vectors.astype(np.float16).astype(np.float64)
+    """Cosine in float64, score falling, id rising, without the own row."""
+    rounded = vectors.astype(np.float64)
     rounded /= np.linalg.norm(rounded, axis=1, keepdims=True)
     scores = rounded[rows] @ rounded.T
     scores[np.arange(len(rows)), rows] = -np.inf
@@ -202,12 +203,41 @@ def test_shards_are_kept_and_used_again(tmp_path: Path) -> None:
         ({"queries": np.ones((2, 3))}, "queries have 3 dimensions, vectors have 4"),
         ({"queries": np.array([True, False])}, "array of bool"),
         ({"queries": np.array([[1, 2]])}, "2-dimensional"),
+        ({"vectors": [[1.0, 2.0], [1.0]]}, "vectors cannot be read .* rows of one length"),
+        ({"vectors": [["a"]]}, "vectors is of type"),
+        ({"queries": [[1.0, 2.0], [1.0]]}, "queries cannot be read"),
+        ({"queries": np.array(3)}, "0-dimensional"),
+        ({"queries": np.array(["a"])}, "give row numbers"),
+        ({"k": 1 << 21}, "k is 2097152; it must be a whole number from 1 to 1,048,576"),
+        ({"k": 1 << 70}, "k is 118"),
+        ({"k": "3"}, "k is '3'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 1 << 64}, "seed is 18446744073709551616"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": None}, "seed is None"),
+        ({"min_recall": "0.9"}, "min_recall is '0.9'"),
+        ({"min_recall": float("nan")}, "min_recall is nan"),
+        ({"min_recall": None}, "min_recall is None"),
+        ({"threads": 1.0}, "threads is 1.0"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     settings: dict[str, object] = {"vectors": np.ones((30, 4)), "k": 2} | arguments
     with pytest.raises(ConfigError, match=message):
         knn(**settings)  # type: ignore[arg-type]
+
+
+def test_full_precision_is_kept_and_measured() -> None:
+    # Differences that float16 cannot hold.
+    vectors = np.ones((64, 8), dtype=np.float32)
+    vectors[:, 0] += np.random.default_rng(0).permutation(64) * 1e-5
+    found = knn(vectors, 63, index="exact")
+    wide = vectors.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.scores[:, -1], (wide @ wide.T).min(axis=1), atol=2e-7)
+    assert len(np.unique(knn(vectors.astype(np.float16), 63).scores)) <= len(
+        np.unique(found.scores)
+    )
 
 
 def test_stored_vectors_that_are_no_numbers_are_refused() -> None:
@@ -222,7 +252,13 @@ def test_auto_says_why() -> None:
     assert found.engine == "exact"
     assert found.reason.startswith("exact: 500 queries of 500 vectors of 16 dimensions, k 4")
     assert found.seconds > 0
-    assert _nextlong.choose_engine(50_000_000, 50_000_000, 32, 256)[0] == "hnsw"
+    for engine in ("exact", "clustered", "hnsw"):
+        assert re.search(rf"{engine} \d\.\d\de-?\d+ s", found.reason)
+    assert _nextlong.choose_engine(50_000_000, 50_000_000, 32, 256, 0.95)[0] == "clustered"
+    assert _nextlong.choose_engine(50_000_000, 100, 32, 256, 0.95)[0] == "exact"
+    many = knn(clustered(30_000, 16), 4, threads=2)
+    assert many.engine == "clustered"
+    assert many.recall >= 0.95
 
 
 def test_progress_is_written_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:

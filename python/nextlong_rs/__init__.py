@@ -6,7 +6,7 @@
                            seq_len=131_072, num_sequences=1000)
     print(result)
 
-The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Embedder`, `knn`.
+The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Embedder`, `knn`, `Index`.
 Method: Gao et al., "NExtLong", ICML 2025, arXiv 2501.12766.
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nextlong_rs.estimating import Estimate, estimate
     from nextlong_rs.index import Neighbours, knn
     from nextlong_rs.inspecting import inspect
+    from nextlong_rs.kept_index import Index
     from nextlong_rs.pipeline import synthesize
     from nextlong_rs.result import Result
     from nextlong_rs.sample import sample_corpus, sample_tokenizer
@@ -43,6 +44,7 @@ __all__ = [
     "Embedder",
     "EmbeddingError",
     "Estimate",
+    "Index",
     "MissingExtraError",
     "Neighbours",
     "NextlongError",
@@ -65,6 +67,7 @@ __all__ = [
 _ROOMS = {
     "Embedder": "embed",
     "Estimate": "estimating",
+    "Index": "kept_index",
     "Neighbours": "index",
     "Result": "result",
     "Settings": "settings",

@@ -10,30 +10,19 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nextlong_rs import _nextlong
-from nextlong_rs.errors import ConfigError
 from nextlong_rs.pool import Pool
 from nextlong_rs.progress import Bar
+from nextlong_rs.query import blocks_of, check, query_arrays, room, row_numbers, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Neighbours", "Search", "knn"]
-
-_ENGINES = ("auto", "exact", "clustered", "hnsw")
-
-# Queries of one call: many, so that a block of rows is packed once for all of them.
-_CALL_QUERIES = 4096
-
-# Neighbours of one call: their candidates are held in memory.
-_CALL_NEIGHBOURS = 1 << 20
-
-# Rows that are checked and normalised at once.
-_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +34,7 @@ class Neighbours:
         scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
         recall: Share of the true neighbours that were found, measured on a seeded sample of the
             queries against exhaustive search, in full precision, of the vectors as they are
-            stored (float16).
+            held: `knn` holds float32 and float64 as float32, a run and `Index` hold float16.
         engine: `"exact"`, `"clustered"` or `"hnsw"`.
         seconds: Wall-clock time of the whole call.
         reason: Why this engine, and how wide it had to search.
@@ -107,8 +96,8 @@ class Search:
 
         Args:
             vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
-            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a fixed
-                rule of n, d, `k`, `min_recall` and `expected_queries`.
+            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a model
+                of n, d, `k`, `min_recall` and `expected_queries`, the same on every machine.
             expected_queries: How many queries will be searched, about.
             k: Neighbours wanted of each, about: recall is measured at it.
             min_recall: Recall to reach; below it the search is made wider until it holds.
@@ -129,14 +118,15 @@ class Search:
             RetrievalError: The vectors cannot be searched.
             RunError: A file in `folder` is damaged or of other vectors (with `reuse`).
         """
-        _check(index=index, k=k, min_recall=min_recall)
-        candidates = np.arange(len(vectors)) if rows is None else _row_numbers(rows, len(vectors))
+        check(index=index, k=k, min_recall=min_recall, seed=seed)
+        candidates = np.arange(len(vectors)) if rows is None else row_numbers(rows, len(vectors))
         picked = _nextlong.recall_sample(seed, len(candidates), len(vectors), vectors.dim)
         core, reason = _engine(
             vectors,
             index,
             expected_queries,
             k,
+            min_recall,
             groups=groups,
             folder=folder,
             reuse=reuse,
@@ -165,7 +155,7 @@ class Search:
             ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there),
             by score falling, id rising.
         """
-        _check(k=k)
+        check(k=k)
         return self._core.rows(np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch)
 
     def _search_values(
@@ -189,13 +179,16 @@ def knn(
 
     Args:
         vectors: float16, float32 or float64 `[n, d]`, of any length; they are made unit vectors and
-            stored as float16. A row of zeros has the cosine 0 with all others.
-        k: Neighbours of each query, at least 1; may exceed n, the rest is then filled with -1.
+            held as float32 (float16 as float16, with half the memory). A row of zeros has the
+            cosine 0 with all others.
+        k: Neighbours of each query, 1 to 1,048,576; may exceed n, the rest is then filled with -1.
         queries: None: every row. Whole numbers `[q]`: those rows; a row is never its own neighbour.
             Floats `[q, d]`: these vectors.
         index: `"exact"` (a scan in int8, ranked again in float32), `"clustered"` (the same scan of
             the most similar parts of the vectors), `"hnsw"` (a graph), or `"auto"`: the cheapest
-            by a fixed rule.
+            by a model of n, d, q, `k` and `min_recall`. It takes the constants of one kind of
+            processor everywhere, so that the result does not depend on the machine; `reason` has
+            its estimate for each engine.
         min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
             wider until it holds.
         threads: Threads; None: one a core. The result is the same bytes for any number.
@@ -216,14 +209,15 @@ def knn(
         [[1, 2], [0, 2], [1, 0]]
     """
     started = time.perf_counter()
-    _check(index=index, k=k, min_recall=min_recall)
-    stored = _nextlong.Vectors.from_array(_unit_rows(vectors, "vectors"))
-    rows, values = _queries(queries, len(stored), stored.dim)
+    check(index=index, k=k, min_recall=min_recall, seed=seed)
+    given, full = unit_rows(vectors, "vectors")
+    stored = _nextlong.Vectors.from_array(given, full=full)
+    del given
+    rows, values = query_arrays(queries, len(stored), stored.dim)
     count = len(rows) if values is None else len(values)
-    ids = np.empty((count, k), dtype=np.int64)
-    scores = np.empty((count, k), dtype=np.float32)
+    ids, scores = room(count, k)
     with Pool(threads) as pool:
-        core, reason = _engine(stored, index, count, k, seed=seed, pool=pool)
+        core, reason = _engine(stored, index, count, k, min_recall, seed=seed, pool=pool)
         picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
         if values is None:
             sample = rows[picked]
@@ -249,7 +243,7 @@ def knn(
                 return search.search(rows[order[block]], k, watch=pool.watch)
             return search._search_values(values[block], k, watch=pool.watch)
 
-        blocks = _blocks(count, k, pool.threads)
+        blocks = blocks_of(count, k, pool.threads)
         for block, (some_ids, some_scores) in zip(blocks, pool.in_order(task, blocks), strict=True):
             ids[order[block]], scores[order[block]] = some_ids, some_scores
     return Neighbours(
@@ -267,6 +261,7 @@ def _engine(
     index: str,
     queries: int,
     k: int,
+    min_recall: float,
     *,
     groups: NDArray[np.uint32] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -277,7 +272,9 @@ def _engine(
     """The engine with its shards built, and why it was chosen."""
     engine, reason = index, f"{index}: asked for"
     if index == "auto":
-        engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim)
+        engine, reason = _nextlong.choose_engine(
+            len(vectors), queries, k, vectors.dim, min_recall
+        )
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
     core = _nextlong.Search(
         vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)
@@ -307,72 +304,3 @@ def _engine(
 def _widening(tried: list[tuple[int, float]]) -> str:
     steps = ", then ".join(f"{breadth} ({recall:.4f})" for breadth, recall in tried)
     return f"; breadth (recall): {steps}"
-
-
-def _check(*, index: str = "auto", k: int = 1, min_recall: float = 0.5) -> None:
-    if index not in _ENGINES:
-        raise ConfigError(f"index is {index!r}; choose one of {', '.join(map(repr, _ENGINES))}")
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ConfigError(f"k is {k!r}; it must be a whole number of at least 1")
-    if not 0.0 <= min_recall <= 1.0:
-        raise ConfigError(f"min_recall is {min_recall!r}; it must lie between 0 and 1")
-
-
-def _queries(
-    queries: ArrayLike | None, count: int, dim: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
-    """Row numbers, or unit vectors beside an empty array."""
-    if queries is None:
-        return np.arange(count, dtype=np.int64), None
-    array = np.asarray(queries)
-    if array.dtype.kind == "f":
-        values = _unit_rows(array, "queries")
-        if values.shape[1] != dim:
-            raise ConfigError(f"queries have {values.shape[1]} dimensions, vectors have {dim}")
-        return np.empty(0, dtype=np.int64), values
-    return _row_numbers(array, count), None
-
-
-def _row_numbers(rows: NDArray[Any], count: int) -> NDArray[np.int64]:
-    array = np.asarray(rows)
-    if array.ndim != 1 or (array.dtype.kind not in "iu" and array.size):
-        raise ConfigError(
-            f"queries is a {array.ndim}-dimensional array of {array.dtype}; "
-            "give row numbers [q] or float vectors [q, d]"
-        )
-    wrong = np.flatnonzero((array < 0) | (array >= count)) if array.size else array
-    if wrong.size:
-        raise ConfigError(f"query row {array[wrong[0]]} does not exist: there are {count} vectors")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _unit_rows(array: ArrayLike, name: str) -> NDArray[np.float32]:
-    """The rows as float32 unit vectors; rows of zeros stay zeros."""
-    values = np.asarray(array)
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise ConfigError(f"{name} has the shape {values.shape}; it must be [rows, dimensions]")
-    if values.dtype.kind != "f":
-        raise ConfigError(
-            f"{name} is of type {values.dtype}; it must be float16, float32 or float64"
-        )
-    unit = np.empty(values.shape, dtype=np.float32)
-    wide = np.float64 if values.dtype.itemsize > 4 else np.float32
-    for start in range(0, len(values), _BLOCK_ROWS):
-        block: NDArray[Any] = values[start : start + _BLOCK_ROWS].astype(wide)
-        # Divide by the largest value first, so that no square overflows or vanishes.
-        largest = np.abs(block).max(axis=1, keepdims=True)
-        wrong = np.flatnonzero(~np.isfinite(largest))
-        if wrong.size:
-            raise ConfigError(
-                f"row {start + wrong[0]} of {name} holds a value that is no finite number; remove it"
-            )
-        block /= np.where(largest > 0, largest, 1)
-        length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
-        unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
-    return unit
-
-
-def _blocks(count: int, k: int, threads: int) -> list[slice]:
-    size = -(-count // (threads * 4))
-    size = min(max(-(-size // 64) * 64, 64), _CALL_QUERIES, max(_CALL_NEIGHBOURS // k, 64))
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]

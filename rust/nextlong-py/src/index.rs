@@ -14,10 +14,10 @@ use pyo3::prelude::*;
 use crate::door::{Watch, into_py, outside};
 use crate::vectors::Vectors;
 
-type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
+pub(crate) type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
 
 /// Recall, the breadth it wants, and each breadth that was tried with its recall.
-type Measured = (f64, usize, Vec<(usize, f64)>);
+pub(crate) type Measured = (f64, usize, Vec<(usize, f64)>);
 
 /// An engine over vectors.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
@@ -193,15 +193,7 @@ impl Search {
 
 impl Search {
     fn checked(&self, rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
-        let count = self.0.vectors().len();
-        let row = |&row: &i64| {
-            usize::try_from(row).ok().filter(|&row| row < count).ok_or_else(|| {
-                into_py(Error::Config(format!(
-                    "query row {row} does not exist: there are {count} vectors"
-                )))
-            })
-        };
-        rows.as_array().iter().map(row).collect()
+        row_numbers(rows, self.0.vectors().len())
     }
 
     fn measure(
@@ -217,16 +209,34 @@ impl Search {
     }
 }
 
-fn arrays(py: Python<'_>, found: Neighbours, queries: usize) -> PyResult<Found<'_>> {
+pub(crate) fn arrays(py: Python<'_>, found: Neighbours, queries: usize) -> PyResult<Found<'_>> {
     let shape = [queries, found.k];
     let ids = found.ids.into_pyarray(py).reshape(shape)?;
     Ok((ids, found.scores.into_pyarray(py).reshape(shape)?))
 }
 
+/// The numbers of rows, all of which are below `count`.
+pub(crate) fn row_numbers(rows: &PyReadonlyArray1<'_, i64>, count: usize) -> PyResult<Vec<usize>> {
+    let row = |&row: &i64| {
+        usize::try_from(row).ok().filter(|&row| row < count).ok_or_else(|| {
+            into_py(Error::Config(format!(
+                "query row {row} does not exist: there are {count} vectors"
+            )))
+        })
+    };
+    rows.as_array().iter().map(row).collect()
+}
+
 /// The engine that `auto` takes, and why.
 #[pyfunction]
-pub fn choose_engine(rows: usize, queries: usize, k: usize, dim: usize) -> (&'static str, String) {
-    let (kind, reason) = choose::choose(rows, queries, k, dim);
+pub fn choose_engine(
+    rows: usize,
+    queries: usize,
+    k: usize,
+    dim: usize,
+    min_recall: f64,
+) -> (&'static str, String) {
+    let (kind, reason) = choose::choose(choose::Job { rows, queries, k, dim, min_recall });
     (kind.name(), reason)
 }
 

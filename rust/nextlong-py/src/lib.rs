@@ -7,6 +7,7 @@ mod chunk;
 mod corpus;
 mod door;
 mod embed;
+mod graph;
 mod index;
 mod mine;
 mod store;
@@ -30,6 +31,9 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::embed::{LsaModel, StaticModel, embed_sample, normalise_rows};
+
+    #[pymodule_export]
+    use crate::graph::Graph;
 
     #[pymodule_export]
     use crate::index::{Search, choose_engine, recall_sample};

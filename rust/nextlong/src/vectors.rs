@@ -1,10 +1,11 @@
-//! Embeddings on disk: `[n, d]` float16, row-major, in `.npy` parts that are memory-mapped.
+//! Embeddings: `[n, d]` float16, row-major, in `.npy` parts that are memory-mapped, or held as given.
 //!
 //! The truth that re-ranking and recall are measured against. In: `embed/part-*.npy`. Out: rows.
 
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use half::f16;
@@ -13,12 +14,24 @@ use half::slice::HalfFloatSliceExt;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The rows of one or more `.npy` parts, numbered through.
+/// Rows that a part must have to stay a part of its own when rows are added.
+const WHOLE_PART: usize = 1 << 16;
+
+/// The rows of one or more parts, numbered through.
 #[derive(Debug, Clone)]
 pub struct Vectors {
     dim: usize,
-    parts: Vec<Bytes>,
+    parts: Vec<Part>,
     starts: Vec<usize>,
+}
+
+/// Rows that lie one behind the other.
+#[derive(Debug, Clone)]
+enum Part {
+    /// Little-endian float16.
+    Half(Bytes),
+    /// Full precision: the values from `.1` on, as many as the part has rows.
+    Full(Arc<[f32]>, usize),
 }
 
 impl Vectors {
@@ -40,24 +53,124 @@ impl Vectors {
             }
             vectors.dim = dim;
             vectors.starts.push(vectors.len() + rows);
-            vectors.parts.push(data);
+            vectors.parts.push(Part::Half(data));
         }
         Ok(vectors)
     }
 
-    /// Rows held in memory, as one part.
+    /// Rows held in memory as float16, as one part.
     ///
     /// # Errors
     ///
     /// [`Error::Embedding`] when `values` is not a whole number of rows of `dim`.
     pub fn from_f32(values: &[f32], dim: usize) -> Result<Self> {
-        if dim == 0 || !values.len().is_multiple_of(dim) {
-            return Err(Error::Embedding(format!("{} values are no rows of {dim}", values.len())));
-        }
         let bytes: Vec<u8> =
             values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-        let rows = values.len() / dim;
-        Ok(Self { dim, parts: vec![Bytes::from(bytes)], starts: vec![0, rows] })
+        Self::of_part(Part::Half(Bytes::from(bytes)), values.len(), dim)
+    }
+
+    /// Rows held in memory as they are, as one part.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Embedding`] when `values` is not a whole number of rows of `dim`.
+    pub fn in_full(values: &[f32], dim: usize) -> Result<Self> {
+        Self::of_part(Part::Full(values.into(), 0), values.len(), dim)
+    }
+
+    fn of_part(part: Part, values: usize, dim: usize) -> Result<Self> {
+        if dim == 0 || !values.is_multiple_of(dim) {
+            return Err(Error::Embedding(format!("{values} values are no rows of {dim}")));
+        }
+        Ok(Self { dim, parts: vec![part], starts: vec![0, values / dim] })
+    }
+
+    /// The rows of `range` alone, not copied.
+    ///
+    /// # Panics
+    ///
+    /// When `range` passes the end.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.len(), "`range` ends with the rows");
+        let mut some = Self { dim: self.dim, parts: Vec::new(), starts: vec![0] };
+        for (part, bounds) in self.parts.iter().zip(self.starts.windows(2)) {
+            let (start, stop) = (range.start.max(bounds[0]), range.end.min(bounds[1]));
+            if start < stop {
+                let (first, last) = ((start - bounds[0]) * self.dim, (stop - bounds[0]) * self.dim);
+                some.parts.push(match part {
+                    Part::Half(bytes) => Part::Half(bytes.slice(first * 2..last * 2)),
+                    Part::Full(values, from) => Part::Full(Arc::clone(values), from + first),
+                });
+                some.starts.push(some.len() + stop - start);
+            }
+        }
+        some
+    }
+
+    /// These rows and then those of `more`; small parts are made one, in float16.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when the dimensions differ.
+    pub fn joined(&self, more: &Self) -> Result<Self> {
+        if self.dim != more.dim {
+            return Err(Error::Config(format!(
+                "the vectors have {} dimensions, those of the index {}",
+                more.dim, self.dim
+            )));
+        }
+        let mut all = Self { dim: more.dim, parts: Vec::new(), starts: vec![0] };
+        for vectors in [self, more] {
+            for (part, bounds) in vectors.parts.iter().zip(vectors.starts.windows(2)) {
+                all.parts.push(part.clone());
+                all.starts.push(all.len() + bounds[1] - bounds[0]);
+                // Each row is copied a logarithmic number of times, however few are added at once.
+                while all.last_two_are_small() {
+                    all.merge_last_two();
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn last_two_are_small(&self) -> bool {
+        let &[.., first, second, end] = self.starts.as_slice() else { return false };
+        second - first < WHOLE_PART && second - first <= 2 * (end - second)
+    }
+
+    fn merge_last_two(&mut self) {
+        let count = self.parts.len();
+        let range = self.starts[count - 2]..self.len();
+        let bytes = self.half_bytes(range);
+        self.parts.truncate(count - 2);
+        self.starts.remove(count - 1);
+        self.parts.push(Part::Half(Bytes::from(bytes)));
+    }
+
+    /// The rows of `range` as little-endian float16.
+    ///
+    /// # Panics
+    ///
+    /// When `range` passes the end.
+    #[must_use]
+    pub fn half_bytes(&self, range: Range<usize>) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(range.len() * self.dim * 2);
+        for part in self.slice(range).parts_with_rows() {
+            match part {
+                (Part::Half(some), _) => bytes.extend_from_slice(some),
+                (Part::Full(values, from), rows) => bytes.extend(
+                    values[*from..from + rows * self.dim]
+                        .iter()
+                        .flat_map(|&value| f16::from_f32(value).to_le_bytes()),
+                ),
+            }
+        }
+        bytes
+    }
+
+    fn parts_with_rows(&self) -> impl Iterator<Item = (&Part, usize)> {
+        self.parts.iter().zip(self.starts.windows(2).map(|bounds| bounds[1] - bounds[0]))
     }
 
     /// The number of rows.
@@ -91,12 +204,37 @@ impl Vectors {
             let part = self.starts.partition_point(|&start| start <= row) - 1;
             let stop = self.starts[part + 1].min(range.end);
             let local = row - self.starts[part]..stop - self.starts[part];
-            let width = self.dim * 2;
-            let bytes = &self.parts[part][local.start * width..local.end * width];
             let (now, later) = rest.split_at_mut((stop - row) * self.dim);
-            widen(bytes, now);
+            let values = local.start * self.dim..local.end * self.dim;
+            match &self.parts[part] {
+                Part::Half(bytes) => widen(&bytes[values.start * 2..values.end * 2], now),
+                Part::Full(all, from) => {
+                    now.copy_from_slice(&all[from + values.start..from + values.end]);
+                }
+            }
             rest = later;
             row = stop;
+        }
+    }
+}
+
+impl Vectors {
+    /// Row `row`, where it lies or copied to `room`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such row.
+    #[must_use]
+    pub fn row<'a>(&'a self, row: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+        let part = self.starts.partition_point(|&start| start <= row) - 1;
+        let local = (row - self.starts[part]) * self.dim;
+        match &self.parts[part] {
+            Part::Half(bytes) => {
+                room.resize(self.dim, 0.0);
+                widen(&bytes[local * 2..(local + self.dim) * 2], room);
+                room
+            }
+            Part::Full(all, from) => &all[from + local..from + local + self.dim],
         }
     }
 }
@@ -128,6 +266,18 @@ pub fn write_npy(path: &Path, values: &[f16], dim: usize) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The float16 `.npy` file of the rows of `range`.
+///
+/// # Panics
+///
+/// When `range` passes the end.
+#[must_use]
+pub fn npy_bytes(vectors: &Vectors, range: Range<usize>) -> Vec<u8> {
+    let mut bytes = npy_header(range.len(), vectors.dim());
+    bytes.extend(vectors.half_bytes(range));
+    bytes
 }
 
 /// The `.npy` format 1.0 header of a little-endian float16 `[rows, dim]` array.
@@ -189,6 +339,27 @@ mod tests {
         let mut out = vec![0.0; 3 * 300];
         vectors.read(1..4, &mut out);
         assert_eq!(out, rows[300..4 * 300]);
+    }
+
+    #[test]
+    fn slices_and_joined_rows_are_the_rows() {
+        let rows: Vec<f32> = (0..40 * 3).map(|value| value as f32).collect();
+        for full in [false, true] {
+            let hold = if full { Vectors::in_full } else { Vectors::from_f32 };
+            let mut joined = hold(&[], 3).expect("vectors");
+            for part in rows.chunks(7 * 3) {
+                joined = joined.joined(&hold(part, 3).expect("vectors")).expect("joined");
+            }
+            assert_eq!(joined.len(), 40);
+            assert!(joined.parts.len() < 5);
+            for (start, stop) in [(0, 40), (6, 9), (13, 40), (20, 20)] {
+                let some = joined.slice(start..stop);
+                let mut out = vec![0.0; (stop - start) * 3];
+                some.read(0..some.len(), &mut out);
+                assert_eq!(out, rows[start * 3..stop * 3]);
+            }
+            assert!(joined.joined(&hold(&[1.0; 4], 4).expect("vectors")).is_err());
+        }
     }
 
     #[test]

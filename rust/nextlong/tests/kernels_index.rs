@@ -1,4 +1,4 @@
-//! The exact scan gives the same bytes whatever instruction set the processor has.
+//! Both scans, and the lists of one, are the same bytes whatever instruction set the processor has.
 //!
 //! In a process of its own, because it changes which kernels numkong takes.
 
@@ -12,13 +12,21 @@ unsafe extern "C" {
     fn nk_dispatch_table_update(capabilities: u64);
 }
 
-fn found(vectors: &Vectors) -> Neighbours {
-    let settings =
-        Settings { kind: Kind::Exact, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
-    let search = Search::new(vectors.clone(), settings).expect("search");
+fn found(vectors: &Vectors) -> Vec<Neighbours> {
     let rows: Vec<usize> = (0..vectors.len()).step_by(7).collect();
     let queries = Queries::of_rows(vectors, &rows);
-    search.search(&queries, 10, 1, &Progress::default()).expect("found")
+    let progress = Progress::default();
+    [Kind::Exact, Kind::Clustered]
+        .map(|kind| {
+            let settings =
+                Settings { kind, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
+            let search = Search::new(vectors.clone(), settings).expect("search");
+            if kind == Kind::Clustered {
+                search.build_lists(None, 2, &progress).expect("lists");
+            }
+            search.search(&queries, 10, 1, &progress).expect("found")
+        })
+        .into()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use nextlong::Progress;
 use nextlong::index::exclude::Exclusion;
+use nextlong::index::graph::{self, Graph};
 use nextlong::index::topk::Best;
 use nextlong::index::{Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall};
 use nextlong::seed::Rng;
@@ -227,4 +228,94 @@ fn many_callers_search_a_graph_at_once() {
             scope.spawn(|| assert_eq!(search(&graph, &rows, 5, 1), alone));
         }
     });
+}
+
+fn graph(vectors: Vectors) -> Graph {
+    let graph = Graph::new(vectors, 0, 2).expect("graph");
+    build(&graph);
+    graph
+}
+
+fn build(graph: &Graph) {
+    for shard in graph.missing() {
+        graph.build_shard(shard, &Progress::default()).expect("built");
+    }
+}
+
+#[test]
+fn a_grown_graph_is_the_one_that_was_built_at_once() {
+    let all = vectors(36_000, 8, 4);
+    let whole = graph(all.clone());
+    assert_eq!((whole.shard_count(), whole.missing().len()), (2, 0));
+    let mut grown = graph(all.slice(0..17_000));
+    for range in [17_000..17_001, 17_001..20_000, 20_000..36_000] {
+        grown = grown.grown(&all.slice(range)).expect("grown");
+        build(&grown);
+    }
+    let rows: Vec<usize> = (0..36_000).step_by(997).collect();
+    let queries = Queries::of_rows(&all, &rows);
+    let progress = Progress::default();
+    for (k, breadth) in [(5, 1), (90, 3)] {
+        let found = whole.search(&queries, k, breadth, &progress).expect("found");
+        assert_eq!(grown.search(&queries, k, breadth, &progress).expect("found"), found);
+        let by_one: Vec<i64> = rows
+            .iter()
+            .flat_map(|&row| {
+                let query = Queries::of_rows(&all, &[row]);
+                whole.search(&query, k, breadth, &progress).expect("found").ids
+            })
+            .collect();
+        assert_eq!(by_one, found.ids);
+    }
+    let report = whole.measure(10, 0.98, 2, &progress).expect("measured");
+    assert!(report.recall >= 0.98, "{report:?}");
+    assert_eq!(grown.measure(10, 0.98, 1, &progress).expect("measured"), report);
+}
+
+#[test]
+fn a_graph_without_its_shards_says_so() {
+    let missing = Graph::new(vectors(16_384, 4, 4), 0, 1).expect("graph");
+    let queries = Queries::of_rows(missing.vectors(), &[0]);
+    let error = missing.search(&queries, 1, 1, &Progress::default()).expect_err("not built");
+    assert!(error.to_string().contains("not built"), "{error}");
+    assert!(missing.build_shard(1, &Progress::default()).is_err());
+}
+
+#[test]
+fn no_damaged_shard_is_followed() {
+    // With a hash that fits, as a forger would write it.
+    let folder = tempfile::tempdir().expect("folder");
+    let built = graph(vectors(16_384, 4, 4));
+    let saved = built.save_shard(folder.path(), 0).expect("saved");
+    let files = [built.save_vectors(folder.path(), 0).expect("saved")];
+    let stored = graph::load_vectors(folder.path(), &files, 16_384, 4, &Progress::default())
+        .expect("vectors");
+    let path = folder.path().join(&saved.name);
+    let whole = std::fs::read(&path).expect("read");
+    let queries = Queries::of_rows(&stored, &(0..16_384).step_by(60).collect::<Vec<_>>());
+    let mut rng = Rng::new(0, "damage", 0);
+    let mut refused = 0;
+    for round in 0..150 {
+        let mut bytes = whole.clone();
+        // Behind the vectors, whose values are free.
+        let from = 8 + 16_384 * 4;
+        let to = if round % 3 == 0 { from + 64 + 40 + 2 * 16_384 } else { bytes.len() };
+        for _ in 0..=round % 5 {
+            let place = from + rng.below((to - from) as u64) as usize;
+            bytes[place] = rng.below(256) as u8;
+        }
+        if round % 10 == 9 {
+            bytes.truncate(rng.below(bytes.len() as u64) as usize);
+        }
+        let hash = xxhash_rust::xxh3::xxh3_128(&bytes);
+        let forged = graph::Saved { hash, bytes: bytes.len() as u64, ..saved.clone() };
+        std::fs::write(&path, &bytes).expect("written");
+        let loaded = Graph::new(stored.clone(), 0, 1).expect("graph");
+        match loaded.load_shard(folder.path(), 0, &forged, &Progress::default()) {
+            Ok(()) => drop(loaded.search(&queries, 5, 2, &Progress::default()).expect("found")),
+            Err(nextlong::Error::Retrieval(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 60, "{refused}");
 }

@@ -79,6 +79,12 @@ impl Queries {
         }
     }
 
+    /// The same values, not known to be rows.
+    #[must_use]
+    pub fn without_rows(&self) -> Self {
+        Self { rows: None, ..self.clone() }
+    }
+
     /// The row that query `query` is.
     #[must_use]
     pub fn row_of(&self, query: usize) -> Option<usize> {
@@ -94,7 +100,10 @@ impl Queries {
     /// The cosine of query `query` and `other`; 0 where one of them has no direction.
     #[must_use]
     pub fn cosine(&self, query: usize, other: &[f32], norm: f32) -> f32 {
-        let product = dot(self.values(query..query + 1), other);
+        self.scaled(query, dot(self.values(query..query + 1), other), norm)
+    }
+
+    fn scaled(&self, query: usize, product: f32, norm: f32) -> f32 {
         let cosine = product / (self.norms[query] * norm);
         if cosine.is_finite() { cosine.clamp(-1.0, 1.0) } else { 0.0 }
     }
@@ -110,13 +119,19 @@ pub fn rank(
     found: &mut Neighbours,
 ) {
     candidates.sort_unstable(); // Read the file from front to back.
-    let mut row = vec![0.0; vectors.dim()];
+    let mut room = Vec::new();
+    let own = queries.values(query..query + 1);
     let mut scored: Vec<(f32, u32)> = Vec::with_capacity(candidates.len());
     for id in candidates {
-        vectors.read(id as usize..id as usize + 1, &mut row);
-        scored.push((queries.cosine(query, &row, dot(&row, &row).sqrt()), id));
+        let (product, square) = products(own, vectors.row(id as usize, &mut room));
+        scored.push((queries.scaled(query, product, square.sqrt()), id));
     }
-    scored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    if k > 0 && k < scored.len() {
+        scored.select_nth_unstable_by(k - 1, order);
+        scored.truncate(k);
+    }
+    scored.sort_unstable_by(order);
     scored.truncate(k);
     found.push_row(&scored, k);
 }
@@ -205,6 +220,31 @@ fn dot_lanes(a: &[f32], b: &[f32]) -> f32 {
     for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
         sums[lane] += a * b;
     }
+    total(sums)
+}
+
+/// `dot(a, b)` and `dot(b, b)`, the same bits, reading `b` once.
+#[multiversion::multiversion(targets = "simd")]
+fn products(a: &[f32], b: &[f32]) -> (f32, f32) {
+    let (mut sums, mut squares) = ([0.0f32; LANES], [0.0f32; LANES]);
+    let (blocks_a, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let (tail_a, tail_b) = (blocks_a.remainder(), blocks_b.remainder());
+    for (a, b) in blocks_a.zip(blocks_b) {
+        for lane in 0..LANES {
+            sums[lane] += a[lane] * b[lane];
+            squares[lane] += b[lane] * b[lane];
+        }
+    }
+    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
+        sums[lane] += a * b;
+        squares[lane] += b * b;
+    }
+    (total(sums), total(squares))
+}
+
+/// The sum of the sums, halved again and again.
+#[inline(always)]
+fn total(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;
@@ -225,6 +265,10 @@ mod tests {
             let a: Vec<f32> = (0..length).map(|value| value as f32).collect();
             let exact: f32 = (0..length).map(|value| (value * value) as f32).sum();
             assert!((dot(&a, &a) - exact).abs() <= exact * 1e-6, "{length}");
+            let b: Vec<f32> = a.iter().map(|value| (value * 0.7).sin()).collect();
+            let (product, square) = products(&a, &b);
+            assert_eq!(product.to_bits(), dot(&a, &b).to_bits());
+            assert_eq!(square.to_bits(), dot(&b, &b).to_bits());
         }
     }
 

@@ -48,6 +48,23 @@ impl Exact {
         keep: usize,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
+        let best = self.best(vectors, queries, exclusion, keep, progress)?;
+        Ok(best.into_iter().map(Best::into_ids).collect())
+    }
+
+    /// As [`Exact::candidates`], with the products.
+    ///
+    /// # Errors
+    ///
+    /// As [`Exact::candidates`].
+    pub fn best(
+        &self,
+        vectors: &Vectors,
+        queries: &Queries,
+        exclusion: &Exclusion,
+        keep: usize,
+        progress: &Progress,
+    ) -> Result<Vec<Best>> {
         let packed_queries = self.queries(queries, vectors.dim())?;
         let mut best = vec![Best::new(keep); queries.len()];
         let mut scores = Scores::zeros(1, 1)?;
@@ -80,7 +97,7 @@ impl Exact {
                 }
             }
         }
-        Ok(best.into_iter().map(Best::into_ids).collect())
+        Ok(best)
     }
 
     fn queries(&self, queries: &Queries, dim: usize) -> Result<Vec<Rows>> {

@@ -14,6 +14,7 @@ use crate::files;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::quantize::Quantizer;
+use crate::index::shard_file;
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -45,7 +46,17 @@ impl Hnsw {
     /// An index without shards yet, for at most `callers` searches at a time.
     #[must_use]
     pub fn new(vectors: &Vectors, quantizer: Quantizer, callers: usize) -> Self {
-        let shards = shard_count(vectors.len());
+        Self::of_shards(shard_count(vectors.len()), vectors, quantizer, callers)
+    }
+
+    /// An index of that many shards, otherwise as [`Hnsw::new`].
+    #[must_use]
+    pub fn of_shards(
+        shards: usize,
+        vectors: &Vectors,
+        quantizer: Quantizer,
+        callers: usize,
+    ) -> Self {
         Self {
             quantizer,
             rows: vectors.len(),
@@ -101,11 +112,24 @@ impl Hnsw {
             progress.add((stop - start) as u64);
         }
         if let Some(folder) = folder {
-            let mut bytes = vec![0; index.serialized_length()];
-            index.save_to_buffer(&mut bytes).map_err(failed)?;
-            files::write_bytes(&Self::shard_path(folder, shard), &bytes)?;
+            files::write_bytes(&Self::shard_path(folder, shard), &file_of(&index)?)?;
         }
         self.seat(shard, index)
+    }
+
+    /// The file of shard `shard`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Retrieval`] when the shard is missing or usearch fails.
+    pub fn shard_file(&self, shard: usize) -> Result<Vec<u8>> {
+        file_of(self.built()?[shard])
+    }
+
+    /// Whether shard `shard` is there.
+    #[must_use]
+    pub fn has_shard(&self, shard: usize) -> bool {
+        self.shards[shard].get().is_some()
     }
 
     /// Loads shard `shard` from `folder`.
@@ -114,14 +138,26 @@ impl Hnsw {
     ///
     /// [`Error::Run`] for a file that is not this shard, [`Error::Io`] for one that cannot be read.
     pub fn load_shard(&self, shard: usize, folder: &Path) -> Result<()> {
-        let path = Self::shard_path(folder, shard);
-        let bytes = files::map(&path)?;
+        self.load_shard_file(shard, &Self::shard_path(folder, shard))
+    }
+
+    /// Loads shard `shard` from the file `path`, every link of which is checked: usearch follows
+    /// them unseen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::load_shard`].
+    pub fn load_shard_file(&self, shard: usize, path: &Path) -> Result<()> {
+        let bytes = files::map(path)?;
         let broken =
             |why: &str| Error::Run(format!("{}: {why}; build the index again", path.display()));
+        let rows = self.shard_rows(shard);
+        shard_file::check(&bytes, rows.clone(), self.dim, LINKS).map_err(broken)?;
         let head =
             Index::metadata_from_buffer(&bytes).map_err(|_| broken("not a usearch index"))?;
         if head.dimensions != self.dim as u64
-            || head.count_present != self.shard_rows(shard).len() as u64
+            || head.count_present != rows.len() as u64
+            || head.count_deleted != 0
             || head.quantization != ScalarKind::I8
             || head.metric != MetricKind::IP
         {
@@ -176,14 +212,7 @@ impl Hnsw {
         width: usize,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
-        let shards: Vec<&Index> = self.shards.iter().map_while(|shard| shard.get()).collect();
-        if shards.len() < self.shards.len() {
-            return Err(Error::Retrieval(format!(
-                "shard {} of {} is not built yet; build or load all shards first",
-                shards.len(),
-                self.shards.len()
-            )));
-        }
+        let shards = self.built()?;
         let _seat = self.seats.take();
         let mut values = vec![0i8; self.dim];
         let mut all = Vec::with_capacity(queries.len());
@@ -194,13 +223,8 @@ impl Hnsw {
             let own = exclusion.of(queries.row_of(query));
             found.clear();
             for index in &shards {
-                let matches = index.search(&values, width.min(index.size())).map_err(failed)?;
-                let pairs = matches.distances.iter().zip(&matches.keys);
-                found.extend(
-                    pairs
-                        .map(|(&distance, &id)| (distance, id as u32))
-                        .filter(|&(_, id)| !own.excludes(id)),
-                );
+                let pairs = search(index, &values, width)?;
+                found.extend(pairs.into_iter().filter(|&(_, id)| !own.excludes(id)));
             }
             found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             found.truncate(keep);
@@ -208,6 +232,56 @@ impl Hnsw {
         }
         Ok(all)
     }
+}
+
+impl Hnsw {
+    /// What a search `width` wide finds for each query in all shards, with 1 - the product.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hnsw::candidates`].
+    pub fn found(
+        &self,
+        queries: &Queries,
+        width: usize,
+        progress: &Progress,
+        mut see: impl FnMut(usize, &[(f32, u32)]),
+    ) -> Result<()> {
+        let shards = self.built()?;
+        let _seat = self.seats.take();
+        let mut values = vec![0i8; self.dim];
+        for query in 0..queries.len() {
+            progress.check()?;
+            self.quantizer.row(queries.values(query..query + 1), &mut values);
+            for index in &shards {
+                see(query, &search(index, &values, width)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn built(&self) -> Result<Vec<&Index>> {
+        let shards: Vec<&Index> = self.shards.iter().map_while(|shard| shard.get()).collect();
+        if shards.len() < self.shards.len() {
+            return Err(Error::Retrieval(format!(
+                "shard {} of {} is not built yet; build or load all shards first",
+                shards.len(),
+                self.shards.len()
+            )));
+        }
+        Ok(shards)
+    }
+}
+
+fn search(index: &Index, values: &[i8], width: usize) -> Result<Vec<(f32, u32)>> {
+    let found = index.search(values, width.min(index.size())).map_err(failed)?;
+    Ok(found.distances.iter().zip(&found.keys).map(|(&far, &id)| (far, id as u32)).collect())
+}
+
+fn file_of(index: &Index) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; index.serialized_length()];
+    index.save_to_buffer(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// The number of shards that `rows` rows are cut into.

@@ -13,6 +13,7 @@ pub mod cosine;
 pub mod exact;
 pub mod exclude;
 pub mod fan;
+pub mod graph;
 pub mod hnsw;
 pub mod kmeans;
 pub mod lists;
@@ -20,6 +21,7 @@ pub mod npy;
 pub mod product;
 pub mod quantize;
 pub mod recall;
+pub mod shard_file;
 pub mod topk;
 
 use std::path::Path;

@@ -45,21 +45,43 @@ pub fn measure(
     threads: usize,
     progress: &Progress,
 ) -> Result<Report> {
-    let truth = in_parts(queries, threads, k, |part| {
-        cosine::search(search.vectors(), part, search.exclusion(), k, progress)
-    })?;
-    let mut report = Report {
-        recall: 1.0,
-        breadth: search.kind().first_breadth(),
-        tried: Vec::new(),
-        queries: queries.len(),
-    };
+    widen(
+        queries,
+        k,
+        min_recall,
+        threads,
+        search.kind().first_breadth(),
+        |part| cosine::search(search.vectors(), part, search.exclusion(), k, progress),
+        |part, breadth| search.search(part, k, breadth, progress),
+        |breadth| search.wider(k, breadth),
+    )
+}
+
+/// As [`measure`], for anything that searches: `truth` is exhaustive, `search` as wide as it is
+/// told, `wider` the next breadth if there is one.
+///
+/// # Errors
+///
+/// What `truth` and `search` report.
+#[allow(clippy::too_many_arguments, reason = "a loop around three functions")]
+pub fn widen(
+    queries: &Queries,
+    k: usize,
+    min_recall: f64,
+    threads: usize,
+    first: usize,
+    truth: impl Fn(&Queries) -> Result<Neighbours> + Sync,
+    search: impl Fn(&Queries, usize) -> Result<Neighbours> + Sync,
+    wider: impl Fn(usize) -> Option<usize>,
+) -> Result<Report> {
+    let truth = in_parts(queries, threads, k, truth)?;
+    let mut report =
+        Report { recall: 1.0, breadth: first, tried: Vec::new(), queries: queries.len() };
     loop {
-        let found =
-            in_parts(queries, threads, k, |part| search.search(part, k, report.breadth, progress))?;
+        let found = in_parts(queries, threads, k, |part| search(part, report.breadth))?;
         report.recall = recall(&truth, &found);
         report.tried.push((report.breadth, report.recall));
-        match search.wider(k, report.breadth) {
+        match wider(report.breadth) {
             Some(wider) if report.recall < min_recall => report.breadth = wider,
             _ => return Ok(report),
         }

@@ -5,6 +5,9 @@ use multiversion::multiversion;
 /// Scores looked at together: only a block whose largest score is high enough is looked into.
 const LANES: usize = 64;
 
+/// Places of good scores that are collected before they are taken.
+const GOOD: usize = 64;
+
 /// Keeps the `limit` best of the (score, id) pairs it is shown; the lower id wins a tie.
 #[derive(Debug, Clone)]
 pub struct Best {
@@ -40,37 +43,45 @@ impl Best {
         }
     }
 
-    /// Takes what is good enough of `scores`, whose ids `id_of` names by place, unless `skip`.
+    /// Takes what is good enough of `scores`, whose ids `name` gives by place, unless `skip`.
     pub fn extend(
         &mut self,
         scores: &[i32],
-        id_of: impl Fn(usize) -> u32,
+        name: impl Fn(usize) -> u32,
         skip: impl Fn(u32) -> bool,
     ) {
+        let mut places = [0; GOOD + LANES];
         let mut from = 0;
-        while let Some(block) = next_block(scores, from, self.threshold()) {
-            let end = (block + LANES).min(scores.len());
-            let threshold = self.threshold();
-            for (place, &score) in scores[block..end].iter().enumerate() {
-                if score >= threshold {
-                    let id = id_of(block + place);
-                    if !skip(id) {
-                        self.push(score, id);
-                    }
+        while from < scores.len() {
+            let (count, next) = good(scores, from, self.threshold(), &mut places);
+            for &place in &places[..count] {
+                let id = name(place as usize);
+                if !skip(id) {
+                    self.push(scores[place as usize], id);
                 }
             }
-            from = end;
+            from = next;
         }
     }
 
     /// The ids kept, best first.
     #[must_use]
-    pub fn into_ids(mut self) -> Vec<u32> {
+    pub fn into_ids(self) -> Vec<u32> {
+        self.into_keys().into_iter().map(id_of).collect()
+    }
+
+    /// The scores and ids kept, best first.
+    #[must_use]
+    pub fn into_pairs(self) -> Vec<(i32, u32)> {
+        self.into_keys().into_iter().map(|key| (score_of(key), id_of(key))).collect()
+    }
+
+    fn into_keys(mut self) -> Vec<u64> {
         if self.keys.len() > self.limit {
             self.shrink();
         }
         self.keys.sort_unstable_by(|a, b| b.cmp(a));
-        self.keys.into_iter().map(|key| !(key as u32)).collect()
+        self.keys
     }
 
     /// Forgets all but the best `limit`.
@@ -92,24 +103,41 @@ fn key(score: i32, id: u32) -> u64 {
     u64::from(score as u32 ^ (1 << 31)) << 32 | u64::from(!id)
 }
 
+/// The id in a [`key`].
+fn id_of(key: u64) -> u32 {
+    !(key as u32)
+}
+
 /// The score in a [`key`].
 fn score_of(key: u64) -> i32 {
     ((key >> 32) as u32 ^ (1 << 31)) as i32
 }
 
-/// The start of the first block at or after `from` with a score of at least `threshold`.
+/// Writes the places from `from` on whose score is at least `threshold` to `places`, at least
+/// `GOOD` of them if there are; gives their number and where to go on.
 #[multiversion(targets = "simd")]
-fn next_block(scores: &[i32], from: usize, threshold: i32) -> Option<usize> {
-    let rest = &scores[from..];
-    let blocks = rest.chunks_exact(LANES);
-    let tail = blocks.remainder();
-    let whole = rest.len() - tail.len();
-    for (number, block) in blocks.enumerate() {
+fn good(
+    scores: &[i32],
+    from: usize,
+    threshold: i32,
+    places: &mut [u32; GOOD + LANES],
+) -> (usize, usize) {
+    let mut count = 0;
+    let mut next = from;
+    for block in scores[from..].chunks(LANES) {
         if block.iter().fold(i32::MIN, |max, &score| max.max(score)) >= threshold {
-            return Some(from + number * LANES);
+            for (place, &score) in (next as u32..).zip(block) {
+                // Without a branch: which scores pass cannot be guessed.
+                places[count] = place;
+                count += usize::from(score >= threshold);
+            }
+        }
+        next += block.len();
+        if count >= GOOD {
+            break;
         }
     }
-    tail.iter().any(|&score| score >= threshold).then_some(from + whole)
+    (count, next)
 }
 
 #[cfg(test)]
