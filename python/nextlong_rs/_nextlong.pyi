@@ -312,9 +312,16 @@ class Settings:
     def __new__(cls, json: str) -> Settings: ...
 
 @final
+class Sketches:
+    def __new__(cls, settings: Settings) -> Sketches: ...
+
 class Wave:
     def __new__(
-        cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
+        cls,
+        store: ChunkStore,
+        settings: Settings,
+        documents: NDArray[np.uint32],
+        sketches: Sketches | None = None,
     ) -> Wave: ...
     def wanted(self) -> list[tuple[int, NDArray[np.int64]]]: ...
     def fill(

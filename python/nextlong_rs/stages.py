@@ -329,15 +329,17 @@ def mine(
 
     with job.stage("mine", total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
+        sketches = _nextlong.Sketches(job.core)
 
         def fill(wave: _nextlong.Wave) -> None:
-            for k, rows in wave.wanted():
-                ids, scores = search.search(rows, k, watch=halt)
-                wave.fill(store, vectors, job.core, rows, ids, scores, halt)
+            while wanted := wave.wanted():
+                for k, rows in wanted:
+                    ids, scores = search.search(rows, k, watch=halt)
+                    wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 
         def open_wave(item: tuple[int, NDArray[np.uint32]]) -> _nextlong.Wave:
             number, documents = item
-            wave = _nextlong.Wave(store, job.core, documents)
+            wave = _nextlong.Wave(store, job.core, documents, sketches)
             fill(wave)
             wave.write(files(number)[0])
             return wave

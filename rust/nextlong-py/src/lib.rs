@@ -35,7 +35,7 @@ mod _nextlong {
     use crate::index::{Search, choose_engine, recall_sample};
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Wave, queue};
+    use crate::mine::{Selector, Settings, Sketches, Wave, queue};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

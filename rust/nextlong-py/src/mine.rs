@@ -1,7 +1,7 @@
 //! Mining as Python drives it: the queue of documents, waves of candidates, the selecting pass.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nextlong::assemble::{Frame, Sequence, assemble};
 use nextlong::mine::made::{self, Made};
@@ -42,6 +42,18 @@ pub fn queue<'py>(
         .map(|queue| queue.into_pyarray(py))
 }
 
+/// What the waves of a run know of the words of chunks.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Sketches(Arc<mine::Sketches>);
+
+#[pymethods]
+impl Sketches {
+    #[new]
+    fn new(settings: &Settings) -> Self {
+        Self(Arc::new(mine::Sketches::new(&settings.0)))
+    }
+}
+
 /// Some documents that are mined together.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Wave(Mutex<mine::Wave>);
@@ -49,11 +61,13 @@ pub struct Wave(Mutex<mine::Wave>);
 #[pymethods]
 impl Wave {
     #[new]
+    #[pyo3(signature = (store, settings, documents, sketches = None))]
     fn new(
         py: Python<'_>,
         store: &ChunkStore,
         settings: &Settings,
         documents: PyReadonlyArray1<'_, u32>,
+        sketches: Option<&Sketches>,
     ) -> PyResult<Self> {
         let documents = documents.as_slice()?;
         outside(py, None, |_| {
@@ -61,7 +75,12 @@ impl Wave {
             if let Some(document) = documents.iter().find(|&&document| document as usize >= known) {
                 return Err(Error::Config(format!("document {document} of {known}")));
             }
-            Ok(mine::Wave::new(&store.0, &settings.0, documents))
+            Ok(match sketches {
+                Some(Sketches(shared)) => {
+                    mine::Wave::sharing(&store.0, &settings.0, documents, Arc::clone(shared))
+                }
+                None => mine::Wave::new(&store.0, &settings.0, documents),
+            })
         })
         .map(|wave| Self(Mutex::new(wave)))
     }

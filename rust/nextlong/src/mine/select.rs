@@ -7,11 +7,13 @@
 //! does not depend on how many threads tokenize.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use super::made::Made;
-use super::{Candidate, Copies, List, REASONS, Reason, Refusals, Wave};
+use super::copies::Copies;
+use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
 use crate::seed;
@@ -172,6 +174,7 @@ impl Selector {
         for (sum, count) in self.tally.refused.iter_mut().zip(wave.refused()) {
             *sum += count;
         }
+        self.tally.deeper_searches += wave.deeper;
         made
     }
 
@@ -514,8 +517,9 @@ impl Selector {
         for _ in 0..=count {
             let meta = draft.turn;
             let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
+            let own = &candidate.chunks;
             if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, copies, draft, store) {
+                if let Some((chunk, score)) = self.next_allowed(list, copies, own, draft, store) {
                     list.taken += 1;
                     draft.taken_in_turn += 1;
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
@@ -535,6 +539,7 @@ impl Selector {
         &mut self,
         list: &mut List,
         copies: &mut Option<Copies>,
+        own: &Range<u32>,
         draft: &mut Draft,
         store: &ChunkStore,
     ) -> Option<(u32, f32)> {
@@ -557,7 +562,7 @@ impl Selector {
                 self.tally.refused[Reason::MaxPerDoc as usize] += 1;
                 continue;
             }
-            if copies.as_mut().is_some_and(|copies| copies.contains(store, chunk)) {
+            if copies.as_mut().is_some_and(|copies| copies.contains(store, own, chunk)) {
                 self.tally.refused[Reason::Containment as usize] += 1;
                 continue;
             }
