@@ -114,8 +114,11 @@ def synthesize(
         vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
-        selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
-        files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
+        metadata = json.dumps(facts, ensure_ascii=False)
+        selector, written = stages.mine(
+            job, store, vectors, search, queue, loaded, special, separator, metadata
+        )
+        files = stages.write(job, store, selector, metadata, written)
 
         if (asked := chosen.num_sequences) is not None and len(selector) < asked:
             run.say(

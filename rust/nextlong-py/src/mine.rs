@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nextlong::assemble::{Frame, Sequence, assemble};
+use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::TokenCache;
+use nextlong::write::{STEP_TOKENS, parquet_in_steps};
 use nextlong::{Error, config};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -317,23 +318,67 @@ impl Selector {
         watch: &Watch,
     ) -> PyResult<Sequences> {
         outside(py, Some(watch), |progress| {
-            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-            let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-            let rows = made.get(start..stop).ok_or_else(|| {
-                Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
-            })?;
-            let sequences: Vec<Sequence<'_>> = (start as i64..)
-                .zip(rows)
-                .map(|(id, (document, pieces))| Sequence {
-                    id,
-                    document: *document,
-                    seq_len: self.settings.seq_len,
-                    pieces,
-                })
-                .collect();
-            assemble(&sequences, "nextlong", &self.frame, &store.0, &tokens, progress)
+            self.with_rows(start, stop, |rows, tokens| {
+                assemble(rows, STRATEGY, &self.frame, &store.0, tokens, progress)
+            })
         })
         .map(Sequences)
+    }
+
+    /// Assembles the sequences from `start` to before `stop` and writes them as a Parquet file;
+    /// gives (rows, tokens, bytes).
+    #[allow(clippy::too_many_arguments, reason = "each is one part of a file or its context")]
+    fn write_parquet(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        start: usize,
+        stop: usize,
+        path: PathBuf,
+        metadata: &str,
+        watch: &Watch,
+    ) -> PyResult<(u64, u64, u64)> {
+        outside(py, Some(watch), |progress| {
+            let step = STEP_TOKENS.div_ceil(u64::from(self.settings.seq_len)) as usize;
+            let mut at = start;
+            parquet_in_steps(&path, STRATEGY, metadata, |out| {
+                let end = (at + step).min(stop);
+                self.with_rows(at, end, |rows, tokens| {
+                    assemble_into(out, rows, &self.frame, &store.0, tokens, progress)
+                })?;
+                at = end;
+                Ok(!out.is_empty())
+            })
+        })
+    }
+}
+
+/// What fills the sequences.
+const STRATEGY: &str = "nextlong";
+
+impl Selector {
+    /// Calls `work` with the sequences from `start` to before `stop` and the tokens of their chunks.
+    fn with_rows<T>(
+        &self,
+        start: usize,
+        stop: usize,
+        work: impl FnOnce(&[Sequence<'_>], &TokenCache) -> nextlong::Result<T>,
+    ) -> nextlong::Result<T> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = made.get(start..stop).ok_or_else(|| {
+            Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
+        })?;
+        let sequences: Vec<Sequence<'_>> = (start as i64..)
+            .zip(rows)
+            .map(|(id, (document, pieces))| Sequence {
+                id,
+                document: *document,
+                seq_len: self.settings.seq_len,
+                pieces,
+            })
+            .collect();
+        work(&sequences, &tokens)
     }
 }
 

@@ -205,12 +205,30 @@ pub fn assemble(
     progress: &Progress,
 ) -> Result<Sequences> {
     let mut out = Sequences::new(strategy);
+    assemble_into(&mut out, sequences, frame, store, tokens, progress)?;
+    Ok(out)
+}
+
+/// Assembles `sequences` in the place of those that `out` holds.
+///
+/// # Errors
+///
+/// As [`assemble`].
+pub fn assemble_into(
+    out: &mut Sequences,
+    sequences: &[Sequence<'_>],
+    frame: &Frame,
+    store: &ChunkStore,
+    tokens: &TokenCache,
+    progress: &Progress,
+) -> Result<()> {
+    out.clear();
     out.input_ids.values.reserve_exact(sequences.iter().map(|s| s.seq_len as usize).sum());
     let mut names = Names::default();
     for sequence in sequences {
         progress.check()?;
-        frame.push(&mut out, &mut names, sequence, store, tokens)?;
+        frame.push(out, &mut names, sequence, store, tokens)?;
         progress.add(1);
     }
-    Ok(out)
+    Ok(())
 }

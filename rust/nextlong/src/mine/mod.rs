@@ -199,7 +199,8 @@ impl Wave {
                 list.wanted = 0;
             }
             // Once the pass has begun with the document, it says itself what it wants.
-            if judge.is_some() && matches!(candidate.state, select::State::Measuring) {
+            let waits = candidate.lists.iter().any(|list| list.wanted > 0);
+            if judge.is_some() && !waits && matches!(candidate.state, select::State::Measuring) {
                 let copies = Copies::new(settings, &self.sketches);
                 self.deeper +=
                     candidate.look_ahead(store, settings, copies, self.deepest, progress)?;
