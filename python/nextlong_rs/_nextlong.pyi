@@ -15,6 +15,7 @@ __all__ = [
     "Selector",
     "Sequences",
     "Settings",
+    "Sketches",
     "StaticModel",
     "Tokenizer",
     "Vectors",
@@ -315,6 +316,7 @@ class Settings:
 class Sketches:
     def __new__(cls, settings: Settings) -> Sketches: ...
 
+@final
 class Wave:
     def __new__(
         cls,

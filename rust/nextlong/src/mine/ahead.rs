@@ -6,9 +6,9 @@
 
 use std::collections::HashSet;
 
+use super::Candidate;
 use super::copies::Copies;
 use super::ngrams::Hashed;
-use super::Candidate;
 use crate::config::{Length, Settings};
 use crate::error::Result;
 use crate::progress::Progress;

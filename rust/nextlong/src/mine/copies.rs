@@ -48,12 +48,7 @@ impl Copies {
     }
 
     /// Whether too much of `chunk` stands in one of the meta-chunks `metas`, or the other way round.
-    pub(super) fn contains(
-        &mut self,
-        store: &ChunkStore,
-        metas: &Range<u32>,
-        chunk: u32,
-    ) -> bool {
+    pub(super) fn contains(&mut self, store: &ChunkStore, metas: &Range<u32>, chunk: u32) -> bool {
         if let Some(&known) = self.known.get(&chunk) {
             return known;
         }

@@ -121,9 +121,9 @@ fn words_of(text: &str, out: &mut Vec<u64>) {
 fn word_bytes(block: &[u8; BLOCK]) -> u64 {
     let mut class = [0u8; BLOCK];
     for (class, &byte) in class.iter_mut().zip(block) {
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        let digit = byte.wrapping_sub(b'0') < 10;
-        *class = u8::from(letter | digit | (byte >= 0x80));
+        let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
+        let digit = u8::from(byte.wrapping_sub(b'0') < 10);
+        *class = letter | digit | byte >> 7;
     }
     let (eights, _) = class.as_chunks::<8>();
     // The product brings the low bits of eight bytes side by side.
@@ -340,7 +340,8 @@ mod tests {
     #[test]
     fn words_and_grams_are_found_wherever_they_stand() {
         let mut rng = crate::seed::Rng::new(1, "words", 0);
-        let letters = ['a', 'B', '7', ' ', '\n', '_', '-', 'é', 'É', '中', 'ก', '\u{2582}', '\0', 'z'];
+        let letters =
+            ['a', 'B', '7', ' ', '\n', '_', '-', 'é', 'É', '中', 'ก', '\u{2582}', '\0', 'z'];
         for round in 0..4000 {
             let length = rng.below(if round % 10 == 0 { 200 } else { 20 });
             let kinds = 3 + rng.below(letters.len() as u64 - 2);

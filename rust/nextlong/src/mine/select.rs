@@ -11,8 +11,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::made::Made;
 use super::copies::Copies;
+use super::made::Made;
 use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};

@@ -167,7 +167,9 @@ mod tests {
         for round in 0..3000 {
             let kinds = 1 + rng.below(if round % 2 == 0 { 60 } else { 4000 });
             let mut draw = || -> Vec<u64> {
-                (0..rng.below(200)).map(|_| crate::seed::bits(0, "gram", rng.below(kinds))).collect()
+                (0..rng.below(200))
+                    .map(|_| crate::seed::bits(0, "gram", rng.below(kinds)))
+                    .collect()
             };
             let (one, other) = (draw(), draw());
             let sets = [&one, &other].map(|grams| grams.iter().collect::<HashSet<_>>());
