@@ -376,51 +376,6 @@ class Selector:
         metadata: str,
         watch: Watch,
     ) -> tuple[int, int, int]: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
 
 def file_hash(path: str | PathLike[str], watch: Watch | None = None) -> str: ...
 def queue(
