@@ -24,7 +24,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::ahead::step;
 use self::copies::Copies;
-use self::ngrams::Hashed;
+pub(crate) use self::ngrams::Hashed;
 pub use self::queue::queue;
 pub use self::sketches::Sketches;
 use crate::config::{Length, Sampling, Settings};

@@ -6,9 +6,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use multiversion::multiversion;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The hashes are uniform already: use them as they are.
+/// 64-bit keys are hashes, uniform already; numbers are spread by one product.
 #[derive(Default)]
-pub(super) struct Identity(u64);
+pub(crate) struct Identity(u64);
 
 impl Hasher for Identity {
     fn finish(&self) -> u64 {
@@ -30,7 +30,7 @@ impl Hasher for Identity {
     }
 }
 
-pub(super) type Hashed = BuildHasherDefault<Identity>;
+pub(crate) type Hashed = BuildHasherDefault<Identity>;
 
 /// The n-grams of `text` in their order, as hashes.
 ///

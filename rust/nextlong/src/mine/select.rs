@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::copies::Copies;
 use super::made::Made;
+use super::ngrams::Hashed;
 use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
@@ -51,8 +52,9 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
-    taken: HashSet<u64>,
-    per_document: HashMap<u32, u32>,
+    /// The hashes of the texts of its negatives.
+    taken: HashSet<u64, Hashed>,
+    per_document: HashMap<u32, u32, Hashed>,
     turn: usize,
     taken_in_turn: u32,
     /// Bytes a token of its own chunks.
@@ -81,7 +83,7 @@ pub struct Tally {
 pub struct Selector {
     settings: Settings,
     frame: Frame,
-    uses: HashMap<u32, u32>,
+    uses: HashMap<u32, u32, Hashed>,
     tally: Tally,
     remaining: Option<u64>,
 }
@@ -100,7 +102,7 @@ impl Selector {
     #[must_use]
     pub fn new(settings: Settings, frame: Frame) -> Self {
         let remaining = settings.num_sequences;
-        Self { settings, frame, uses: HashMap::new(), tally: Tally::default(), remaining }
+        Self { settings, frame, uses: HashMap::default(), tally: Tally::default(), remaining }
     }
 
     /// What was made and refused so far.
@@ -556,9 +558,9 @@ impl Selector {
                 self.tally.refused[Reason::MaxReuse as usize] += 1;
                 continue;
             }
-            let document = store.document(chunk as usize) as u32;
-            let siblings = draft.per_document.get(&document).copied().unwrap_or(0);
-            if self.settings.max_per_doc.is_some_and(|most| siblings >= most) {
+            let document = self.settings.max_per_doc.map(|_| store.document(chunk as usize) as u32);
+            let siblings = document.and_then(|document| draft.per_document.get(&document).copied());
+            if self.settings.max_per_doc.is_some_and(|most| siblings.unwrap_or(0) >= most) {
                 self.tally.refused[Reason::MaxPerDoc as usize] += 1;
                 continue;
             }
@@ -566,8 +568,8 @@ impl Selector {
                 self.tally.refused[Reason::Containment as usize] += 1;
                 continue;
             }
-            if self.settings.max_per_doc.is_some() {
-                draft.per_document.insert(document, siblings + 1);
+            if let Some(document) = document {
+                draft.per_document.insert(document, siblings.unwrap_or(0) + 1);
             }
             self.uses.insert(chunk, uses + 1);
             draft.taken.insert(hash);
@@ -586,10 +588,11 @@ impl Selector {
         self.release(pick.chunk);
         draft.taken.remove(&store.text_hash(pick.chunk as usize));
         candidate.lists[pick.meta as usize].taken -= 1;
-        if let Some(count) =
-            draft.per_document.get_mut(&(store.document(pick.chunk as usize) as u32))
-        {
-            *count -= 1;
+        if self.settings.max_per_doc.is_some() {
+            let document = store.document(pick.chunk as usize) as u32;
+            if let Some(count) = draft.per_document.get_mut(&document) {
+                *count -= 1;
+            }
         }
     }
 
