@@ -57,9 +57,11 @@ def selector(workshop: Any, core: Any) -> Any:
     return made
 
 
-def mined(workshop: Any, core: Any, documents: Any, searches: list[Any], made: Any) -> Any:
-    """Ours: filters, then the assignment."""
-    wave = _nextlong.Wave(workshop.store, core, documents)
+def mined(
+    workshop: Any, core: Any, documents: Any, searches: list[Any], made: Any, sketches: Any = None
+) -> Any:
+    """Ours: filters, then the assignment; with what earlier waves knew of the chunks' words."""
+    wave = _nextlong.Wave(workshop.store, core, documents, sketches)
     for rows, ids, scores in searches:
         wave.fill(workshop.store, workshop.vectors, core, rows, ids, scores, _nextlong.Watch())
     wanted, deeper = made.step(wave, workshop.store)
@@ -212,6 +214,24 @@ class Python:
             self.uses[pieces[at]] -= 1
             del pieces[at]
         return pieces
+
+
+def test_known_chunks(benchmark: Any, report: Any, workshop: Any, offered: Any) -> None:
+    """As `test_mine` with the n-gram check, where earlier waves came to the same chunks."""
+    documents, searches = offered
+    core = _nextlong.Settings(settings(workshop, 0.5).to_json())
+    sketches = _nextlong.Sketches(core)
+    benchmark.pedantic(
+        mined,
+        setup=lambda: (
+            (workshop, core, documents, searches, selector(workshop, core), sketches),
+            {},
+        ),
+        rounds=4,
+        warmup_rounds=1,
+    )
+    count = sum(ids.size for _, ids, _ in searches)
+    report("mine", "nextlong_rs, chunks seen before", count, "candidates/s", ours=False)
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(owner, name, call)
 
-    for name in ("chunk_part", "write_parquet"):
-        watched(_nextlong, name)
+    watched(_nextlong, "chunk_part")
     watched(stages, "_tokenize")
+    watched(stages, "_write_part")
     return done
 
 
@@ -63,7 +63,7 @@ def test_kills_at_any_moment_do_not_change_the_bytes(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_made_again(tmp_path: Path, work: list[str]) -> None:
     first = synthesize(tmp_path)
     before = digest(tmp_path)
-    assert {"chunk_part", "_tokenize", "write_parquet"} <= set(work)
+    assert {"chunk_part", "_tokenize", "_write_part"} <= set(work)
     work.clear()
     again = synthesize(tmp_path, threads=1)
     assert (work, digest(tmp_path), len(again)) == ([], before, len(first))
@@ -209,7 +209,7 @@ def test_resume_off_starts_over(tmp_path: Path, work: list[str]) -> None:
     before = digest(tmp_path)
     work.clear()
     synthesize(tmp_path, resume=False, overwrite=True)
-    assert {"chunk_part", "_tokenize", "write_parquet"} <= set(work)
+    assert {"chunk_part", "_tokenize", "_write_part"} <= set(work)
     assert digest(tmp_path) == before
 
 

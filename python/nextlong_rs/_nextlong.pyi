@@ -15,6 +15,7 @@ __all__ = [
     "Selector",
     "Sequences",
     "Settings",
+    "Sketches",
     "StaticModel",
     "Tokenizer",
     "Vectors",
@@ -361,9 +362,17 @@ class Settings:
     def __new__(cls, json: str) -> Settings: ...
 
 @final
+class Sketches:
+    def __new__(cls, settings: Settings) -> Sketches: ...
+
+@final
 class Wave:
     def __new__(
-        cls, store: ChunkStore, settings: Settings, documents: NDArray[np.uint32]
+        cls,
+        store: ChunkStore,
+        settings: Settings,
+        documents: NDArray[np.uint32],
+        sketches: Sketches | None = None,
     ) -> Wave: ...
     def wanted(self) -> list[tuple[int, NDArray[np.int64]]]: ...
     def fill(
@@ -408,6 +417,15 @@ class Selector:
     def tally(self) -> dict[str, Any]: ...
     def similarity(self, vectors: Vectors) -> str: ...
     def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
+    def write_parquet(
+        self,
+        store: ChunkStore,
+        start: int,
+        stop: int,
+        path: str | PathLike[str],
+        metadata: str,
+        watch: Watch,
+    ) -> tuple[int, int, int]: ...
 
 def same_document(
     store: ChunkStore,

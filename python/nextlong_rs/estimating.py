@@ -164,8 +164,8 @@ class _Sample:
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
         rest = (given.tokenizer, given.special, given.separator)
-        selector = stages.mine(job, store, vectors, search, queue, *rest)
-        stages.write(job, store, selector, "{}")
+        selector, written = stages.mine(job, store, vectors, search, queue, *rest, "{}")
+        stages.write(job, store, selector, "{}", written)
         self.chunks, self.dim = len(store), vectors.dim
         self.eligible = len(queue) / store.document_count
         rows = np.arange(min(len(store), 256), dtype=np.int64)

@@ -272,9 +272,7 @@ def _engine(
     """The engine with its shards built, and why it was chosen."""
     engine, reason = index, f"{index}: asked for"
     if index == "auto":
-        engine, reason = _nextlong.choose_engine(
-            len(vectors), queries, k, vectors.dim, min_recall
-        )
+        engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim, min_recall)
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
     core = _nextlong.Search(
         vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)

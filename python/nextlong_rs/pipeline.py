@@ -122,10 +122,13 @@ def synthesize(
         vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
-        selector = stages.mine(job, store, vectors, search, queue, loaded, special, separator)
+        metadata = json.dumps(facts, ensure_ascii=False)
+        selector, written = stages.mine(
+            job, store, vectors, search, queue, loaded, special, separator, metadata
+        )
         if len(selector) == 0:
             raise RunError(nothing_made(job.summary["sequences"]))
-        files = stages.write(job, store, selector, json.dumps(facts, ensure_ascii=False))
+        files = stages.write(job, store, selector, metadata, written)
 
         if (asked := chosen.num_sequences) is not None and len(selector) < asked:
             run.say(

@@ -97,6 +97,10 @@ class Pool:
         """Run one task on a thread of the pool and wait for it."""
         return self.wait(self._executor.submit(task))
 
+    def submit(self, task: Callable[[], Out]) -> Future[Out]:
+        """Start one task on a thread of the pool; `wait` gives its result."""
+        return self._executor.submit(task)
+
     def wait(self, future: Future[Out]) -> Out:
         """The result of a task; hears Ctrl-C and moves the bar while it waits."""
         while True:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -336,19 +337,22 @@ def mine(
     tokenizer: Tokenizer,
     special: SpecialIds,
     separator: NDArray[np.uint32],
-) -> _nextlong.Selector:
+    metadata: str,
+) -> tuple[_nextlong.Selector, dict[int, Future[Written]]]:
     """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
 
     Waves of documents are searched and filtered on the pool's threads, ahead of one pass in the
-    order of the documents that decides who takes what (`work/mine`, `work/tokens`).
+    order of the documents that decides who takes what (`work/mine`, `work/tokens`). Output files
+    whose sequences are all decided are written meanwhile, under other names: `write` takes them.
     """
     settings, run = job.settings, job.run
     selector = _nextlong.Selector(
         job.core, bos=special.bos, eos=special.eos, separator=separator.tolist()
     )
-    size = wave_size(settings.num_sequences)
-    waves = [queue[start : start + size] for start in range(0, len(queue), size)]
+    borders = wave_borders(len(queue), settings.num_sequences)
+    waves = [queue[start:stop] for start, stop in itertools.pairwise(borders)]
     total = settings.num_sequences or len(queue)
+    written: dict[int, Future[Written]] = {}
     earlier = {*CHUNK_SETTINGS, *EMBED_SETTINGS} - {"seed"}
     tasks = run.tasks(
         "mine",
@@ -365,15 +369,16 @@ def mine(
     need = needs(settings, chunks=len(store), sequences=total)["mine"]
     with job.stage("mine", need, total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
+        sketches = _nextlong.Sketches(job.core)
 
         def fill(wave: _nextlong.Wave) -> None:
-            for k, rows in wave.wanted():
-                ids, scores = search.search(rows, k, watch=halt)
-                wave.fill(store, vectors, job.core, rows, ids, scores, halt)
+            while wanted := wave.wanted():
+                for k, rows in wanted:
+                    ids, scores = search.search(rows, k, watch=halt)
+                    wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 
-        def open_wave(item: tuple[int, NDArray[np.uint32]]) -> _nextlong.Wave:
-            number, documents = item
-            wave = _nextlong.Wave(store, job.core, documents)
+        def open_wave(number: int) -> _nextlong.Wave:
+            wave = _nextlong.Wave(store, job.core, waves[number], sketches)
             fill(wave)
             wave.write(files(number)[0])
             return wave
@@ -383,10 +388,30 @@ def mine(
             _, pieces, ids = files(done)
             pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
             done += 1
-        rest = [] if selector.finished else list(enumerate(waves))[done:]
-        opened = pool.in_order(open_wave, rest)
+        under_way: deque[Future[_nextlong.Wave]] = deque()
+
+        def look_ahead(first: int) -> None:
+            """Opens the waves from `first` on: as many as threads, and none beyond the last needed."""
+            wanted = total - len(selector)
+            while first + len(under_way) < len(waves) and len(under_way) <= pool.threads:
+                next_one = first + len(under_way)
+                if borders[next_one] - borders[done] >= wanted:
+                    return
+                under_way.append(pool.submit(partial(open_wave, next_one)))
+
+        def write_ahead() -> None:
+            """Writes the output files whose sequences are all decided."""
+            rows = part_rows(settings.seq_len)
+            while (stop := (len(written) + 1) * rows) <= len(selector):
+                path = run.part("select", len(written), "parquet.tmp")
+                task = partial(_write_part, store, selector, stop - rows, stop, path, metadata)
+                written[len(written)] = pool.submit(partial(task, halt))
+
         try:
-            for number, wave in zip(itertools.count(done), opened):
+            while done < len(waves) and not selector.finished:
+                look_ahead(done)
+                wave = pool.wait(under_way.popleft())
+                look_ahead(done + 1)
                 while True:
                     chunks, deeper = selector.step(wave, store)
                     if deeper:
@@ -396,19 +421,20 @@ def mine(
                     if not deeper and not len(chunks):
                         break
                 before = len(selector)
-                made = selector.finish(wave, files(number)[2])
+                made = selector.finish(wave, files(done)[2])
                 for sequence, text, kept in selector.cuts(store, before):
                     selector.set_covered(sequence, tokenizer.covered(text, kept))
-                selector.save(before, files(number)[1])
+                selector.save(before, files(done)[1])
                 pool.watch.add(made)
                 counts = json.loads(selector.counts())
-                tasks.mark(number, files(number), sequences=made, counts=counts)
-                done = number + 1
-                if selector.finished:
-                    break
+                tasks.mark(done, files(done), sequences=made, counts=counts)
+                done += 1
+                write_ahead()
         except BaseException:
             halt.cancel()
             raise
+        for opened in under_way:
+            opened.cancel()
     # Waves that were searched ahead and not needed.
     for number in range(done, len(waves)):
         files(number)[0].unlink(missing_ok=True)
@@ -418,7 +444,7 @@ def mine(
     refused = tally.pop("refused")
     job.report("sequences", **{name: count for name, count in tally.items()})
     job.report("refused_neighbours", **refused)
-    return selector
+    return selector, written
 
 
 def _rounded(measured: str) -> dict[str, Any] | None:
@@ -430,9 +456,21 @@ def _rounded(measured: str) -> dict[str, Any] | None:
     }
 
 
-def wave_size(num_sequences: int | None) -> int:
-    """Documents in a wave: enough queries to search together, few enough to waste none."""
-    return 256 if num_sequences is None else min(max(num_sequences // 8, 16), 256)
+def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
+    """Where the waves begin, and the end of the last.
+
+    A wave has enough documents to search together and few enough to waste none: those that are
+    tried only because others could not be sequences come in smaller ones.
+    """
+    size, wanted = 256, documents
+    if num_sequences is not None:
+        size = min(max(-(-num_sequences // 8), 16), 256)
+        wanted = num_sequences
+    borders = [0]
+    while borders[-1] < documents:
+        step = size if borders[-1] < wanted else max(size // 4, 16)
+        borders.append(min(borders[-1] + step, documents))
+    return borders
 
 
 def _tokenize(
@@ -451,16 +489,47 @@ def _tokenize(
         selector.supply(np.ascontiguousarray(piece), values, offsets)
 
 
+class Written(NamedTuple):
+    """An output file, perhaps not yet under its name."""
+
+    path: Path
+    rows: int
+    tokens: int
+    sha256: str
+
+
+def part_rows(seq_len: int) -> int:
+    """Sequences in an output file."""
+    return max(1, PART_TOKENS // seq_len)
+
+
+def _write_part(
+    store: _nextlong.ChunkStore,
+    selector: _nextlong.Selector,
+    start: int,
+    stop: int,
+    path: Path,
+    metadata: str,
+    watch: _nextlong.Watch,
+) -> Written:
+    rows, tokens, _ = selector.write_parquet(store, start, stop, path, metadata, watch)
+    return Written(path, rows, tokens, file_sha256(path))
+
+
 def write(
     job: Job,
     store: _nextlong.ChunkStore,
     selector: _nextlong.Selector,
     metadata: str,
+    written: Mapping[int, Future[Written]],
 ) -> list[dict[str, Any]]:
-    """Assembles the sequences and writes them: `part-*.parquet`, with `metadata` in each."""
+    """Assembles the sequences and writes them: `part-*.parquet`, with `metadata` in each.
+
+    What mining has `written` of them ahead only gets its name.
+    """
     settings, run = job.settings, job.run
     count = len(selector)
-    rows = max(1, PART_TOKENS // settings.seq_len)
+    rows = part_rows(settings.seq_len)
     tasks = run.tasks(
         "write",
         **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
@@ -471,14 +540,22 @@ def write(
             number, start = item
             stop = min(start + rows, count)
             path = run.output_part(number)
+            ahead = written.get(number)
+            ready = None if ahead is None or ahead.cancelled() else ahead.result()
             marker = tasks.done(number)
-            if marker is not None:
-                pool.watch.add(stop - start)
+            if marker is None:
+                if ready is None:
+                    ready = _write_part(store, selector, start, stop, path, metadata, pool.watch)
+                else:
+                    ready.path.replace(path)
+                    pool.watch.add(stop - start)
+                marker = tasks.mark(
+                    number, [path], rows=ready.rows, tokens=ready.tokens, sha256=ready.sha256
+                )
             else:
-                sequences = selector.assemble(store, start, stop, pool.watch)
-                written, _ = _nextlong.write_parquet(path, sequences, metadata, None)
-                tokens, digest = sequences.tokens, file_sha256(path)
-                marker = tasks.mark(number, [path], rows=written, tokens=tokens, sha256=digest)
+                pool.watch.add(stop - start)
+                if ready is not None:
+                    ready.path.unlink()
             return {
                 "name": path.name,
                 "rows": marker["rows"],

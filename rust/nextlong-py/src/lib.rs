@@ -39,7 +39,7 @@ mod _nextlong {
     use crate::index::{Search, choose_engine, recall_sample};
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Wave, queue, same_document};
+    use crate::mine::{Selector, Settings, Sketches, Wave, queue, same_document};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

@@ -1,12 +1,13 @@
 //! Mining as Python drives it: the queue of documents, waves of candidates, the selecting pass.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nextlong::assemble::{Frame, Sequence, assemble};
+use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::TokenCache;
+use nextlong::write::{STEP_TOKENS, parquet_in_steps};
 use nextlong::{Error, config, measure};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -42,6 +43,18 @@ pub fn queue<'py>(
         .map(|queue| queue.into_pyarray(py))
 }
 
+/// What the waves of a run know of the words of chunks.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Sketches(Arc<mine::Sketches>);
+
+#[pymethods]
+impl Sketches {
+    #[new]
+    fn new(settings: &Settings) -> Self {
+        Self(Arc::new(mine::Sketches::new(&settings.0)))
+    }
+}
+
 /// Some documents that are mined together.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Wave(Mutex<mine::Wave>);
@@ -49,11 +62,13 @@ pub struct Wave(Mutex<mine::Wave>);
 #[pymethods]
 impl Wave {
     #[new]
+    #[pyo3(signature = (store, settings, documents, sketches = None))]
     fn new(
         py: Python<'_>,
         store: &ChunkStore,
         settings: &Settings,
         documents: PyReadonlyArray1<'_, u32>,
+        sketches: Option<&Sketches>,
     ) -> PyResult<Self> {
         let documents = documents.as_slice()?;
         outside(py, None, |_| {
@@ -61,7 +76,12 @@ impl Wave {
             if let Some(document) = documents.iter().find(|&&document| document as usize >= known) {
                 return Err(Error::Config(format!("document {document} of {known}")));
             }
-            Ok(mine::Wave::new(&store.0, &settings.0, documents))
+            Ok(match sketches {
+                Some(Sketches(shared)) => {
+                    mine::Wave::sharing(&store.0, &settings.0, documents, Arc::clone(shared))
+                }
+                None => mine::Wave::new(&store.0, &settings.0, documents),
+            })
         })
         .map(|wave| Self(Mutex::new(wave)))
     }
@@ -310,23 +330,67 @@ impl Selector {
         watch: &Watch,
     ) -> PyResult<Sequences> {
         outside(py, Some(watch), |progress| {
-            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
-            let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-            let rows = made.get(start..stop).ok_or_else(|| {
-                Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
-            })?;
-            let sequences: Vec<Sequence<'_>> = (start as i64..)
-                .zip(rows)
-                .map(|(id, (document, pieces))| Sequence {
-                    id,
-                    document: *document,
-                    seq_len: self.settings.seq_len,
-                    pieces,
-                })
-                .collect();
-            assemble(&sequences, "nextlong", &self.frame, &store.0, &tokens, progress)
+            self.with_rows(start, stop, |rows, tokens| {
+                assemble(rows, STRATEGY, &self.frame, &store.0, tokens, progress)
+            })
         })
         .map(Sequences)
+    }
+
+    /// Assembles the sequences from `start` to before `stop` and writes them as a Parquet file;
+    /// gives (rows, tokens, bytes).
+    #[allow(clippy::too_many_arguments, reason = "each is one part of a file or its context")]
+    fn write_parquet(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        start: usize,
+        stop: usize,
+        path: PathBuf,
+        metadata: &str,
+        watch: &Watch,
+    ) -> PyResult<(u64, u64, u64)> {
+        outside(py, Some(watch), |progress| {
+            let step = STEP_TOKENS.div_ceil(u64::from(self.settings.seq_len)) as usize;
+            let mut at = start;
+            parquet_in_steps(&path, STRATEGY, metadata, |out| {
+                let end = (at + step).min(stop);
+                self.with_rows(at, end, |rows, tokens| {
+                    assemble_into(out, rows, &self.frame, &store.0, tokens, progress)
+                })?;
+                at = end;
+                Ok(!out.is_empty())
+            })
+        })
+    }
+}
+
+/// What fills the sequences.
+const STRATEGY: &str = "nextlong";
+
+impl Selector {
+    /// Calls `work` with the sequences from `start` to before `stop` and the tokens of their chunks.
+    fn with_rows<T>(
+        &self,
+        start: usize,
+        stop: usize,
+        work: impl FnOnce(&[Sequence<'_>], &TokenCache) -> nextlong::Result<T>,
+    ) -> nextlong::Result<T> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = made.get(start..stop).ok_or_else(|| {
+            Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
+        })?;
+        let sequences: Vec<Sequence<'_>> = (start as i64..)
+            .zip(rows)
+            .map(|(id, (document, pieces))| Sequence {
+                id,
+                document: *document,
+                seq_len: self.settings.seq_len,
+                pieces,
+            })
+            .collect();
+        work(&sequences, &tokens)
     }
 }
 

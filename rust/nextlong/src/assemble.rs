@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::mine::Hashed;
 use crate::progress::Progress;
 use crate::sequences::{Role, Sequences, Span};
 use crate::store::ChunkStore;
@@ -179,11 +180,11 @@ pub struct Sequence<'a> {
 
 /// The numbers of document ids within one [`Sequences`].
 #[derive(Debug, Default)]
-pub struct Names(HashMap<usize, u32>);
+pub struct Names(HashMap<u32, u32, Hashed>);
 
 impl Names {
     fn number(&mut self, store: &ChunkStore, document: usize, out: &mut Sequences) -> u32 {
-        *self.0.entry(document).or_insert_with(|| {
+        *self.0.entry(document as u32).or_insert_with(|| {
             let first = store.document_chunks(document).start;
             out.doc_ids.push(store.origin(first).doc_id.to_owned());
             out.doc_ids.len() as u32 - 1
@@ -205,12 +206,30 @@ pub fn assemble(
     progress: &Progress,
 ) -> Result<Sequences> {
     let mut out = Sequences::new(strategy);
+    assemble_into(&mut out, sequences, frame, store, tokens, progress)?;
+    Ok(out)
+}
+
+/// Assembles `sequences` in the place of those that `out` holds.
+///
+/// # Errors
+///
+/// As [`assemble`].
+pub fn assemble_into(
+    out: &mut Sequences,
+    sequences: &[Sequence<'_>],
+    frame: &Frame,
+    store: &ChunkStore,
+    tokens: &TokenCache,
+    progress: &Progress,
+) -> Result<()> {
+    out.clear();
     out.input_ids.values.reserve_exact(sequences.iter().map(|s| s.seq_len as usize).sum());
     let mut names = Names::default();
     for sequence in sequences {
         progress.check()?;
-        frame.push(&mut out, &mut names, sequence, store, tokens)?;
+        frame.push(out, &mut names, sequence, store, tokens)?;
         progress.add(1);
     }
-    Ok(out)
+    Ok(())
 }

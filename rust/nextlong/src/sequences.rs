@@ -70,6 +70,17 @@ impl Sequences {
         }
     }
 
+    /// Forgets all sequences and keeps the memory for the next.
+    pub fn clear(&mut self) {
+        self.input_ids.values.clear();
+        self.input_ids.offsets.truncate(1);
+        self.sequence_id.clear();
+        self.meta_document.clear();
+        self.doc_ids.clear();
+        self.span_offsets.truncate(1);
+        self.spans.clear();
+    }
+
     /// Ends the sequence whose tokens and spans were pushed since the last call.
     pub fn close(&mut self, sequence_id: i64, meta_document: u32) {
         self.input_ids.close_row();

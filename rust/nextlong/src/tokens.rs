@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 
 use crate::error::{Error, Result};
 use crate::ipc;
+use crate::mine::Hashed;
 use crate::ragged::Ragged;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -25,14 +26,22 @@ fn item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::UInt32, false))
 }
 
+/// Where the ids of a chunk are, and how many.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The part, as many as are closed for the open one, and the row there.
+    part: u32,
+    row: u32,
+    count: u32,
+}
+
 /// Token ids by chunk: those of the open wave in memory, those of closed waves mapped.
 #[derive(Default)]
 pub struct TokenCache {
     closed: Vec<LargeListArray>,
     open: Ragged<u32>,
     open_chunks: Vec<u32>,
-    /// The part of each chunk (`closed.len()` for the open one) and its row there.
-    places: HashMap<u32, (u32, u32)>,
+    places: HashMap<u32, Place, Hashed>,
 }
 
 impl TokenCache {
@@ -65,7 +74,11 @@ impl TokenCache {
             )));
         }
         for (&chunk, bounds) in chunks.iter().zip(offsets.windows(2)) {
-            let place = (self.closed.len() as u32, self.open_chunks.len() as u32);
+            let place = Place {
+                part: self.closed.len() as u32,
+                row: self.open_chunks.len() as u32,
+                count: (bounds[1] - bounds[0]) as u32,
+            };
             if self.places.insert(chunk, place).is_some() {
                 return Err(Error::Tokenizer(format!("chunk {chunk} was tokenized twice")));
             }
@@ -80,7 +93,7 @@ impl TokenCache {
     /// The ids of `chunk`, once it was tokenized.
     #[must_use]
     pub fn get(&self, chunk: u32) -> Option<&[u32]> {
-        let &(part, row) = self.places.get(&chunk)?;
+        let &Place { part, row, .. } = self.places.get(&chunk)?;
         let Some(part) = self.closed.get(part as usize) else {
             return Some(self.open.row(row as usize));
         };
@@ -92,7 +105,7 @@ impl TokenCache {
     /// The number of ids of `chunk`, once it was tokenized.
     #[must_use]
     pub fn count(&self, chunk: u32) -> Option<u32> {
-        self.get(chunk).map(|ids| ids.len() as u32)
+        self.places.get(&chunk).map(|place| place.count)
     }
 
     /// Moves the ids of the open wave to `path` and maps them from there.
@@ -129,15 +142,17 @@ impl TokenCache {
         let batch = map(path)?;
         let part = self.closed.len() as u32;
         let chunks = batch.column(0).as_primitive::<UInt32Type>().values();
+        let ids = ids_of(&batch);
         for (row, &chunk) in chunks.iter().enumerate() {
-            if self.places.insert(chunk, (part, row as u32)).is_some() {
+            let place = Place { part, row: row as u32, count: ids.value_length(row) as u32 };
+            if self.places.insert(chunk, place).is_some() {
                 return Err(Error::Run(format!(
                     "{}: chunk {chunk} is there twice or in an earlier file",
                     path.display()
                 )));
             }
         }
-        self.closed.push(ids_of(&batch));
+        self.closed.push(ids);
         Ok(())
     }
 }

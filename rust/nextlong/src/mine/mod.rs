@@ -4,10 +4,13 @@
 //! ones, in order of use, and how many were refused for which reason. Which of them a sequence
 //! takes is decided by [`select`].
 
+mod ahead;
+mod copies;
 pub mod made;
 mod ngrams;
 mod queue;
 pub mod select;
+mod sketches;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -19,8 +22,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use self::ngrams::{Hashed, MetaGrams};
+use self::ahead::step;
+use self::copies::Copies;
+pub(crate) use self::ngrams::Hashed;
 pub use self::queue::queue;
+pub use self::sketches::Sketches;
 use crate::config::{Length, Sampling, Settings};
 use crate::error::{Error, Result};
 use crate::index::cosine::dot;
@@ -95,14 +101,28 @@ struct Candidate {
 pub struct Wave {
     documents: Vec<Candidate>,
     refused: Refusals,
+    /// How many lists were too short for their sequence as it was looked ahead.
+    deeper: u64,
     /// The most neighbours that a search can be asked for.
     deepest: u32,
+    sketches: Arc<Sketches>,
 }
 
 impl Wave {
     /// A wave of `documents`, with the first search of every meta-chunk wanted.
     #[must_use]
     pub fn new(store: &ChunkStore, settings: &Settings, documents: &[u32]) -> Self {
+        Self::sharing(store, settings, documents, Arc::new(Sketches::new(settings)))
+    }
+
+    /// As [`Wave::new`], with sketches that other waves of the run use as well.
+    #[must_use]
+    pub fn sharing(
+        store: &ChunkStore,
+        settings: &Settings,
+        documents: &[u32],
+        sketches: Arc<Sketches>,
+    ) -> Self {
         let others = store.len().saturating_sub(1).max(1) as u32;
         let deepest = settings.range_max.map_or(others, |range_max| range_max.min(others));
         let mean_chars = mean_characters(store);
@@ -124,7 +144,8 @@ impl Wave {
                 state: select::State::Measuring,
             }
         });
-        Self { documents: documents.collect(), refused: [0; REASONS.len()], deepest }
+        let documents = documents.collect();
+        Self { documents, refused: [0; REASONS.len()], deeper: 0, deepest, sketches }
     }
 
     /// The searches that are wanted: (k, meta-chunks), k rising; one entry for each k.
@@ -182,8 +203,12 @@ impl Wave {
                 list.depth = k as u32;
                 list.wanted = 0;
             }
-            if judge.is_some() {
-                candidate.look_for_copies(store, settings, progress)?;
+            // Once the pass has begun with the document, it says itself what it wants.
+            let waits = candidate.lists.iter().any(|list| list.wanted > 0);
+            if judge.is_some() && !waits && matches!(candidate.state, select::State::Measuring) {
+                let copies = Copies::new(settings, &self.sketches);
+                self.deeper +=
+                    candidate.look_ahead(store, settings, copies, self.deepest, progress)?;
             }
         }
         Ok(())
@@ -256,59 +281,6 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 fn item(kind: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", kind, false))
-}
-
-impl Candidate {
-    /// Compares texts ahead of the selecting pass, on the caller's thread: of the neighbours that
-    /// the meta-chunks would take in turns if no other sequence took any.
-    fn look_for_copies(
-        &mut self,
-        store: &ChunkStore,
-        settings: &Settings,
-        progress: &Progress,
-    ) -> Result<()> {
-        let Some(most) = settings.max_containment else { return Ok(()) };
-        let chunks = self.chunks.clone();
-        let copies = self.copies.get_or_insert_with(|| {
-            Copies::new(store, chunks, settings.containment_words as usize, most)
-        });
-        let mut seen: HashSet<u32, Hashed> = HashSet::default();
-        let mut open: Vec<std::slice::Iter<'_, u32>> =
-            self.lists.iter().map(|list| list.ids[list.cursor..].iter()).collect();
-        while !open.is_empty() && seen.len() < self.needed as usize {
-            progress.check()?;
-            open.retain_mut(|ids| {
-                ids.find(|&&id| !copies.contains(store, id) && seen.insert(id)).is_some()
-            });
-        }
-        Ok(())
-    }
-}
-
-/// Which chunks are, by their words, copies of a meta-chunk of one document; asked once a chunk.
-#[derive(Debug)]
-struct Copies {
-    most: f32,
-    grams: MetaGrams,
-    hashes: Vec<u64>,
-    known: HashMap<u32, bool, Hashed>,
-}
-
-impl Copies {
-    fn new(store: &ChunkStore, chunks: Range<u32>, words: usize, most: f32) -> Self {
-        let grams = MetaGrams::new(chunks.clone().map(|chunk| store.text(chunk as usize)), words);
-        let mut hashes: Vec<u64> = chunks.map(|chunk| store.text_hash(chunk as usize)).collect();
-        hashes.sort_unstable();
-        Self { most, grams, hashes, known: HashMap::default() }
-    }
-
-    /// Whether too much of `chunk` stands in a meta-chunk, or the other way round.
-    fn contains(&mut self, store: &ChunkStore, chunk: u32) -> bool {
-        *self.known.entry(chunk).or_insert_with(|| {
-            self.hashes.binary_search(&store.text_hash(chunk as usize)).is_ok()
-                || self.grams.containment(store.text(chunk as usize)) > self.most
-        })
-    }
 }
 
 /// Asks every rule that needs no text and does not depend on other sequences.
@@ -487,9 +459,7 @@ fn needed(store: &ChunkStore, settings: &Settings, chunks: Range<usize>, mean_ch
 /// How many neighbours to ask for first. The meta-chunks of a document are alike and so are their
 /// neighbours: on real text two of three were taken by another meta-chunk of the sequence.
 fn first_depth(settings: &Settings, needed: f64) -> u32 {
-    let depth = (needed * DEPTH_FACTOR).ceil() as u32 + 16 + settings.range_min;
-    // Few different depths, so that meta-chunks are searched together.
-    if depth <= 32 { 32 } else { depth.div_ceil(64) * 64 }
+    step((needed * DEPTH_FACTOR).ceil() as u32 + 16 + settings.range_min)
 }
 
 /// The characters of a document whose chunks are `chunks`.

@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// The hashes are uniform already: use them as they are.
+use multiversion::multiversion;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// 64-bit keys are hashes, uniform already; numbers are spread by one product.
 #[derive(Default)]
-pub(super) struct Identity(u64);
+pub(crate) struct Identity(u64);
 
 impl Hasher for Identity {
     fn finish(&self) -> u64 {
@@ -27,93 +30,183 @@ impl Hasher for Identity {
     }
 }
 
-pub(super) type Hashed = BuildHasherDefault<Identity>;
+pub(crate) type Hashed = BuildHasherDefault<Identity>;
 
 /// The n-grams of `text` in their order, as hashes.
 ///
 /// Words are runs of letters and digits, lower-cased; in scripts without spaces (Chinese,
 /// Japanese, Thai, Lao, Khmer, Myanmar) every character is a word.
-fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
+pub(super) fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
     out.clear();
-    words_of(text, |hash| out.push(hash));
-    // Each gram takes the place of its first word: the words behind it are still there.
+    words_of(text, out);
     let count = (out.len() + 1).saturating_sub(words);
+    if count == 0 {
+        out.clear();
+        return;
+    }
+    // A polynomial over the words: the next gram follows from the one before in two products. Each
+    // gram takes the place of its first word: the words behind it are still there.
+    let oldest = (1..words).fold(1u64, |power, _| power.wrapping_mul(BASE));
+    let mut sum = out[..words - 1].iter().fold(0, |sum: u64, &word| join(sum, word));
     for at in 0..count {
-        out[at] =
-            out[at..at + words].iter().fold(0, |sum: u64, &word| mix(sum.rotate_left(23) ^ word));
+        let first = out[at];
+        sum = join(sum, out[at + words - 1]);
+        out[at] = spread(sum);
+        sum = sum.wrapping_sub(first.wrapping_mul(oldest));
     }
     out.truncate(count);
+}
+
+/// The base of the polynomials: odd, so that no bit of a word is lost.
+const BASE: u64 = 0xD6E8_FEB8_6659_FD93;
+
+fn join(sum: u64, word: u64) -> u64 {
+    sum.wrapping_mul(BASE).wrapping_add(word)
+}
+
+/// Brings the high bits, which every word reaches, down to the low ones.
+fn spread(sum: u64) -> u64 {
+    let mixed = mix(sum ^ sum >> 32);
+    mixed ^ mixed >> 29
 }
 
 fn mix(value: u64) -> u64 {
     value.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn words_of(text: &str, mut word: impl FnMut(u64)) {
+/// Bytes that are classed together: a bit each.
+const BLOCK: usize = 64;
+
+/// Appends the hashes of the words of `text` to `out`.
+fn words_of(text: &str, out: &mut Vec<u64>) {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let start = at;
-        while at < bytes.len() && bytes[at].is_ascii_alphanumeric() {
-            at += 1;
+    let ascii = bytes.is_ascii();
+    let mut run = |start: usize, end: usize| {
+        if ascii || bytes[start..end].is_ascii() {
+            out.push(hash_word(bytes, start, end));
+        } else {
+            words_beyond_ascii(&text[start..end], out);
         }
-        if at < bytes.len() && !bytes[at].is_ascii() {
-            at = start + words_beyond_ascii(&text[start..], &mut word);
-            continue;
+    };
+    // Runs of letters, digits and bytes beyond ASCII begin and end where the class changes.
+    let (mut inside, mut start) = (0, 0);
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut last = [0; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    for (number, block) in blocks.iter().chain([&last]).enumerate() {
+        let class = word_bytes(block);
+        let mut changes = class ^ (class << 1 | inside);
+        if inside == 1 && changes != 0 {
+            run(start, number * BLOCK + changes.trailing_zeros() as usize);
+            changes &= changes - 1;
         }
-        if at > start {
-            word(hash_word(&bytes[start..at], ASCII_LOWER));
+        while changes != 0 {
+            start = number * BLOCK + changes.trailing_zeros() as usize;
+            changes &= changes - 1;
+            if changes == 0 {
+                break;
+            }
+            run(start, number * BLOCK + changes.trailing_zeros() as usize);
+            changes &= changes - 1;
         }
-        at += 1;
+        inside = class >> (BLOCK - 1);
     }
+    if inside == 1 {
+        run(start, bytes.len());
+    }
+}
+
+/// A bit for each byte that can stand in a word: letters, digits and all beyond ASCII.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn word_bytes(block: &[u8; BLOCK]) -> u64 {
+    let mut class = [0u8; BLOCK];
+    for (class, &byte) in class.iter_mut().zip(block) {
+        let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
+        let digit = u8::from(byte.wrapping_sub(b'0') < 10);
+        *class = letter | digit | byte >> 7;
+    }
+    let (eights, _) = class.as_chunks::<8>();
+    // The product brings the low bits of eight bytes side by side.
+    eights.iter().rev().fold(0, |bits, eight| {
+        bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    })
 }
 
 /// Setting this bit lower-cases an ASCII letter and leaves a digit as it is.
 const ASCII_LOWER: u64 = 0x2020_2020_2020_2020;
 
-/// The hash of a word, with `or` over all of its bytes.
-fn hash_word(bytes: &[u8], or: u64) -> u64 {
-    let mut sum = bytes.len() as u64;
-    let (eights, rest) = bytes.as_chunks::<8>();
-    for eight in eights {
-        sum = mix(sum.rotate_left(29) ^ (u64::from_le_bytes(*eight) | or));
+/// The hash of the ASCII word `bytes[start..end]`, lower-cased.
+#[inline]
+fn hash_word(bytes: &[u8], start: usize, end: usize) -> u64 {
+    let len = end - start;
+    let (mut low, mut high) = sixteen(bytes, start);
+    low = (low | ASCII_LOWER) & FIRST_BYTES[len.min(8)];
+    high = (high | ASCII_LOWER) & FIRST_BYTES[len.clamp(8, 16) - 8];
+    let mut sum = mix(mix(low).rotate_left(29) ^ high);
+    let mut at = start + 16;
+    while at < end {
+        let (next, _) = sixteen(bytes, at);
+        let next = (next | ASCII_LOWER) & FIRST_BYTES[(end - at).min(8)];
+        sum = mix(sum.rotate_left(29) ^ next);
+        at += 8;
     }
-    let mut last = 0;
-    for &byte in rest {
-        last = last << 8 | u64::from(byte) | or & 0xFF;
-    }
-    sum = mix(sum.rotate_left(29) ^ last);
     sum ^ sum >> 32
 }
 
-/// The words from the start of `text`, which holds a character beyond ASCII, to the first blank or
-/// sign after it; gives the bytes read.
-fn words_beyond_ascii(text: &str, word: &mut impl FnMut(u64)) -> usize {
+/// Masks of the first 0 to 8 bytes.
+const FIRST_BYTES: [u64; 9] = {
+    let mut masks = [0; 9];
+    let mut bytes = 1;
+    while bytes <= 8 {
+        masks[bytes] = u64::MAX >> (64 - 8 * bytes);
+        bytes += 1;
+    }
+    masks
+};
+
+/// The sixteen bytes at `at`, zeros behind the end.
+#[inline]
+fn sixteen(bytes: &[u8], at: usize) -> (u64, u64) {
+    let mut last = [0; 16];
+    let both = bytes[at..].first_chunk::<16>().unwrap_or_else(|| {
+        last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
+        &last
+    });
+    let both = u128::from_le_bytes(*both);
+    (both as u64, (both >> 64) as u64)
+}
+
+/// The words of a run of letters and digits that holds a character beyond ASCII.
+fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
     let mut current: Vec<u8> = Vec::with_capacity(64);
     let mut utf8 = [0; 4];
-    let mut read = text.len();
-    for (at, character) in text.char_indices() {
-        if character.is_alphanumeric() && !without_spaces(character) {
+    let mut close = |current: &mut Vec<u8>| {
+        if !current.is_empty() {
+            out.push(hash_lowered(current));
+            current.clear();
+        }
+    };
+    for character in run.chars() {
+        if without_spaces(character) {
+            close(&mut current);
+            current.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+            close(&mut current);
+        } else if character.is_ascii() {
+            current.push(character.to_ascii_lowercase() as u8);
+        } else if character.is_alphanumeric() {
             for lower in character.to_lowercase() {
                 current.extend_from_slice(lower.encode_utf8(&mut utf8).as_bytes());
             }
-            continue;
-        }
-        if !current.is_empty() {
-            word(hash_word(&current, 0));
-            current.clear();
-        }
-        if without_spaces(character) {
-            word(hash_word(character.encode_utf8(&mut utf8).as_bytes(), 0));
-        } else if character.is_ascii() {
-            read = at;
-            break;
+        } else {
+            close(&mut current);
         }
     }
-    if !current.is_empty() {
-        word(hash_word(&current, 0));
-    }
-    read
+    close(&mut current);
+}
+
+/// The hash of a lower-cased word.
+fn hash_lowered(word: &[u8]) -> u64 {
+    if word.is_ascii() { hash_word(word, 0, word.len()) } else { xxh3_64(word) }
 }
 
 fn without_spaces(character: char) -> bool {
@@ -127,12 +220,15 @@ fn without_spaces(character: char) -> bool {
 #[derive(Debug)]
 pub(super) struct MetaGrams {
     words: usize,
+    /// A bit for the low bits of every gram: nine of ten foreign grams are known to be none here.
+    filter: Vec<u64>,
     places: HashMap<u64, u32, Hashed>,
     /// For each different gram: the meta-chunks that have it, from `owners[at]` to a `u32::MAX`.
     owners: Vec<u32>,
     sizes: Vec<u32>,
     counts: Vec<u32>,
     grams: Vec<u64>,
+    shared: Vec<u64>,
 }
 
 impl MetaGrams {
@@ -148,33 +244,45 @@ impl MetaGrams {
             pairs.extend(own.iter().map(|&gram| (gram, meta as u32)));
         }
         pairs.sort_unstable();
+        let mut filter = vec![0u64; (pairs.len() * FILTER_BITS).div_ceil(64).next_power_of_two()];
         let mut places = HashMap::with_capacity_and_hasher(pairs.len(), Hashed::default());
         let mut owners = Vec::with_capacity(pairs.len() * 2);
         for same in pairs.chunk_by(|a, b| a.0 == b.0) {
+            let (word, bit) = filter_place(same[0].0, filter.len());
+            filter[word] |= bit;
             places.insert(same[0].0, owners.len() as u32);
             owners.extend(same.iter().map(|&(_, meta)| meta));
             owners.push(u32::MAX);
         }
         let counts = vec![0; sizes.len()];
-        Self { words, places, owners, sizes, counts, grams: own }
+        Self { words, filter, places, owners, sizes, counts, grams: own, shared: Vec::new() }
     }
 
     /// The largest containment of `text` and any one meta-chunk in each other: shared n-grams
     /// over the n-grams of the smaller of the two.
     pub(super) fn containment(&mut self, text: &str) -> f32 {
         grams(text, self.words, &mut self.grams);
-        if !self.grams.iter().any(|gram| self.places.contains_key(gram)) {
+        self.shared.clear();
+        for &gram in &self.grams {
+            let (word, bit) = filter_place(gram, self.filter.len());
+            if self.filter[word] & bit != 0 && self.places.contains_key(&gram) {
+                self.shared.push(gram);
+            }
+        }
+        if self.shared.is_empty() {
             return 0.0;
         }
-        self.grams.sort_unstable();
-        self.grams.dedup();
+        self.shared.sort_unstable();
+        self.shared.dedup();
         self.counts.fill(0);
-        for gram in &self.grams {
+        for gram in &self.shared {
             let Some(&at) = self.places.get(gram) else { continue };
             for &meta in self.owners[at as usize..].iter().take_while(|&&meta| meta != u32::MAX) {
                 self.counts[meta as usize] += 1;
             }
         }
+        self.grams.sort_unstable();
+        self.grams.dedup();
         let own = self.grams.len() as u32;
         let shares = self.counts.iter().zip(&self.sizes);
         shares
@@ -182,6 +290,14 @@ impl MetaGrams {
             .map(|(&shared, &size)| shared as f32 / size.min(own) as f32)
             .fold(0.0, f32::max)
     }
+}
+
+/// Bits of the filter for each gram.
+const FILTER_BITS: usize = 12;
+
+/// Where a gram's bit lies in a filter of `len` words, a power of two.
+fn filter_place(gram: u64, len: usize) -> (usize, u64) {
+    ((gram >> 6) as usize & (len - 1), 1 << (gram & 63))
 }
 
 #[cfg(test)]
@@ -203,5 +319,47 @@ mod tests {
         let mut meta = MetaGrams::new(["今天天气很好我们去公园"], 4);
         assert!((meta.containment("天气很好我们") - 1.0).abs() < 1e-6);
         assert!(meta.containment("昨天下了一场大雨").abs() < 1e-6);
+    }
+
+    /// The rule of [`words_of`], character by character.
+    fn words_by_character(text: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for character in text.chars() {
+            if without_spaces(character) {
+                words.extend([character.to_string(), String::new()]);
+            } else if character.is_alphanumeric() {
+                words.last_mut().expect("a word").extend(character.to_lowercase());
+            } else {
+                words.push(String::new());
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn words_and_grams_are_found_wherever_they_stand() {
+        let mut rng = crate::seed::Rng::new(1, "words", 0);
+        let letters =
+            ['a', 'B', '7', ' ', '\n', '_', '-', 'é', 'É', '中', 'ก', '\u{2582}', '\0', 'z'];
+        for round in 0..4000 {
+            let length = rng.below(if round % 10 == 0 { 200 } else { 20 });
+            let kinds = 3 + rng.below(letters.len() as u64 - 2);
+            let text: String = (0..length).map(|_| letters[rng.below(kinds) as usize]).collect();
+            let words = words_by_character(&text);
+            let expected: Vec<u64> =
+                words.iter().map(|word| hash_lowered(word.as_bytes())).collect();
+            let mut found = Vec::new();
+            words_of(&text, &mut found);
+            assert_eq!(found, expected, "{text:?}");
+            for size in [1, 2, 8] {
+                grams(&text, size, &mut found);
+                let alone: Vec<u64> = expected
+                    .windows(size)
+                    .map(|words| spread(words.iter().fold(0, |sum, &word| join(sum, word))))
+                    .collect();
+                assert_eq!(found, alone, "{text:?}");
+            }
+        }
     }
 }

@@ -7,11 +7,14 @@
 //! does not depend on how many threads tokenize.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::copies::Copies;
 use super::made::Made;
-use super::{Candidate, Copies, List, REASONS, Reason, Refusals, Wave};
+use super::ngrams::Hashed;
+use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
 use crate::seed;
@@ -49,8 +52,9 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
-    taken: HashSet<u64>,
-    per_document: HashMap<u32, u32>,
+    /// The hashes of the texts of its negatives.
+    taken: HashSet<u64, Hashed>,
+    per_document: HashMap<u32, u32, Hashed>,
     turn: usize,
     taken_in_turn: u32,
     /// Bytes a token of its own chunks.
@@ -79,7 +83,7 @@ pub struct Tally {
 pub struct Selector {
     settings: Settings,
     frame: Frame,
-    uses: HashMap<u32, u32>,
+    uses: HashMap<u32, u32, Hashed>,
     tally: Tally,
     remaining: Option<u64>,
 }
@@ -98,7 +102,7 @@ impl Selector {
     #[must_use]
     pub fn new(settings: Settings, frame: Frame) -> Self {
         let remaining = settings.num_sequences;
-        Self { settings, frame, uses: HashMap::new(), tally: Tally::default(), remaining }
+        Self { settings, frame, uses: HashMap::default(), tally: Tally::default(), remaining }
     }
 
     /// What was made and refused so far.
@@ -172,6 +176,7 @@ impl Selector {
         for (sum, count) in self.tally.refused.iter_mut().zip(wave.refused()) {
             *sum += count;
         }
+        self.tally.deeper_searches += wave.deeper;
         made
     }
 
@@ -512,8 +517,9 @@ impl Selector {
         for _ in 0..=count {
             let meta = draft.turn;
             let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
+            let own = &candidate.chunks;
             if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, copies, draft, store) {
+                if let Some((chunk, score)) = self.next_allowed(list, copies, own, draft, store) {
                     list.taken += 1;
                     draft.taken_in_turn += 1;
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
@@ -533,6 +539,7 @@ impl Selector {
         &mut self,
         list: &mut List,
         copies: &mut Option<Copies>,
+        own: &Range<u32>,
         draft: &mut Draft,
         store: &ChunkStore,
     ) -> Option<(u32, f32)> {
@@ -549,18 +556,18 @@ impl Selector {
                 self.tally.refused[Reason::MaxReuse as usize] += 1;
                 continue;
             }
-            let document = store.document(chunk as usize) as u32;
-            let siblings = draft.per_document.get(&document).copied().unwrap_or(0);
-            if self.settings.max_per_doc.is_some_and(|most| siblings >= most) {
+            let document = self.settings.max_per_doc.map(|_| store.document(chunk as usize) as u32);
+            let siblings = document.and_then(|document| draft.per_document.get(&document).copied());
+            if self.settings.max_per_doc.is_some_and(|most| siblings.unwrap_or(0) >= most) {
                 self.tally.refused[Reason::MaxPerDoc as usize] += 1;
                 continue;
             }
-            if copies.as_mut().is_some_and(|copies| copies.contains(store, chunk)) {
+            if copies.as_mut().is_some_and(|copies| copies.contains(store, own, chunk)) {
                 self.tally.refused[Reason::Containment as usize] += 1;
                 continue;
             }
-            if self.settings.max_per_doc.is_some() {
-                draft.per_document.insert(document, siblings + 1);
+            if let Some(document) = document {
+                draft.per_document.insert(document, siblings.unwrap_or(0) + 1);
             }
             self.uses.insert(chunk, uses + 1);
             draft.taken.insert(hash);
@@ -579,10 +586,11 @@ impl Selector {
         self.release(pick.chunk);
         draft.taken.remove(&store.text_hash(pick.chunk as usize));
         candidate.lists[pick.meta as usize].taken -= 1;
-        if let Some(count) =
-            draft.per_document.get_mut(&(store.document(pick.chunk as usize) as u32))
-        {
-            *count -= 1;
+        if self.settings.max_per_doc.is_some() {
+            let document = store.document(pick.chunk as usize) as u32;
+            if let Some(count) = draft.per_document.get_mut(&document) {
+                *count -= 1;
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::borders::Kind;
-use super::words::Pairs;
+use super::words::{Pairs, Pieces};
 use crate::error::{Error, Result};
 
 /// A `tokenizer.json`, read.
@@ -18,8 +18,8 @@ pub(super) struct File {
     pub(super) marks_the_start: bool,
     /// Whether the file asked the byte-level splitter for a space before the text.
     pub(super) adds_a_space: bool,
-    /// Which characters tokens join, if a text may be encoded piece by piece.
-    pub(super) pairs: Option<Pairs>,
+    /// How a text falls into pieces, if it may be encoded piece by piece.
+    pub(super) pieces: Option<Pieces>,
     pub(super) names: Names,
     pub(super) added: Vec<Added>,
     pub(super) notes: Vec<String>,
@@ -102,10 +102,14 @@ impl File {
             && kind == Kind::Newline
             && only_marks_spaces(&json)
             && added.iter().all(|token| token.special);
-        let pairs = if by_piece { joined_pairs(&json["model"], &names) } else { None };
+        let pieces = if by_piece {
+            joined_pairs(&json["model"], &names).map(Pieces::Unjoined)
+        } else {
+            bert_words(&json).filter(|_| added.iter().all(|token| token.special))
+        };
         let mut notes = Vec::new();
         let adds_a_space = strip(&mut json, &mut notes);
-        Ok(Self { json, kind, marks_the_start, adds_a_space, pairs, names, added, notes })
+        Ok(Self { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes })
     }
 }
 
@@ -237,6 +241,20 @@ fn only_marks_spaces(json: &Value) -> bool {
     let marks =
         !splitters.is_empty() || normalizers(json).iter().any(|part| type_of(part) == "Replace");
     split && normal && marks && splitters.len() <= 1
+}
+
+/// The pieces of a BERT tokenizer; None for all others.
+fn bert_words(json: &Value) -> Option<Pieces> {
+    let splits = matches!(*pre_tokenizers(json), [part] if type_of(part) == "BertPreTokenizer");
+    let ideographs = match *normalizers(json) {
+        [] => false,
+        [part] if type_of(part) == "BertNormalizer" => {
+            part["handle_chinese_chars"].as_bool() == Some(true)
+        }
+        _ => return None,
+    };
+    let whole = splits && type_of(&json["model"]) == "WordPiece";
+    whole.then_some(Pieces::Words { ideographs })
 }
 
 /// The characters that merges join; None where more than neighbours decides: an unknown token

@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 pub use borders::Kind;
 pub use file::Added;
 use file::{File, Names};
-use words::{Pairs, Words};
+use words::{Pieces, Words};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -50,8 +50,8 @@ pub struct Tokenizer {
     /// The ids of a newline, if chunks are encoded behind one that is then dropped.
     newline: Option<Vec<u32>>,
     adds_a_space: bool,
-    /// Which characters tokens join, if texts are encoded piece by piece.
-    pairs: Option<Pairs>,
+    /// How texts fall into pieces, if they are encoded piece by piece.
+    pieces: Option<Pieces>,
     notes: Vec<String>,
     hash: u128,
     /// What calls of [`Tokenizer::encode_texts`] left behind, warm for the next.
@@ -74,7 +74,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if it is none, or of a kind that the encoder cannot read.
     pub fn from_json(json: &str) -> Result<Self> {
         let hash = xxh3_128(json.as_bytes());
-        let File { json, kind, marks_the_start, adds_a_space, pairs, names, added, notes } =
+        let File { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes } =
             File::read(json)?;
         // The reader has been seen to panic on files that contradict themselves.
         let pipeline = std::panic::catch_unwind(move || load(json)).unwrap_or_else(|_| {
@@ -87,16 +87,16 @@ impl Tokenizer {
             kind,
             newline: None,
             adds_a_space,
-            pairs,
+            pieces,
             notes,
             hash,
             scratches: Mutex::default(),
         };
         if marks_the_start {
             tokenizer.find_newline()?;
-        }
-        if tokenizer.newline.is_none() {
-            tokenizer.pairs = None;
+            if tokenizer.newline.is_none() {
+                tokenizer.pieces = None;
+            }
         }
         Ok(tokenizer)
     }
@@ -311,9 +311,9 @@ impl Tokenizer {
         out: &mut Vec<u32>,
         progress: &Progress,
     ) -> Result<()> {
-        if let Some(pairs) = &self.pairs {
+        if let Some(pieces) = &self.pieces {
             let mut words = std::mem::take(&mut scratch.words);
-            let outcome = self.encode_by_piece(pairs, text, &mut words, scratch, out, progress);
+            let outcome = self.encode_by_piece(pieces, text, &mut words, scratch, out, progress);
             scratch.words = words;
             return outcome;
         }
@@ -332,7 +332,7 @@ impl Tokenizer {
 
     fn encode_by_piece(
         &self,
-        pairs: &Pairs,
+        pieces: &Pieces,
         text: &str,
         words: &mut Words,
         scratch: &mut Scratch,
@@ -340,8 +340,12 @@ impl Tokenizer {
         progress: &Progress,
     ) -> Result<()> {
         let mut unchecked = 0;
-        for piece in pairs.split(text) {
-            words.encode(piece, out, |piece, out| {
+        let mut at = 0;
+        while at < text.len() {
+            let place = pieces.next(text, at);
+            unchecked += place.end - at;
+            at = place.end;
+            words.encode(text, place, out, |piece, out| {
                 let mut rest = piece;
                 while !rest.is_empty() {
                     let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
@@ -350,7 +354,6 @@ impl Tokenizer {
                 }
                 Ok(())
             })?;
-            unchecked += piece.len();
             if unchecked > CHECK_BYTES {
                 progress.check()?;
                 unchecked = 0;
@@ -485,7 +488,7 @@ mod tests {
             let tokenizer = Tokenizer::from_json(&llama(splitter, normalizer, "")).expect("loaded");
             let token = |name| tokenizer.token_to_id(name).expect("a token");
             assert_eq!(tokenizer.kind(), Kind::Newline);
-            assert!(tokenizer.pairs.is_some());
+            assert!(tokenizer.pieces.is_some());
             assert_eq!(
                 ids(&tokenizer, "ab ab\nab"),
                 [token("ab"), token("▁ab"), token("<0x0A>"), token("ab")]
@@ -503,7 +506,7 @@ mod tests {
         for merges in ["", "b+▁a ab+▁"] {
             let by_piece = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
             let mut whole = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
-            assert!(whole.pairs.take().is_some());
+            assert!(whole.pieces.take().is_some());
             let mut rng = crate::seed::Rng::new(1, "pieces", 0);
             for _ in 0..3000 {
                 let letters = ['a', 'b', ' ', '\n', '▁', 'é', '<', '\u{2582}'];
@@ -520,7 +523,7 @@ mod tests {
     fn texts_are_encoded_whole_where_bytes_merge() {
         let tokenizer =
             Tokenizer::from_json(&llama(FIRST, "null", "<0xC3>+<0xA9>")).expect("loaded");
-        assert!(tokenizer.pairs.is_none());
+        assert!(tokenizer.pieces.is_none());
     }
 
     #[test]

@@ -3,15 +3,174 @@
 //! A SentencePiece-style BPE (Llama 2, Mistral) takes a whole text as one word and merges its way
 //! through it. But every token it makes is the product of some merge: where two neighbouring
 //! characters stand side by side in no product, no merge can join them, and the text may be cut
-//! there without changing an id. The pieces are about words, and most of them come again.
+//! there without changing an id. The pieces are about words, and most of them come again. BERT's
+//! words are such pieces from the start.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Words of at most this many bytes lie in the small table, one look away.
+const NEAR: usize = 16;
+/// The sets of the small table, a power of two: 1 MB.
+const SETS: usize = 1 << 14;
+/// The most ids of a word in the small table.
+const NEAR_IDS: usize = 3;
+
+/// A short word and its ids; free where `len` is 0.
+#[derive(Clone, Copy, Default)]
+struct Near {
+    word: u128,
+    ids: [u32; NEAR_IDS],
+    ids_len: u8,
+    len: u8,
+}
+
+/// The ids of the words seen last, of one thread.
+#[derive(Default)]
+pub(super) struct Words {
+    /// Sets of two, the one used last before the other; empty until the first word.
+    near: Vec<[Near; 2]>,
+    far: Far,
+}
+
+impl Words {
+    /// Appends the ids of the word `text[place]` to `out`, asking `encode` for them if it is new.
+    pub(super) fn encode<E>(
+        &mut self,
+        text: &str,
+        place: Range<usize>,
+        out: &mut Vec<u32>,
+        encode: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let len = place.len();
+        if len > NEAR || len == 0 {
+            return self.far.encode(&text[place], out, encode);
+        }
+        if self.near.is_empty() {
+            self.near.resize(SETS, <[Near; 2]>::default());
+        }
+        let word = load(text.as_bytes(), place.start) & u128::MAX >> (128 - 8 * len);
+        let [first, second] = &mut self.near[set_of(word)];
+        let before = out.len();
+        if first.word == word && usize::from(first.len) == len {
+            out.extend_from_slice(&first.ids);
+            out.truncate(before + usize::from(first.ids_len));
+            return Ok(());
+        }
+        if second.word == word && usize::from(second.len) == len {
+            out.extend_from_slice(&second.ids);
+            out.truncate(before + usize::from(second.ids_len));
+            std::mem::swap(first, second);
+            return Ok(());
+        }
+        self.far.encode(&text[place], out, encode)?;
+        let found = &out[before..];
+        if found.len() <= NEAR_IDS {
+            let mut ids = [0; NEAR_IDS];
+            ids[..found.len()].copy_from_slice(found);
+            *second = *first;
+            *first = Near { word, ids, ids_len: found.len() as u8, len: len as u8 };
+        }
+        Ok(())
+    }
+}
+
+/// The sixteen bytes at `at`, zeros behind the end.
+#[inline]
+fn load(bytes: &[u8], at: usize) -> u128 {
+    let mut last = [0; NEAR];
+    let sixteen = bytes[at..].first_chunk::<NEAR>().unwrap_or_else(|| {
+        last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
+        &last
+    });
+    u128::from_le_bytes(*sixteen)
+}
+
+fn set_of(word: u128) -> usize {
+    let mixed = (word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ ((word >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(23);
+    (mixed.wrapping_mul(0x9FB2_1C65_1E98_DF25) >> 40) as usize % SETS
+}
+
+/// How a text falls into pieces whose ids do not depend on each other.
+pub(super) enum Pieces {
+    /// Cut where no token joins two characters.
+    Unjoined(Pairs),
+    /// BERT's words: runs without white space, signs alone; with `ideographs`, these alone as well.
+    Words {
+        /// Whether the tokenizer sets Chinese characters apart.
+        ideographs: bool,
+    },
+}
+
+impl Pieces {
+    /// The next piece of `text` from `at` on; empty only at the end.
+    pub(super) fn next(&self, text: &str, at: usize) -> Range<usize> {
+        match self {
+            Self::Unjoined(pairs) => at..at + pairs.piece_len(&text[at..]),
+            Self::Words { ideographs } => next_word(text.as_bytes(), at, *ideographs),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Word,
+    Blank,
+    Sign,
+}
+
+/// What each byte is to BERT's splitter. Control characters are no border: the tokenizer may take
+/// them out, and then what stands around them is one word.
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Word; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_punctuation() {
+            classes[byte] = Class::Sign;
+        } else if matches!(byte as u8, b' ' | b'\t' | b'\n' | b'\r') {
+            classes[byte] = Class::Blank;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+fn next_word(bytes: &[u8], mut at: usize, ideographs: bool) -> Range<usize> {
+    let class = |at: usize| CLASSES[usize::from(bytes[at])];
+    while at < bytes.len() && class(at) == Class::Blank {
+        at += 1;
+    }
+    let start = at;
+    if at < bytes.len() && class(at) == Class::Sign {
+        return start..at + 1;
+    }
+    while at < bytes.len() && class(at) == Class::Word {
+        if ideographs && is_ideograph(&bytes[at..]) {
+            return if at == start { start..at + 3 } else { start..at };
+        }
+        at += 1;
+    }
+    start..at
+}
+
+/// Whether a character from U+4E00 to U+9FBF starts here: one that stands for itself in every
+/// normal form.
+#[inline]
+fn is_ideograph(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xE4, second, _, ..] => *second >= 0xB8,
+        [0xE5..=0xE8, _, _, ..] => true,
+        [0xE9, second, _, ..] => *second <= 0xBE,
+        _ => false,
+    }
+}
+
 /// Words longer than this are not remembered.
 const LONGEST: usize = 64;
-/// The slots of the table, a power of two: 4 MB.
+/// The slots of the large table, a power of two: 4 MB.
 const SLOTS: usize = 1 << 18;
 /// The table is emptied when this many slots are taken.
 const FULL: usize = SLOTS / 2;
@@ -27,9 +186,9 @@ struct Slot {
     ids_len: u8,
 }
 
-/// The ids of the words seen last, of one thread.
+/// The ids of many words, wherever they lie.
 #[derive(Default)]
-pub(super) struct Words {
+struct Far {
     /// Empty until the first word is remembered; a slot with `word_len` 0 is free.
     slots: Vec<Slot>,
     letters: Vec<u8>,
@@ -37,9 +196,8 @@ pub(super) struct Words {
     taken: usize,
 }
 
-impl Words {
-    /// Appends the ids of `word` to `out`, asking `encode` for them if the word is new.
-    pub(super) fn encode<E>(
+impl Far {
+    fn encode<E>(
         &mut self,
         word: &str,
         out: &mut Vec<u32>,
@@ -152,28 +310,36 @@ impl Pairs {
         key != 0 && self.others[self.place(key)] == key
     }
 
-    /// Cuts `text` wherever no token joins the characters; the pieces joined are the text.
-    pub(super) fn split<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        let mut rest = text;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (piece, after) = rest.split_at(self.piece_len(rest));
-            rest = after;
-            Some(piece)
-        })
-    }
-
+    /// The length of the first piece of `text`: up to where no token joins the characters.
     fn piece_len(&self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let Some(&first) = bytes.first() else { return 0 };
+        let mut at = 1;
+        if first.is_ascii() {
+            let mut before = first;
+            while let Some(&next) = bytes.get(at).filter(|next| next.is_ascii()) {
+                if self.ascii[usize::from(before)] >> next & 1 == 0 {
+                    return at;
+                }
+                before = next;
+                at += 1;
+            }
+            if at == bytes.len() {
+                return at;
+            }
+            at -= 1;
+        } else {
+            at = 0;
+        }
+        // From the last ASCII character on, or the first beyond, character by character.
         let mark = |character| if character == '▁' { ' ' } else { character };
-        let mut characters = text.char_indices();
-        let Some((_, mut before)) = characters.next() else { return 0 };
+        let mut characters = text[at..].char_indices();
+        let Some((_, mut before)) = characters.next() else { return text.len() };
         before = mark(before);
         for (place, character) in characters {
             let character = mark(character);
             if !self.are_joined(before, character) {
-                return place;
+                return at + place;
             }
             before = character;
         }
@@ -185,18 +351,85 @@ impl Pairs {
 mod tests {
     use super::*;
 
+    fn pieces<'a>(pieces: &Pieces, text: &'a str) -> Vec<&'a str> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let piece = pieces.next(text, at);
+            at = piece.end;
+            found.extend(Some(&text[piece]).filter(|piece| !piece.is_empty()));
+        }
+        found
+    }
+
     #[test]
     fn a_text_is_cut_where_no_token_joins_two_characters() {
-        let pairs = Pairs::new(["▁a", "ab", "▁▁", "é▁中", "中文"].map(str::to_owned));
-        let pieces: Vec<&str> = pairs.split("ab  ab\n\nba▁ é 中文é中b").collect();
-        assert_eq!(pieces, ["ab", "  ab", "\n", "\n", "b", "a", "▁ ", "é 中文", "é", "中", "b"]);
-        assert_eq!(pairs.split("").count(), 0);
-        assert_eq!(Pairs::new([]).split("a\0é").collect::<Vec<_>>(), ["a", "\0", "é"]);
+        let pairs = Pairs::new(["▁a", "ab", "▁▁", "é▁中", "中文", "bé"].map(str::to_owned));
+        let cutter = Pieces::Unjoined(pairs);
+        assert_eq!(
+            pieces(&cutter, "ab  ab\n\nba▁ é 中文é中babé é"),
+            ["ab", "  ab", "\n", "\n", "b", "a", "▁ ", "é 中文", "é", "中", "b", "abé ", "é"]
+        );
+        assert!(pieces(&cutter, "").is_empty());
+        let none = Pieces::Unjoined(Pairs::new([]));
+        assert_eq!(pieces(&none, "a\0é"), ["a", "\0", "é"]);
+    }
+
+    #[test]
+    fn words_end_at_blanks_signs_and_ideographs() {
+        let text = "  It's naïve,\tx\u{b}y 中文é中。\n[SEP] \u{9fbf}\u{3400}a\u{f900} ";
+        let apart = Pieces::Words { ideographs: true };
+        assert_eq!(
+            pieces(&apart, text),
+            [
+                "It",
+                "'",
+                "s",
+                "naïve",
+                ",",
+                "x\u{b}y",
+                "中",
+                "文",
+                "é",
+                "中",
+                "。",
+                "[",
+                "SEP",
+                "]",
+                "\u{9fbf}",
+                "\u{3400}a\u{f900}"
+            ]
+        );
+        let together = Pieces::Words { ideographs: false };
+        assert_eq!(pieces(&together, "中文é中。 a"), ["中文é中。", "a"]);
+    }
+
+    #[test]
+    fn words_keep_their_ids_in_both_tables() {
+        let mut words = Words::default();
+        let mut rng = crate::seed::Rng::new(1, "words", 0);
+        let ids = |word: &str| -> Vec<u32> {
+            word.bytes().take(word.len() % 6).map(u32::from).chain([word.len() as u32]).collect()
+        };
+        let text: String = (0..40_000).map(|_| ['a', 'b', '\0'][rng.below(3) as usize]).collect();
+        let mut out = Vec::new();
+        for _ in 0..60_000 {
+            let start = rng.below(text.len() as u64 - 30) as usize;
+            let place = start..start + rng.below(22) as usize;
+            out.clear();
+            words
+                .encode(&text, place.clone(), &mut out, |word, out| {
+                    out.extend(ids(word));
+                    Ok::<(), ()>(())
+                })
+                .expect("encoded");
+            assert_eq!(out, ids(&text[place]));
+        }
     }
 
     #[test]
     fn a_word_is_encoded_once_and_remembered_until_the_table_is_full() {
-        let mut words = Words::default();
+        let mut words = Far::default();
         let mut out = Vec::new();
         let mut asked = 0;
         for round in 0..2 {

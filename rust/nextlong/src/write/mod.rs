@@ -4,4 +4,4 @@
 
 mod parquet;
 
-pub use parquet::parquet;
+pub use parquet::{STEP_TOKENS, parquet, parquet_in_steps};

@@ -1,5 +1,7 @@
 //! The canonical format: Parquet with the tokens and the provenance of every sequence.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -68,38 +70,106 @@ pub fn parquet(
     progress: &Progress,
 ) -> Result<(u64, u64)> {
     sequences.check()?;
-    let failed = |error: ParquetError| match error {
+    let offsets = &sequences.input_ids.offsets;
+    write(path, metadata, |writer| {
+        for rows in row_groups(offsets) {
+            progress.check()?;
+            let tokens = offsets[rows.end] - offsets[rows.start];
+            // A few rows at a time, to hear a stop in time.
+            let step = (rows.len() as u64 * STEP_TOKENS).div_ceil(tokens.max(1)).max(1) as usize;
+            for start in rows.clone().step_by(step) {
+                progress.check()?;
+                let part = start..(start + step).min(rows.end);
+                let written = offsets[part.end] - offsets[part.start];
+                writer.write(sequences, part)?;
+                progress.add(written);
+            }
+            writer.end_row_group()?;
+        }
+        Ok(sequences.len() as u64)
+    })
+}
+
+/// As [`parquet`], for sequences that are made while they are written: `next` puts some more in the
+/// place of those that it made before, and gives false when there are none; about [`STEP_TOKENS`] at
+/// a time stay in the processor's cache. Gives (rows, tokens, bytes).
+///
+/// # Errors
+///
+/// As [`parquet`], and those of `next`.
+pub fn parquet_in_steps(
+    path: &Path,
+    strategy: &str,
+    metadata: &str,
+    mut next: impl FnMut(&mut Sequences) -> Result<bool>,
+) -> Result<(u64, u64, u64)> {
+    let mut some = Sequences::new(strategy);
+    let mut tokens = 0;
+    let (rows, bytes) = write(path, metadata, |writer| {
+        let (mut rows, mut in_group) = (0, 0);
+        while next(&mut some)? {
+            some.check()?;
+            let count = some.input_ids.values.len() as u64;
+            if in_group > 0 && in_group + count > ROW_GROUP_BYTES / 4 {
+                writer.end_row_group()?;
+                in_group = 0;
+            }
+            writer.write(&some, 0..some.len())?;
+            in_group += count;
+            tokens += count;
+            rows += some.len() as u64;
+        }
+        Ok(rows)
+    })?;
+    Ok((rows, tokens, bytes))
+}
+
+/// Tokens that are encoded at a time.
+pub const STEP_TOKENS: u64 = 1 << 20;
+
+/// A file under way.
+struct Writer<'a> {
+    path: &'a Path,
+    arrow: ArrowWriter<&'a mut BufWriter<File>>,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, sequences: &Sequences, rows: Range<usize>) -> Result<()> {
+        let batch = batch(sequences, rows)
+            .map_err(|error| Error::Run(format!("{}: {error}", self.path.display())))?;
+        self.arrow.write(&batch).map_err(|error| failed(self.path, error))
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        self.arrow.flush().map_err(|error| failed(self.path, error))
+    }
+}
+
+/// Writes a file of what `fill` writes, whole or not at all; gives what it gives, and the bytes.
+fn write<T>(
+    path: &Path,
+    metadata: &str,
+    fill: impl FnOnce(&mut Writer<'_>) -> Result<T>,
+) -> Result<(T, u64)> {
+    files::write_whole(path, |file| {
+        let properties = properties(metadata).map_err(|error| failed(path, error))?;
+        let arrow = ArrowWriter::try_new(file, SCHEMA.clone(), Some(properties))
+            .map_err(|error| failed(path, error))?;
+        let mut writer = Writer { path, arrow };
+        let value = fill(&mut writer)?;
+        writer.arrow.finish().map_err(|error| failed(path, error))?;
+        Ok((value, writer.arrow.bytes_written() as u64))
+    })
+}
+
+fn failed(path: &Path, error: ParquetError) -> Error {
+    match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {
             Ok(source) => Error::io(path)(*source),
             Err(source) => Error::Run(format!("{}: {source}", path.display())),
         },
         other => Error::Run(format!("{}: {other}", path.display())),
-    };
-    files::write_whole(path, |file| {
-        let properties = properties(metadata).map_err(failed)?;
-        let mut writer =
-            ArrowWriter::try_new(&mut *file, SCHEMA.clone(), Some(properties)).map_err(failed)?;
-        for rows in row_groups(&sequences.input_ids.offsets) {
-            progress.check()?;
-            let tokens =
-                sequences.input_ids.offsets[rows.end] - sequences.input_ids.offsets[rows.start];
-            // A few rows at a time, to hear a stop in time.
-            let step = (rows.len() as u64 * (1 << 20)).div_ceil(tokens.max(1)).max(1) as usize;
-            for start in rows.clone().step_by(step) {
-                progress.check()?;
-                let part = start..(start + step).min(rows.end);
-                let offsets = &sequences.input_ids.offsets;
-                let written = offsets[part.end] - offsets[part.start];
-                let batch = batch(sequences, part)
-                    .map_err(|error| Error::Run(format!("{}: {error}", path.display())))?;
-                writer.write(&batch).map_err(failed)?;
-                progress.add(written);
-            }
-            writer.flush().map_err(failed)?;
-        }
-        writer.finish().map_err(failed)?;
-        Ok((sequences.len() as u64, writer.bytes_written() as u64))
-    })
+    }
 }
 
 fn properties(metadata: &str) -> std::result::Result<WriterProperties, ParquetError> {
@@ -243,6 +313,29 @@ mod tests {
             bytes
         };
         assert_eq!(write("a.parquet"), write("b.parquet"));
+    }
+
+    #[test]
+    fn sequences_made_while_they_are_written_give_the_same_bytes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let whole = folder.path().join("whole.parquet");
+        let all = sequences(3, 1 << 20);
+        let bytes = parquet(&whole, &all, "{}", &Progress::default()).expect("written").1;
+        let steps = folder.path().join("steps.parquet");
+        let mut row = 0;
+        let written = parquet_in_steps(&steps, "nextlong", "{}", |some| {
+            some.clear();
+            some.doc_ids.clone_from(&all.doc_ids);
+            if row < 3 {
+                some.input_ids.values.extend_from_slice(all.input_ids.row(row));
+                some.spans.extend_from_slice(all.spans(row));
+                some.close(row as i64, 1);
+                row += 1;
+            }
+            Ok(!some.is_empty())
+        });
+        assert_eq!(written.expect("written"), (3, 3 << 20, bytes));
+        assert_eq!(std::fs::read(steps).expect("read"), std::fs::read(whole).expect("read"));
     }
 
     #[test]

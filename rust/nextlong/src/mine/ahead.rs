@@ -1,0 +1,90 @@
+//! Looks ahead of the selecting pass: what each document would take if it were alone.
+//!
+//! In: the lists of a document's meta-chunks. Out: the texts of the chunks that it would come to,
+//! compared, and the lists that would end before its sequence is full, to be searched deeper. So the
+//! pass itself, which has to go document by document, finds nearly all that it needs.
+
+use std::collections::HashSet;
+
+use super::Candidate;
+use super::copies::Copies;
+use super::ngrams::Hashed;
+use crate::config::{Length, Settings};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::store::ChunkStore;
+
+impl Candidate {
+    /// Takes turns as the selecting pass would if no other sequence took any chunk, ahead of it and
+    /// on the caller's thread: texts are compared, and lists that end too early are to be searched
+    /// deeper. Gives how many these are.
+    pub(super) fn look_ahead(
+        &mut self,
+        store: &ChunkStore,
+        settings: &Settings,
+        copies: Option<Copies>,
+        deepest: u32,
+        progress: &Progress,
+    ) -> Result<u64> {
+        let estimated = settings.length == Length::Exact && settings.num_negatives.is_none();
+        let needed = f64::from(self.needed) * if estimated { ESTIMATE_MARGIN } else { 1.0 };
+        let mut copies = self.copies.take().or(copies);
+        let chunks = self.chunks.clone();
+        let mut seen: HashSet<u64, Hashed> = HashSet::default();
+        let mut cursors = vec![0; self.lists.len()];
+        let mut taken = vec![0u32; self.lists.len()];
+        let (mut sum, mut turn) = (0.0, 0);
+        let mut open = self.lists.len();
+        while open > 0 && sum < needed {
+            progress.check()?;
+            open = 0;
+            turn += 1;
+            for (meta, list) in self.lists.iter().enumerate() {
+                let mut rest = list.ids[cursors[meta]..].iter();
+                let found = rest.any(|&id| {
+                    copies.as_mut().is_none_or(|copies| !copies.contains(store, &chunks, id))
+                        && seen.insert(store.text_hash(id as usize))
+                });
+                cursors[meta] = list.ids.len() - rest.len();
+                taken[meta] += u32::from(found);
+                // What a deeper search would find counts as well.
+                if found || !list.complete {
+                    open += 1;
+                    sum += 1.0;
+                }
+            }
+        }
+        self.copies = copies;
+        let mut deeper = 0;
+        for (list, taken) in self.lists.iter_mut().zip(taken) {
+            if taken < turn && !list.complete {
+                list.wanted = deeper_depth(list.depth, taken, turn).min(deepest);
+                deeper += 1;
+            }
+        }
+        Ok(deeper)
+    }
+}
+
+/// How many more negatives than estimated a sequence is looked ahead for: characters a token differ
+/// between documents.
+const ESTIMATE_MARGIN: f64 = 1.08;
+
+/// How deep to search for `wanted` negatives where `depth` neighbours gave `taken`: the deeper, the
+/// more of them other meta-chunks have taken.
+fn deeper_depth(depth: u32, taken: u32, wanted: u32) -> u32 {
+    let growth = (f64::from(wanted) / f64::from(taken.max(1))).powf(1.3) * 1.1;
+    step((f64::from(depth) * growth.clamp(1.25, 8.0)).ceil() as u32)
+}
+
+/// The next of few depths, so that meta-chunks are searched together.
+pub(super) fn step(depth: u32) -> u32 {
+    match depth {
+        0..=32 => 32,
+        33..=256 => depth.div_ceil(64) * 64,
+        _ => {
+            let power = depth.next_power_of_two();
+            if depth <= power / 4 * 3 { power / 4 * 3 } else { power }
+        }
+    }
+}
