@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +71,6 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
     stored: list[dict[str, Any]] = []
     # What an iterable gives cannot be known without asking it, so it is always cut again.
     on_disk = all(one.path is not None for one in listing)
-    markers: list[dict[str, Any]] = []
-    while on_disk and (marker := tasks.done(len(markers))):
-        markers.append(marker)
-    complete = on_disk and tasks.count == len(markers)
 
     quarantine = run.work / "quarantine.jsonl"
 
@@ -98,8 +94,37 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
 
     with job.stage("chunk", unit="doc") as pool:
 
-        def cut(item: tuple[int, corpora.Block]) -> dict[str, Any]:
+        def blocks() -> Iterator[tuple[int, corpora.Block | None]]:
+            """The blocks, none for one whose task is done; each is read from where it begins."""
+            place, reading, count = (0, 0, 0), None, tasks.count
+            for number in itertools.count():
+                marker = tasks.done(number) if on_disk else None
+                if marker is not None:
+                    place, reading = marker["next"], None
+                    yield number, None
+                elif reading is None and on_disk and number == count:
+                    return
+                else:
+                    if reading is None:
+                        first, row, at = place
+                        rest = [one for one in listing if one.number >= first]
+                        reading = corpora.read_blocks(
+                            rest,
+                            config,
+                            block_bytes=corpora.BLOCK_BYTES,
+                            start=(row, at),
+                            watch=pool.watch,
+                        )
+                    block = next(reading, None)
+                    if block is None:
+                        return
+                    place = block.next
+                    yield number, block
+
+        def cut(item: tuple[int, corpora.Block | None]) -> dict[str, Any]:
             number, block = item
+            if block is None:
+                return tasks.made(number)
             parsed = block.parse(pool.watch)
             part = run.part("chunks", number, "arrow")
             documents, chunks, text_bytes = _nextlong.chunk_part(
@@ -117,24 +142,15 @@ def chunk(job: Job, listing: Sequence[corpora.Input], tokenizer: Tokenizer) -> _
             return tasks.mark(
                 number,
                 paths,
-                input=block.number,
+                next=block.next,
                 documents=documents,
                 chunks=chunks,
                 text_bytes=text_bytes,
                 bad=parsed.bad_counts(),
             )
 
-        for marker in markers:
+        for marker in pool.in_order(cut, blocks()):
             take(marker)
-        if not complete:
-            # Reading starts over at the input in which the first missing block lies.
-            first = markers[-1]["input"] if markers else 0
-            skipped = sum(marker["input"] < first for marker in markers)
-            rest = [one for one in listing if one.number >= first]
-            blocks = enumerate(corpora.read_blocks(rest, config, watch=pool.watch), skipped)
-            fresh = itertools.islice(blocks, len(markers) - skipped, None)
-            for marker in pool.in_order(cut, fresh):
-                take(marker)
         digest = tasks.finish(len(stored))
         list_bad_rows()
     judge(at_end=True)

@@ -15,10 +15,21 @@ use super::{Input, InputFile, Kind, Settings, parquet};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+/// A place between two blocks of an input, at which reading can begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The first row behind it, from 0.
+    pub row: i64,
+    /// Of lines: the byte of the (decompressed) input. Of Parquet: the row at which the decoder
+    /// begins, no later than `row`.
+    pub at: u64,
+}
+
 /// Rows of one input, or several text files: read, not yet parsed.
 pub struct Block {
     input: Input,
     data: Data,
+    next: (i32, Place),
 }
 
 enum Data {
@@ -32,13 +43,23 @@ impl Block {
     /// A block whose rows were made documents when they were read: those of an iterable.
     #[must_use]
     pub fn ready(input: Input, documents: Documents) -> Self {
-        Self { input, data: Data::Ready(documents) }
+        let next = (input.number, Place::default());
+        Self { input, data: Data::Ready(documents), next }
     }
 
     /// The input that the block's first row belongs to.
     #[must_use]
     pub fn input(&self) -> &Input {
         &self.input
+    }
+
+    /// Where the block behind this one begins: the number of the input, and the place in it.
+    ///
+    /// [`BlockReader::of_files`] can begin there; what an iterable or a stream gave cannot be
+    /// found again.
+    #[must_use]
+    pub fn next(&self) -> (i32, Place) {
+        self.next
     }
 
     /// The block's first row in its input, from 0.
@@ -94,6 +115,8 @@ pub struct BlockReader {
     block_bytes: usize,
     files: VecDeque<InputFile>,
     open: Option<Open>,
+    /// Where reading begins in the next file.
+    from: Place,
 }
 
 enum Open {
@@ -105,7 +128,17 @@ impl BlockReader {
     /// Reads files in the given order.
     #[must_use]
     pub fn of_files(files: Vec<InputFile>, settings: Settings, block_bytes: usize) -> Self {
-        Self { settings, block_bytes, files: files.into(), open: None }
+        Self { settings, block_bytes, files: files.into(), open: None, from: Place::default() }
+    }
+
+    /// The same, beginning at a place in the first file: one that [`Block::next`] gave.
+    ///
+    /// Lines and Parquet are entered there; compressed lines are decompressed up to it. The blocks
+    /// are those that a reader of the whole file would give from there on.
+    #[must_use]
+    pub fn starting(mut self, from: Place) -> Self {
+        self.from = from;
+        self
     }
 
     /// Reads the Arrow batches of a table or stream.
@@ -121,7 +154,8 @@ impl BlockReader {
         block_bytes: usize,
     ) -> Result<Self> {
         let reader = BatchReader::new(input, schema, Box::new(batches), &settings, block_bytes)?;
-        Ok(Self { settings, block_bytes, files: VecDeque::new(), open: Some(Open::Rows(reader)) })
+        let (files, open, from) = (VecDeque::new(), Some(Open::Rows(reader)), Place::default());
+        Ok(Self { settings, block_bytes, files, open, from })
     }
 
     /// The next block; none at the end. Borders depend on the inputs and the block size alone.
@@ -136,30 +170,34 @@ impl BlockReader {
             match &mut self.open {
                 Some(Open::Lines(input, reader)) => {
                     if let Some(lines) = reader.next(progress)? {
-                        return Ok(Some(Block { input: input.clone(), data: Data::Lines(lines) }));
+                        let next = (input.number, reader.place());
+                        let (input, data) = (input.clone(), Data::Lines(lines));
+                        return Ok(Some(Block { input, data, next }));
                     }
                 }
                 Some(Open::Rows(reader)) => {
                     if let Some(rows) = guarded(&reader.input.clone(), || reader.next(progress))? {
                         let input = reader.input.clone();
-                        return Ok(Some(Block { input, data: Data::Rows(rows) }));
+                        let next = (input.number, reader.place());
+                        return Ok(Some(Block { input, data: Data::Rows(rows), next }));
                     }
                 }
                 None => {}
             }
             self.open = None;
             let Some(file) = self.files.pop_front() else { return Ok(None) };
+            let from = std::mem::take(&mut self.from);
             match file.kind {
                 Kind::Text => return self.texts(file, progress).map(Some),
                 Kind::Parquet => {
                     let input = file.input.clone();
                     let reader =
-                        guarded(&input, || parquet::open(&file, &self.settings, self.block_bytes))?;
+                        guarded(&input, || parquet::open(&file, &self.settings, self.block_bytes, from))?;
                     self.open = Some(Open::Rows(reader));
                 }
                 Kind::Jsonl | Kind::JsonlGzip | Kind::JsonlZstd => {
                     let input = file.input.clone();
-                    let reader = LineReader::open(file, &self.settings, self.block_bytes)?;
+                    let reader = LineReader::open(file, &self.settings, self.block_bytes, from)?;
                     self.open = Some(Open::Lines(input, reader));
                 }
             }
@@ -169,6 +207,7 @@ impl BlockReader {
     /// `first` and the text files behind it, up to the size of a block.
     fn texts(&mut self, first: InputFile, progress: &Progress) -> Result<Block> {
         let input = first.input.clone();
+        let mut last = input.number;
         let first = texts::read(first, &self.settings)?;
         let mut bytes = first.data.len();
         let mut files = vec![first];
@@ -178,12 +217,14 @@ impl BlockReader {
                 break;
             }
             let Some(file) = self.files.pop_front() else { break };
+            last = file.input.number;
             let file = texts::read(file, &self.settings)?;
             // Names count too: a million empty files are not one block.
             bytes += file.data.len() + 256;
             files.push(file);
         }
-        Ok(Block { input, data: Data::Texts(files) })
+        let next = self.files.front().map_or(last + 1, |file| file.input.number);
+        Ok(Block { input, data: Data::Texts(files), next: (next, Place::default()) })
     }
 }
 
