@@ -212,6 +212,7 @@ class BlockReader:
         files: Sequence[tuple[int, str | PathLike[str], str, str, str]],
         settings: str,
         block_bytes: int,
+        start: tuple[int, int] = (0, 0),
     ) -> BlockReader: ...
     @staticmethod
     def of_arrow(
@@ -247,6 +248,8 @@ class Block:
     def bytes(self) -> int: ...
     @property
     def file_bytes(self) -> int: ...
+    @property
+    def next(self) -> tuple[int, int, int]: ...
     def parse(self, watch: Watch | None = None) -> Documents: ...
 
 @final

@@ -189,6 +189,7 @@ def read_blocks(
     config: CorpusConfig | None = None,
     *,
     block_bytes: int = BLOCK_BYTES,
+    start: tuple[int, int] = (0, 0),
     watch: _nextlong.Watch | None = None,
 ) -> Iterator[Block]:
     """Read and decompress the inputs, block by block; ``Block.parse()`` does the rest anywhere.
@@ -198,6 +199,9 @@ def read_blocks(
         config: Columns and limits. Default: ``CorpusConfig()``.
         block_bytes: The size of a block, in bytes after decompression: whole rows up to this size,
             or one longer row. Default 16 MiB.
+        start: The place in the first input, a file, at which to begin: what `Block.next` gave behind
+            the input's number. Plain JSON lines and Parquet are entered there; compressed lines
+            are decompressed up to it, unheld. Default: its beginning.
         watch: Stops the reading when it is cancelled. Default None.
 
     Yields:
@@ -213,7 +217,9 @@ def read_blocks(
     for in_memory, group in itertools.groupby(inputs, key=lambda one: one.path is None):
         if not in_memory:
             files = [(one.number, str(one.path), one.name, one.label, one.kind) for one in group]
-            yield from _drain(_nextlong.BlockReader.of_files(files, settings, block_bytes), watch)
+            reader = _nextlong.BlockReader.of_files(files, settings, block_bytes, start)
+            yield from _drain(reader, watch)
+            start = (0, 0)
             continue
         for one in group:
             data = _dataset_stream(one.data) if one.kind == "dataset" else one.data

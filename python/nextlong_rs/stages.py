@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -65,11 +65,11 @@ def chunk(
     job: Job,
     listing: Sequence[corpora.Input],
     tokenizer: Tokenizer,
-    blocks: Iterable[corpora.Block] | None = None,
+    sample: Iterable[corpora.Block] | None = None,
 ) -> _nextlong.ChunkStore:
     """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl.
 
-    `blocks` are cut in place of those of the whole corpus where an estimate needs a few.
+    A `sample` of blocks is cut in place of those of the whole corpus, for an estimate.
     """
     settings, run = job.settings, job.run
     config = corpus_config(settings)
@@ -86,11 +86,7 @@ def chunk(
     totals: Counter[str] = Counter()
     stored: list[dict[str, Any]] = []
     # What an iterable gives cannot be known without asking it, so it is always cut again.
-    on_disk = blocks is None and all(one.path is not None for one in listing)
-    markers: list[dict[str, Any]] = []
-    while on_disk and (marker := tasks.done(len(markers))):
-        markers.append(marker)
-    complete = on_disk and tasks.count == len(markers)
+    on_disk = sample is None and all(one.path is not None for one in listing)
 
     quarantine = run.work / "quarantine.jsonl"
 
@@ -100,7 +96,9 @@ def chunk(
 
     def take(marker: dict[str, Any], pool: Pool) -> None:
         stored.append(marker)
-        pool.watch.add(marker["file_bytes" if sizes else "documents"])
+        done = marker["file_bytes" if sizes else "documents"]
+        # What of a compressed file is read again to find a block is counted once.
+        pool.watch.add(min(done, sum(sizes) - pool.watch.done) if sizes else done)
         totals.update({name: marker[name] for name in ("documents", "chunks", "text_bytes")})
         reasons.update(marker["bad"])
         judge()
@@ -117,8 +115,37 @@ def chunk(
     total, unit = (sum(sizes), "B") if sizes else (None, "doc")
     with job.stage("chunk", needs(settings)["chunk"], total=total, unit=unit) as pool:
 
-        def cut(item: tuple[int, corpora.Block]) -> dict[str, Any]:
+        def blocks() -> Iterator[tuple[int, corpora.Block | None]]:
+            """The blocks, none for one whose task is done; each is read from where it begins."""
+            place, reading, count = (0, 0, 0), None, tasks.count
+            for number in itertools.count():
+                marker = tasks.done(number) if on_disk else None
+                if marker is not None:
+                    place, reading = marker["next"], None
+                    yield number, None
+                elif reading is None and on_disk and number == count:
+                    return
+                else:
+                    if reading is None:
+                        first, row, at = place
+                        rest = [one for one in listing if one.number >= first]
+                        reading = corpora.read_blocks(
+                            rest,
+                            config,
+                            block_bytes=corpora.BLOCK_BYTES,
+                            start=(row, at),
+                            watch=pool.watch,
+                        )
+                    block = next(reading, None)
+                    if block is None:
+                        return
+                    place = block.next
+                    yield number, block
+
+        def cut(item: tuple[int, corpora.Block | None]) -> dict[str, Any]:
             number, block = item
+            if block is None:
+                return tasks.made(number)
             parsed = block.parse(pool.watch)
             part = run.part("chunks", number, "arrow")
             documents, chunks, text_bytes = _nextlong.chunk_part(
@@ -136,25 +163,16 @@ def chunk(
             return tasks.mark(
                 number,
                 paths,
-                input=block.number,
                 file_bytes=block.file_bytes,
+                next=block.next,
                 documents=documents,
                 chunks=chunks,
                 text_bytes=text_bytes,
                 bad=parsed.bad_counts(),
             )
 
-        for marker in markers:
+        for marker in pool.in_order(cut, enumerate(sample) if sample else blocks()):
             take(marker, pool)
-        if not complete:
-            # Reading starts over at the input in which the first missing block lies.
-            first = markers[-1]["input"] if markers else 0
-            skipped = sum(marker["input"] < first for marker in markers)
-            rest = [one for one in listing if one.number >= first]
-            read = blocks or corpora.read_blocks(rest, config, watch=pool.watch)
-            fresh = itertools.islice(enumerate(read, skipped), len(markers) - skipped, None)
-            for marker in pool.in_order(cut, fresh):
-                take(marker, pool)
         digest = tasks.finish(len(stored))
         list_bad_rows()
     judge(at_end=True)

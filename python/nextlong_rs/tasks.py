@@ -19,7 +19,7 @@ from nextlong_rs.files import write_json
 
 __all__ = ["FORMAT", "Tasks", "fingerprint"]
 
-FORMAT = 2
+FORMAT = 3
 """The version of the run directory's layout; files of another version are made again."""
 
 
@@ -77,6 +77,10 @@ class Tasks:
         self._markers[number] = marker
         self.reused += 1
         return marker
+
+    def made(self, number: int) -> dict[str, Any]:
+        """The marker of task `number`, which `done` or `mark` gave."""
+        return self._markers[number]
 
     def _fault(self, file: Mapping[str, Any]) -> str | None:
         """What is wrong with a file of a marker; None if it is the one that was written."""

@@ -50,9 +50,15 @@ struct Items {
 
 #[pymethods]
 impl BlockReader {
-    /// Reads files in the given order.
+    /// Reads files in the given order, the first from a place in it: row, byte (`Block.next`).
     #[staticmethod]
-    fn of_files(files: Vec<Listed>, settings: &str, block_bytes: usize) -> PyResult<Self> {
+    #[pyo3(signature = (files, settings, block_bytes, start=(0, 0)))]
+    fn of_files(
+        files: Vec<Listed>,
+        settings: &str,
+        block_bytes: usize,
+        start: (i64, u64),
+    ) -> PyResult<Self> {
         let settings = settings_of(settings)?;
         let files = files
             .into_iter()
@@ -62,7 +68,8 @@ impl BlockReader {
                 Ok(InputFile { input: input_of(number, name, label), path, kind })
             })
             .collect::<PyResult<Vec<_>>>()?;
-        let reader = corpus::BlockReader::of_files(files, settings.clone(), block_bytes);
+        let reader = corpus::BlockReader::of_files(files, settings.clone(), block_bytes)
+            .starting(corpus::Place { row: start.0, at: start.1 });
         Ok(Self {
             settings: Arc::new(settings),
             source: Mutex::new(Source::Core(Box::new(reader))),
@@ -131,6 +138,7 @@ impl BlockReader {
             offset: block.offset(),
             bytes: block.bytes(),
             file_bytes: block.file_bytes(),
+            next: (block.next().0, block.next().1.row, block.next().1.at),
             settings: Arc::clone(&self.settings),
             held: Mutex::new(Some(block)),
         }))
@@ -327,6 +335,9 @@ pub struct Block {
     /// The bytes of the files, as they lie on the disk, that the block stands for; 0 without one.
     #[pyo3(get)]
     file_bytes: u64,
+    /// Where the block behind it begins: number of the input, row, and what `of_files` needs.
+    #[pyo3(get)]
+    next: (i32, i64, u64),
     settings: Arc<Settings>,
     held: Mutex<Option<corpus::Block>>,
 }

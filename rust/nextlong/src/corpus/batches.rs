@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 
 use super::columns::{self, Texts};
 use super::documents::{Documents, Reason};
+use super::read::Place;
 use super::rows::{Field, Item};
 use super::{FREE_BYTES, Input, Settings, check_growth};
 use crate::error::{Error, Result};
@@ -120,6 +121,9 @@ pub(super) struct BatchReader {
     /// Pieces that were read and not given out, the next one last.
     pieces: Vec<RecordBatch>,
     row: i64,
+    /// The row at which the batch began that the pieces are of, and that with which reading begins.
+    batch_row: i64,
+    first_row: i64,
 }
 
 impl BatchReader {
@@ -140,6 +144,8 @@ impl BatchReader {
             unpacked: 0,
             pieces: Vec::new(),
             row: 0,
+            batch_row: 0,
+            first_row: 0,
         })
     }
 
@@ -155,13 +161,27 @@ impl BatchReader {
         (u128::from(packed) * self.row as u128 / u128::from(rows.max(1))) as u64
     }
 
+    /// The same over batches whose first row is `from.at`; reading begins with `from.row`.
+    pub fn starting(mut self, from: Place) -> Self {
+        (self.row, self.batch_row, self.first_row) = (from.at as i64, from.at as i64, from.row);
+        self
+    }
+
+    /// Where the next block begins.
+    pub fn place(&self) -> Place {
+        let at = if self.pieces.is_empty() { self.row } else { self.batch_row };
+        Place { row: self.row, at: at as u64 }
+    }
+
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Rows>> {
-        let mut rows = Rows { row: self.row, bytes: 0, columns: self.columns, batches: Vec::new() };
+        let first = self.row.max(self.first_row);
+        let mut rows = Rows { row: first, bytes: 0, columns: self.columns, batches: Vec::new() };
         loop {
             progress.check()?;
             let Some(piece) = self.pieces.pop() else {
                 match self.batches.next() {
                     Some(Ok(batch)) => {
+                        self.batch_row = self.row;
                         self.pieces.push(batch);
                         continue;
                     }
@@ -178,6 +198,9 @@ impl BatchReader {
                 let half = piece.num_rows() / 2;
                 self.pieces.push(piece.slice(half, piece.num_rows() - half));
                 self.pieces.push(piece.slice(0, half));
+            } else if self.row < self.first_row {
+                // An earlier block held it.
+                self.row += piece.num_rows() as i64;
             } else if !rows.batches.is_empty() && rows.bytes + bytes > self.block_bytes {
                 self.pieces.push(piece);
                 return Ok(Some(rows));

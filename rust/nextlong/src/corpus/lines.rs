@@ -1,7 +1,7 @@
 //! JSON lines: a file cut into blocks of whole lines, and such a block parsed.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,8 @@ use memchr::{memchr, memchr_iter, memrchr};
 
 use super::documents::{BadRow, Documents, Reason};
 use super::json::{self, Wanted};
-use super::rows::Place;
+use super::read::Place;
+use super::rows;
 use super::{
     BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
     unreadable,
@@ -21,6 +22,8 @@ use crate::progress::Progress;
 
 /// Between two looks at the stop flag.
 const STEP_BYTES: usize = 4 << 20;
+/// Of text that is passed, unheld.
+const PASSED_STEP: usize = 1 << 18;
 /// Of a line that is not held, for its quarantine entry.
 const SHOWN_BYTES: usize = 800;
 /// So much of a file may be passed, unheld, before its growth counts.
@@ -52,16 +55,29 @@ pub(super) struct LineReader {
     packed: Arc<AtomicU64>,
     unpacked: u64,
     passed: u64,
+    /// Bytes of text that earlier blocks held.
+    to_pass: u64,
     /// Bytes read and not yet given out.
     carry: Vec<u8>,
     row: i64,
     offset: u64,
+    /// Where the file itself was entered.
+    entered: u64,
     ended: bool,
 }
 
 impl LineReader {
-    pub fn open(file: InputFile, settings: &Settings, block_bytes: usize) -> Result<Self> {
-        let opened = File::open(&file.path).map_err(unreadable(&file))?;
+    /// Opens a file at its beginning, or where an earlier block of it ended.
+    pub fn open(
+        file: InputFile,
+        settings: &Settings,
+        block_bytes: usize,
+        from: Place,
+    ) -> Result<Self> {
+        let mut opened = File::open(&file.path).map_err(unreadable(&file))?;
+        if file.kind == Kind::Jsonl && from.at > 0 {
+            opened.seek(SeekFrom::Start(from.at)).map_err(unreadable(&file))?;
+        }
         let packed = Arc::default();
         let opened = Counted { source: opened, bytes: Arc::clone(&packed) };
         let source: Box<dyn Read + Send> = match file.kind {
@@ -76,6 +92,7 @@ impl LineReader {
             }
             _ => Box::new(opened),
         };
+        let to_pass = if file.kind == Kind::Jsonl { 0 } else { from.at };
         Ok(Self {
             file,
             source,
@@ -84,24 +101,54 @@ impl LineReader {
             packed,
             unpacked: 0,
             passed: 0,
+            to_pass,
             carry: Vec::new(),
-            row: 0,
-            offset: 0,
+            row: from.row,
+            offset: from.at,
+            entered: from.at - to_pass,
             ended: false,
         })
+    }
+
+    /// The byte of the file at which it was entered.
+    pub fn entered(&self) -> u64 {
+        self.entered
     }
 
     /// The bytes of the file behind the lines given out so far.
     pub fn consumed(&self) -> u64 {
         let packed = u128::from(self.packed.load(Ordering::Relaxed));
-        (packed * u128::from(self.offset) / u128::from(self.unpacked.max(1))) as u64
+        let given = u128::from(self.offset - self.entered);
+        self.entered + (packed * given / u128::from(self.unpacked.max(1))) as u64
+    }
+
+    /// Where the next block begins.
+    pub fn place(&self) -> Place {
+        Place { row: self.row, at: self.offset }
+    }
+
+    /// Passes what earlier blocks held of a compressed file, which has no other way in.
+    fn pass(&mut self, progress: &Progress) -> Result<()> {
+        let mut piece = Vec::new();
+        while self.to_pass > 0 && !self.ended {
+            piece.clear();
+            let step = usize::try_from(self.to_pass).unwrap_or(usize::MAX).min(PASSED_STEP);
+            self.fill(&mut piece, step, progress)?;
+            self.to_pass -= piece.len() as u64;
+            self.passed += piece.len() as u64;
+        }
+        Ok(())
     }
 
     /// The next whole lines: those that end within the block size, or one line that does not.
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Lines>> {
-        let mut data = Vec::with_capacity(self.block_bytes.max(self.carry.len()));
+        self.pass(progress)?;
+        // One byte beyond the block tells whether the input ends with it: where blocks end must
+        // not depend on where the reading began.
+        let target = self.block_bytes.saturating_add(1);
+        let mut data = Vec::with_capacity(target.max(self.carry.len()));
         data.append(&mut self.carry);
-        self.fill(&mut data, self.block_bytes, progress)?;
+        self.fill(&mut data, target, progress)?;
         if data.is_empty() {
             return Ok(None);
         }
@@ -109,7 +156,7 @@ impl LineReader {
             self.refuse_other_kinds(&data)?;
         }
         let window = data.len().min(self.block_bytes);
-        let cut = if self.ended && data.len() <= self.block_bytes {
+        let cut = if data.len() <= self.block_bytes {
             data.len()
         } else if let Some(newline) = memrchr(b'\n', &data[..window]) {
             newline + 1
@@ -283,7 +330,7 @@ pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Docume
                     .map_err(|_| Reason::InvalidUtf8)
                     .and_then(|line| json::record(line, wanted, documents.pending(), &mut id))
             };
-            let place = Place { input, row, offset: Some(offset) };
+            let place = rows::Place { input, row, offset: Some(offset) };
             documents.settle(settings, place, record, &id, line);
         }
         row += 1;

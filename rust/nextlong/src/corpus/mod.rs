@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 pub use documents::{BadRow, Documents, MOST_LISTED, Reason};
-pub use read::{Block, BlockReader};
+pub use read::{Block, BlockReader, Place};
 pub use rows::{Field, Item};
 
 /// The size of a block unless said otherwise: bytes after decompression.

@@ -12,14 +12,16 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::batches::{BatchReader, Columns};
+use super::read::Place;
 use super::{InputFile, Settings, columns, unreadable};
 use crate::error::{Error, Result};
 
-/// Opens a file and prepares reading its wanted columns.
+/// Opens a file and prepares reading its wanted columns, from the row group of `from` on.
 pub(super) fn open(
     file: &InputFile,
     settings: &Settings,
     block_bytes: usize,
+    from: Place,
 ) -> Result<BatchReader> {
     let name = &file.input.name;
     let damaged = |error: ParquetError| {
@@ -46,13 +48,30 @@ pub(super) fn open(
     let metadata = metadata.map_err(damaged)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
     let mask = ProjectionMask::roots(builder.parquet_schema(), columns.roots());
-    let builder = builder.with_projection(mask).with_batch_size(batch_rows);
+    let mut builder = builder.with_projection(mask).with_batch_size(batch_rows);
     let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
+    if from.at > 0 {
+        let (groups, rows) = groups_from(builder.metadata(), from.at);
+        builder = builder.with_row_groups(groups).with_offset(rows);
+    }
     let reader = builder.build().map_err(damaged)?;
     let schema = arrow::array::RecordBatchReader::schema(&reader);
     let input = file.input.clone();
     let reader = BatchReader::new(input, &schema, Box::new(reader), settings, block_bytes)?;
-    Ok(reader.of_file(packed, rows))
+    Ok(reader.of_file(packed, rows).starting(from))
+}
+
+/// The row groups that hold rows from `row` on, and how many rows of the first come before it.
+fn groups_from(metadata: &ParquetMetaData, row: u64) -> (Vec<usize>, usize) {
+    let mut before = row;
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        let rows = group.num_rows().max(0) as u64;
+        if before < rows {
+            return ((number..metadata.num_row_groups()).collect(), before as usize);
+        }
+        before -= rows;
+    }
+    (Vec::new(), 0)
 }
 
 /// So many rows that the longest on average are an eighth of a block.

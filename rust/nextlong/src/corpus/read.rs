@@ -15,11 +15,22 @@ use super::{Input, InputFile, Kind, Settings, parquet};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+/// A place between two blocks of an input, at which reading can begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The first row behind it, from 0.
+    pub row: i64,
+    /// Of lines: the byte of the (decompressed) input. Of Parquet: the row at which the decoder
+    /// begins, no later than `row`.
+    pub at: u64,
+}
+
 /// Rows of one input, or several text files: read, not yet parsed.
 pub struct Block {
     input: Input,
     data: Data,
     file_bytes: u64,
+    next: (i32, Place),
 }
 
 enum Data {
@@ -33,13 +44,23 @@ impl Block {
     /// A block whose rows were made documents when they were read: those of an iterable.
     #[must_use]
     pub fn ready(input: Input, documents: Documents) -> Self {
-        Self { input, data: Data::Ready(documents), file_bytes: 0 }
+        let next = (input.number, Place::default());
+        Self { input, data: Data::Ready(documents), file_bytes: 0, next }
     }
 
     /// The input that the block's first row belongs to.
     #[must_use]
     pub fn input(&self) -> &Input {
         &self.input
+    }
+
+    /// Where the block behind this one begins: the number of the input, and the place in it.
+    ///
+    /// [`BlockReader::of_files`] can begin there; what an iterable or a stream gave cannot be
+    /// found again.
+    #[must_use]
+    pub fn next(&self) -> (i32, Place) {
+        self.next
     }
 
     /// The block's first row in its input, from 0.
@@ -104,6 +125,8 @@ pub struct BlockReader {
     open: Option<Open>,
     /// The bytes of the open file that blocks stand for.
     consumed: u64,
+    /// Where reading begins in the next file.
+    from: Place,
 }
 
 enum Open {
@@ -115,7 +138,24 @@ impl BlockReader {
     /// Reads files in the given order.
     #[must_use]
     pub fn of_files(files: Vec<InputFile>, settings: Settings, block_bytes: usize) -> Self {
-        Self { settings, block_bytes, files: files.into(), open: None, consumed: 0 }
+        Self {
+            settings,
+            block_bytes,
+            files: files.into(),
+            open: None,
+            consumed: 0,
+            from: Place::default(),
+        }
+    }
+
+    /// The same, beginning at a place in the first file: one that [`Block::next`] gave.
+    ///
+    /// Lines and Parquet are entered there; compressed lines are decompressed up to it. The blocks
+    /// are those that a reader of the whole file would give from there on.
+    #[must_use]
+    pub fn starting(mut self, from: Place) -> Self {
+        self.from = from;
+        self
     }
 
     /// Reads the Arrow batches of a table or stream.
@@ -131,8 +171,8 @@ impl BlockReader {
         block_bytes: usize,
     ) -> Result<Self> {
         let reader = BatchReader::new(input, schema, Box::new(batches), &settings, block_bytes)?;
-        let open = Some(Open::Rows(reader));
-        Ok(Self { settings, block_bytes, files: VecDeque::new(), open, consumed: 0 })
+        let (files, open, from) = (VecDeque::new(), Some(Open::Rows(reader)), Place::default());
+        Ok(Self { settings, block_bytes, files, open, consumed: 0, from })
     }
 
     /// The next block; none at the end. Borders depend on the inputs and the block size alone.
@@ -148,33 +188,38 @@ impl BlockReader {
                 Some(Open::Lines(input, reader)) => {
                     if let Some(lines) = reader.next(progress)? {
                         let file_bytes = since(&mut self.consumed, reader.consumed());
+                        let next = (input.number, reader.place());
                         let (input, data) = (input.clone(), Data::Lines(lines));
-                        return Ok(Some(Block { input, data, file_bytes }));
+                        return Ok(Some(Block { input, data, file_bytes, next }));
                     }
                 }
                 Some(Open::Rows(reader)) => {
                     if let Some(rows) = guarded(&reader.input.clone(), || reader.next(progress))? {
                         let file_bytes = since(&mut self.consumed, reader.consumed());
-                        let (input, data) = (reader.input.clone(), Data::Rows(rows));
-                        return Ok(Some(Block { input, data, file_bytes }));
+                        let input = reader.input.clone();
+                        let next = (input.number, reader.place());
+                        return Ok(Some(Block { input, data: Data::Rows(rows), file_bytes, next }));
                     }
                 }
                 None => {}
             }
             self.open = None;
-            self.consumed = 0;
             let Some(file) = self.files.pop_front() else { return Ok(None) };
+            let from = std::mem::take(&mut self.from);
             match file.kind {
                 Kind::Text => return self.texts(file, progress).map(Some),
                 Kind::Parquet => {
                     let input = file.input.clone();
-                    let reader =
-                        guarded(&input, || parquet::open(&file, &self.settings, self.block_bytes))?;
+                    let reader = guarded(&input, || {
+                        parquet::open(&file, &self.settings, self.block_bytes, from)
+                    })?;
+                    self.consumed = reader.consumed();
                     self.open = Some(Open::Rows(reader));
                 }
                 Kind::Jsonl | Kind::JsonlGzip | Kind::JsonlZstd => {
                     let input = file.input.clone();
-                    let reader = LineReader::open(file, &self.settings, self.block_bytes)?;
+                    let reader = LineReader::open(file, &self.settings, self.block_bytes, from)?;
+                    self.consumed = reader.entered();
                     self.open = Some(Open::Lines(input, reader));
                 }
             }
@@ -184,6 +229,7 @@ impl BlockReader {
     /// `first` and the text files behind it, up to the size of a block.
     fn texts(&mut self, first: InputFile, progress: &Progress) -> Result<Block> {
         let input = first.input.clone();
+        let mut last = input.number;
         let first = texts::read(first, &self.settings)?;
         let mut bytes = first.data.len();
         let mut files = vec![first];
@@ -193,13 +239,16 @@ impl BlockReader {
                 break;
             }
             let Some(file) = self.files.pop_front() else { break };
+            last = file.input.number;
             let file = texts::read(file, &self.settings)?;
             // Names count too: a million empty files are not one block.
             bytes += file.data.len() + 256;
             files.push(file);
         }
         let file_bytes = files.iter().map(|file| file.data.len() as u64).sum();
-        Ok(Block { input, data: Data::Texts(files), file_bytes })
+        let next =
+            (self.files.front().map_or(last + 1, |file| file.input.number), Place::default());
+        Ok(Block { input, data: Data::Texts(files), file_bytes, next })
     }
 }
 
