@@ -260,7 +260,8 @@ class _Sample:
     def _memory(self, chunks: int, sequences: int) -> int:
         budget, most = self.job.budget, 0
         base = held_now()
-        for name, need in needs(self.settings, chunks=chunks, sequences=sequences).items():
+        needed = needs(self.settings, chunks=chunks, sequences=sequences, kept=budget.kept)
+        for name, need in needed.items():
             if name == "fit" and self.settings.embedder != "lsa":
                 continue
             threads = budget.threads(name, self.job.threads, need)

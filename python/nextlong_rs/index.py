@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nextlong_rs import _nextlong
+from nextlong_rs.memory import KEPT_BYTES
 from nextlong_rs.pool import Pool
 from nextlong_rs.progress import Bar
 from nextlong_rs.query import blocks_of, check, query_arrays, room, row_numbers, unit_rows
@@ -87,6 +88,7 @@ class Search:
         min_recall: float = 0.95,
         groups: NDArray[np.uint32] | None = None,
         folder: str | os.PathLike[str] | None = None,
+        kept: int = KEPT_BYTES,
         reuse: bool = False,
         rows: NDArray[np.int64] | None = None,
         seed: int = 0,
@@ -104,6 +106,7 @@ class Search:
             groups: uint32 `[n]`, the document number of each row: rows of the query's own group are
                 no neighbours. None: only the row itself is none.
             folder: Where lists or HNSW shards are written. None: they are held in memory only.
+            kept: Bytes of packed rows that a scan may keep in memory between calls.
             reuse: Whether lists or shards that lie in `folder` are loaded instead of built.
             rows: The rows that will be queries, if known: the sample is taken from them.
             seed: Fixes the samples for the scale of the int8 values, the lists and recall.
@@ -129,6 +132,7 @@ class Search:
             min_recall,
             groups=groups,
             folder=folder,
+            kept=kept,
             reuse=reuse,
             seed=seed,
             pool=pool,
@@ -265,6 +269,7 @@ def _engine(
     *,
     groups: NDArray[np.uint32] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    kept: int = KEPT_BYTES,
     reuse: bool = False,
     seed: int,
     pool: Pool,
@@ -275,7 +280,12 @@ def _engine(
         engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim, min_recall)
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
     core = _nextlong.Search(
-        vectors, engine, groups=numbers, seed=seed, callers=max(pool.threads, 2)
+        vectors,
+        engine,
+        groups=numbers,
+        seed=seed,
+        callers=max(pool.threads, 2),
+        keep_bytes=kept,
     )
     where = None if folder is None else Path(folder)
 

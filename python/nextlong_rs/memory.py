@@ -88,17 +88,24 @@ class Need:
 
 
 MB = 1_000_000
+
+KEPT_BYTES = 1 << 30
+"""Packed vectors that a scan keeps between calls, at most."""
+
 LITTLE = Need(each=8 * MB)
 """A stage that holds next to nothing."""
 
 
-def needs(settings: Settings, *, chunks: int = 0, sequences: int = 0) -> dict[str, Need]:
+def needs(
+    settings: Settings, *, chunks: int = 0, sequences: int = 0, kept: int = KEPT_BYTES
+) -> dict[str, Need]:
     """What each stage holds.
 
     Args:
         settings: Of the run.
         chunks: Of the corpus, as far as they are known.
         sequences: That will be made, at most.
+        kept: Bytes of packed vectors that a scan may keep.
 
     Returns:
         A need for each stage, by name.
@@ -106,7 +113,10 @@ def needs(settings: Settings, *, chunks: int = 0, sequences: int = 0) -> dict[st
     table = WORDS * settings.dim * 4
     followed = settings.dim + 96
     pieces = sequences * (settings.seq_len // 300 + 1)
-    graph = settings.index == "hnsw"
+    # A graph is held whole; a scan keeps what it may, and packs the rest again each time.
+    searched = (settings.dim + 200) * chunks
+    if settings.index != "hnsw":
+        searched = min(settings.dim * chunks, kept) + 8 * chunks
     return {
         "chunk": Need(each=56 * MB, shared=56 * MB),
         "fit": Need(
@@ -119,7 +129,7 @@ def needs(settings: Settings, *, chunks: int = 0, sequences: int = 0) -> dict[st
         ),
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
-        "index": Need(each=24 * MB, shared=chunks * (settings.dim + 200 if graph else 8)),
+        "index": Need(each=24 * MB, shared=searched),
         "mine": Need(each=24 * MB, shared=96 * MB + pieces * 64),
         "write": Need(each=PART_TOKENS * 7 + 10 * MB),
     }
@@ -134,6 +144,11 @@ class Budget:
     """
 
     limit: int | None = None
+
+    @property
+    def kept(self) -> int:
+        """Bytes of packed vectors that a scan may keep: a quarter of the limit, at most 1 GiB."""
+        return KEPT_BYTES if self.limit is None else min(KEPT_BYTES, self.limit // 4)
 
     def threads(self, stage: str, threads: int, need: Need) -> int:
         """How many threads of a stage may work side by side: from 1 to `threads`.

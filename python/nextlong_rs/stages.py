@@ -302,7 +302,8 @@ def index(
         **{"vectors hash": job.digests["vectors"]},
         version=job.version,
     )
-    with job.stage("index", needs(settings, chunks=len(store))["index"]) as pool:
+    kept = job.budget.kept
+    with job.stage("index", needs(settings, chunks=len(store), kept=kept)["index"]) as pool:
         search = Search.open(
             vectors,
             index=settings.index,
@@ -311,6 +312,7 @@ def index(
             min_recall=settings.min_recall,
             groups=store.documents() if settings.exclude_same_doc else None,
             folder=folder,
+            kept=kept,
             reuse=tasks.done(0) is not None,
             rows=rows,
             seed=settings.seed,
