@@ -80,7 +80,7 @@ def bench(inputs: Any) -> Bench:
 
 def _ours(kind: str) -> Engine:
     def make(vectors: Floats) -> Searcher:
-        core = _nextlong.Search(_nextlong.Vectors.from_array(vectors), kind)
+        core = _nextlong.Search(_nextlong.Vectors.from_array(vectors, full=True), kind)
         if kind == "clustered":
             core.build_lists()
         for shard in range(core.shard_count):

@@ -243,7 +243,7 @@ fn products(a: &[f32], b: &[f32]) -> (f32, f32) {
 }
 
 /// The sum of the sums, halved again and again.
-#[inline(always)]
+#[inline]
 fn total(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES;
     while width > 1 {
