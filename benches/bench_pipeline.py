@@ -31,7 +31,7 @@ nl.synthesize
 begun = time.perf_counter()
 nl.synthesize(
     corpus, output, tokenizer=tokenizer, settings=settings, threads=int(threads), progress=False,
-    overwrite=True,
+    overwrite=True, resume=False,
 )
 seconds = time.perf_counter() - begun
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
