@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -86,6 +87,27 @@ def test_a_changed_setting_redoes_the_stages_that_it_touches(
     )
     synthesize(tmp_path / "b", placement="tail")
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("documents", [0, 1, 15, 47, 384, 5748])
+@pytest.mark.parametrize("wanted", [None, 1, 40, 382, 100_000])
+def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> None:
+    borders = stages.wave_borders(documents, wanted)
+    assert (borders[0], borders[-1]) == (0, documents)
+    assert all(0 < b - a <= 256 for a, b in itertools.pairwise(borders))
+
+
+def test_files_written_while_mining_are_those_written_after(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(stages, "PART_TOKENS", 4096 * 4)
+    synthesize(tmp_path / "ahead")
+    synthesize(tmp_path / "after")
+    for marker in (tmp_path / "after/work/_done/write").glob("0*.json"):
+        marker.unlink()
+    synthesize(tmp_path / "after")
+    assert digest(tmp_path / "ahead") == digest(tmp_path / "after")
+    assert len(list((tmp_path / "ahead").glob("*.parquet"))) == 10
 
 
 def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any) -> None:
