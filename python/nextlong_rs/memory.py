@@ -130,8 +130,8 @@ def needs(
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
         "index": Need(each=24 * MB, shared=searched),
-        "mine": Need(each=24 * MB, shared=96 * MB + pieces * 64),
-        "write": Need(each=PART_TOKENS * 7 + 10 * MB),
+        "mine": Need(each=40 * MB, shared=96 * MB + pieces * 64),
+        "write": Need(each=40 * MB),
     }
 
 
