@@ -422,9 +422,10 @@ def test_another_python_thread_keeps_running(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import _thread, sys, threading, time
+import _thread, signal, sys, threading, time
 import nextlong_rs as nl
 from nextlong_rs import pipeline
+signal.signal(signal.SIGINT, signal.default_int_handler)
 begun = []
 class Bar(pipeline.Bar):
     def __init__(self, stage, *rest, **options):

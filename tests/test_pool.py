@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
+from collections.abc import Iterator
 from collections.abc import Iterator
 
 import pytest
@@ -52,6 +54,15 @@ def test_no_thread_outlives_the_pool() -> None:
     assert threading.active_count() == before
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Hears SIGINT, which a shell switches off for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_is_heard_while_a_task_runs() -> None:
     stop = threading.Event()
     begun = time.perf_counter()
