@@ -7,7 +7,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from collections.abc import Iterator
 
 import pytest
 
