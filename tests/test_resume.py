@@ -15,7 +15,7 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, stages
+from nextlong_rs import _nextlong, sequencing
 from nextlong_rs.status import status
 
 
@@ -52,8 +52,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, call)
 
     watched(_nextlong, "chunk_part")
-    watched(stages, "_tokenize")
-    watched(stages, "_write_part")
+    watched(sequencing, "_tokenize")
+    watched(sequencing, "_write_part")
     return done
 
 
@@ -92,7 +92,7 @@ def test_a_changed_setting_redoes_the_stages_that_it_touches(
 @pytest.mark.parametrize("documents", [0, 1, 15, 47, 384, 5748])
 @pytest.mark.parametrize("wanted", [None, 1, 40, 382, 100_000])
 def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> None:
-    borders = stages.wave_borders(documents, wanted)
+    borders = sequencing.wave_borders(documents, wanted)
     assert (borders[0], borders[-1]) == (0, documents)
     assert all(0 < b - a <= 256 for a, b in itertools.pairwise(borders))
 
@@ -100,7 +100,7 @@ def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> N
 def test_files_written_while_mining_are_those_written_after(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(stages, "PART_TOKENS", 4096 * 4)
+    monkeypatch.setattr(sequencing, "PART_TOKENS", 4096 * 4)
     synthesize(tmp_path / "ahead")
     synthesize(tmp_path / "after")
     for marker in (tmp_path / "after/work/_done/write").glob("0*.json"):
@@ -111,7 +111,7 @@ def test_files_written_while_mining_are_those_written_after(
 
 
 def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(stages, "PART_TOKENS", 4096 * 4)
+    monkeypatch.setattr(sequencing, "PART_TOKENS", 4096 * 4)
     synthesize(tmp_path / "a")
     synthesize(tmp_path / "a", num_sequences=5, overwrite=True)
     synthesize(tmp_path / "b", num_sequences=5)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nextlong_rs import _nextlong, stages
+from nextlong_rs import _nextlong, sequencing, stages
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError
 from nextlong_rs.memory import held_now, needs
@@ -164,8 +164,8 @@ class _Sample:
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
         rest = (given.tokenizer, given.special, given.separator)
-        selector, written = stages.mine(job, store, vectors, search, queue, *rest, "{}")
-        stages.write(job, store, selector, "{}", written)
+        selector, written = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
+        sequencing.write(job, store, selector, "{}", written)
         self.chunks, self.dim = len(store), vectors.dim
         self.eligible = len(queue) / store.document_count
         rows = np.arange(min(len(store), 256), dtype=np.int64)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LITTLE",
-    "PART_TOKENS",
     "Budget",
     "Need",
     "give_back",
@@ -28,9 +27,6 @@ __all__ = [
     "needs",
     "parse_bytes",
 ]
-
-PART_TOKENS = 1 << 24
-"""Tokens in an output file: 64 MiB of ids, one row group."""
 
 WORDS = 1 << 16
 """Buckets of the LSA's words."""

@@ -90,7 +90,7 @@ def synthesize(
 
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
-    from nextlong_rs import stages
+    from nextlong_rs import sequencing, stages
     from nextlong_rs.embed import describe
     from nextlong_rs.result import Result
 
@@ -123,12 +123,12 @@ def synthesize(
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
         metadata = json.dumps(facts, ensure_ascii=False)
-        selector, written = stages.mine(
+        selector, written = sequencing.mine(
             job, store, vectors, search, queue, loaded, special, separator, metadata
         )
         if len(selector) == 0:
             raise RunError(nothing_made(job.summary["sequences"]))
-        files = stages.write(job, store, selector, metadata, written)
+        files = sequencing.write(job, store, selector, metadata, written)
 
         if (asked := chosen.num_sequences) is not None and len(selector) < asked:
             run.say(

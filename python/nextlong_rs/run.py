@@ -99,6 +99,24 @@ class Run:
         for unfinished in [*self.output.glob("*.tmp"), *self.work.rglob("*.tmp")]:
             unfinished.unlink()
 
+    def check_disk(self, stage: str, least: int) -> None:
+        """Stops a run before a stage that the disk has no room for.
+
+        Args:
+            stage: Its name, for the message.
+            least: Bytes that it will surely write besides what is there already.
+
+        Raises:
+            RunError: The file system has less.
+        """
+        free = shutil.disk_usage(self.work).free
+        if free < least:
+            raise RunError(
+                f"{self.output}: the stage {stage} will write at least {least / 1e6:,.1f} MB, but "
+                f"its disk has {free / 1e6:,.1f} MB left; free some and run the same command "
+                "again, or name an output elsewhere"
+            )
+
     def tasks(self, stage: str, **depends: Any) -> Tasks:
         """The markers of a stage that depends on what is given."""
         return Tasks(self.output, stage, depends, self.say)

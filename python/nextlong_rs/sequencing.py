@@ -1,0 +1,284 @@
+"""The stages that make the sequences: which negatives each takes, and the files they end in.
+
+In: the chunks, their vectors and an engine that is ready. Out: `work/mine`, `work/select`,
+`work/tokens`, and `part-*.parquet`. Like the stages before them they are cut into tasks whose
+borders are fixed by the plan.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs import _nextlong
+from nextlong_rs.files import file_sha256
+from nextlong_rs.memory import needs
+from nextlong_rs.stages import CHUNK_SETTINGS, EMBED_SETTINGS, rounded
+from nextlong_rs.tasks import fingerprint
+
+if TYPE_CHECKING:
+    from nextlong_rs.index import Search
+    from nextlong_rs.pipeline import Job
+    from nextlong_rs.pool import Pool
+    from nextlong_rs.tokenize import SpecialIds, Tokenizer
+
+__all__ = ["PART_TOKENS", "mine", "write"]
+
+PART_TOKENS = 1 << 24
+"""Tokens in an output file: 64 MiB of ids, one row group."""
+
+
+def mine(
+    job: Job,
+    store: _nextlong.ChunkStore,
+    vectors: _nextlong.Vectors,
+    search: Search,
+    queue: NDArray[np.uint32],
+    tokenizer: Tokenizer,
+    special: SpecialIds,
+    separator: NDArray[np.uint32],
+    metadata: str,
+) -> tuple[_nextlong.Selector, dict[int, Future[Written]]]:
+    """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
+
+    Waves of documents are searched and filtered on the pool's threads, ahead of one pass in the
+    order of the documents that decides who takes what (`work/mine`, `work/tokens`). Output files
+    whose sequences are all decided are written meanwhile, under other names: `write` takes them.
+    """
+    settings, run = job.settings, job.run
+    selector = _nextlong.Selector(
+        job.core, bos=special.bos, eos=special.eos, separator=separator.tolist()
+    )
+    borders = wave_borders(len(queue), settings.num_sequences)
+    waves = [queue[start:stop] for start, stop in itertools.pairwise(borders)]
+    total = settings.num_sequences or len(queue)
+    written: dict[int, Future[Written]] = {}
+    earlier = {*CHUNK_SETTINGS, *EMBED_SETTINGS} - {"seed"}
+    tasks = run.tasks(
+        "mine",
+        **{name: value for name, value in settings.to_dict().items() if name not in earlier},
+        **{f"{name} hash": job.digests[name] for name in ("chunks", "vectors", "search")},
+        **{"tokenizer hash": tokenizer.hash, "documents hash": fingerprint(queue.tolist())},
+        version=job.version,
+        special=[special.bos, special.eos, separator.tolist()],
+    )
+
+    def files(number: int) -> list[Path]:
+        return [run.part(folder, number, "arrow") for folder in ("mine", "select", "tokens")]
+
+    need = needs(settings, chunks=len(store), sequences=total)["mine"]
+    with job.stage("mine", need, total=total, unit="seq") as pool:
+        halt = _nextlong.Watch()
+        sketches = _nextlong.Sketches(job.core)
+
+        def fill(wave: _nextlong.Wave) -> None:
+            while wanted := wave.wanted():
+                for k, rows in wanted:
+                    ids, scores = search.search(rows, k, watch=halt)
+                    wave.fill(store, vectors, job.core, rows, ids, scores, halt)
+
+        def open_wave(number: int) -> _nextlong.Wave:
+            wave = _nextlong.Wave(store, job.core, waves[number], sketches)
+            fill(wave)
+            wave.write(files(number)[0])
+            return wave
+
+        done = 0
+        while done < len(waves) and not selector.finished and (marker := tasks.done(done)):
+            _, pieces, ids = files(done)
+            pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
+            done += 1
+        under_way: deque[Future[_nextlong.Wave]] = deque()
+
+        def look_ahead(first: int) -> None:
+            """Opens the waves from `first` on: as many as threads, and none beyond the last needed."""
+            wanted = total - len(selector)
+            while first + len(under_way) < len(waves) and len(under_way) <= pool.threads:
+                next_one = first + len(under_way)
+                if borders[next_one] - borders[done] >= wanted:
+                    return
+                under_way.append(pool.submit(partial(open_wave, next_one)))
+
+        def write_ahead() -> None:
+            """Writes the output files whose sequences are all decided."""
+            rows = part_rows(settings.seq_len)
+            while (stop := (len(written) + 1) * rows) <= len(selector):
+                path = run.part("select", len(written), "parquet.tmp")
+                task = partial(_write_part, store, selector, stop - rows, stop, path, metadata)
+                written[len(written)] = pool.submit(partial(task, halt))
+
+        try:
+            while done < len(waves) and not selector.finished:
+                look_ahead(done)
+                wave = pool.wait(under_way.popleft())
+                look_ahead(done + 1)
+                while True:
+                    chunks, deeper = selector.step(wave, store)
+                    if deeper:
+                        pool.call(partial(fill, wave))
+                    if len(chunks):
+                        _tokenize(pool, selector, store, tokenizer, chunks)
+                    if not deeper and not len(chunks):
+                        break
+                before = len(selector)
+                made = selector.finish(wave, files(done)[2])
+                for sequence, text, kept in selector.cuts(store, before):
+                    selector.set_covered(sequence, tokenizer.covered(text, kept))
+                selector.save(before, files(done)[1])
+                pool.watch.add(made)
+                counts = json.loads(selector.counts())
+                tasks.mark(done, files(done), sequences=made, counts=counts)
+                done += 1
+                write_ahead()
+        except BaseException:
+            halt.cancel()
+            raise
+        for opened in under_way:
+            opened.cancel()
+    # Waves that were searched ahead and not needed.
+    for number in range(done, len(waves)):
+        files(number)[0].unlink(missing_ok=True)
+    job.digests["sequences"] = tasks.finish(done)
+    job.report("similarity", **(rounded(selector.similarity(vectors)) or {}))
+    tally = selector.tally()
+    refused = tally.pop("refused")
+    job.report("sequences", **{name: count for name, count in tally.items()})
+    job.report("refused_neighbours", **refused)
+    return selector, written
+
+
+def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
+    """Where the waves begin, and the end of the last.
+
+    A wave has enough documents to search together and few enough to waste none: those that are
+    tried only because others could not be sequences come in smaller ones.
+    """
+    size, wanted = 256, documents
+    if num_sequences is not None:
+        size = min(max(-(-num_sequences // 8), 16), 256)
+        wanted = num_sequences
+    borders = [0]
+    while borders[-1] < documents:
+        step = size if borders[-1] < wanted else max(size // 4, 16)
+        borders.append(min(borders[-1] + step, documents))
+    return borders
+
+
+def _tokenize(
+    pool: Pool,
+    selector: _nextlong.Selector,
+    store: _nextlong.ChunkStore,
+    tokenizer: Tokenizer,
+    chunks: NDArray[np.uint32],
+) -> None:
+    pieces = np.array_split(chunks, max(1, min(pool.threads * 2, len(chunks) // 16)))
+    if not tokenizer.threads_allowed:
+        results = [tokenizer.encode_chunks(store, piece, None) for piece in pieces]
+    else:
+        results = pool.map(lambda piece: tokenizer.encode_chunks(store, piece, None), pieces)
+    for piece, (values, offsets) in zip(pieces, results, strict=True):
+        selector.supply(np.ascontiguousarray(piece), values, offsets)
+
+
+class Written(NamedTuple):
+    """An output file, perhaps not yet under its name."""
+
+    path: Path
+    rows: int
+    tokens: int
+    sha256: str
+
+
+def part_rows(seq_len: int) -> int:
+    """Sequences in an output file."""
+    return max(1, PART_TOKENS // seq_len)
+
+
+def _write_part(
+    store: _nextlong.ChunkStore,
+    selector: _nextlong.Selector,
+    start: int,
+    stop: int,
+    path: Path,
+    metadata: str,
+    watch: _nextlong.Watch,
+) -> Written:
+    rows, tokens, _ = selector.write_parquet(store, start, stop, path, metadata, watch)
+    return Written(path, rows, tokens, file_sha256(path))
+
+
+def write(
+    job: Job,
+    store: _nextlong.ChunkStore,
+    selector: _nextlong.Selector,
+    metadata: str,
+    written: Mapping[int, Future[Written]],
+) -> list[dict[str, Any]]:
+    """Assembles the sequences and writes them: `part-*.parquet`, with `metadata` in each.
+
+    What mining has `written` of them ahead only gets its name.
+    """
+    settings, run = job.settings, job.run
+    count = len(selector)
+    rows = part_rows(settings.seq_len)
+    tasks = run.tasks(
+        "write",
+        **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
+    )
+    # Two ids take a byte at the least, and what was written ahead is there already.
+    ahead = sum(path.stat().st_size for path in (run.work / "select").glob("*.parquet.tmp"))
+    known = sum(path.stat().st_size for path in run.output.glob("part-*.parquet"))
+    run.check_disk("write", count * settings.seq_len // 2 - ahead - known)
+    with job.stage("write", needs(settings)["write"], total=count, unit="seq") as pool:
+
+        def one(item: tuple[int, int]) -> dict[str, Any]:
+            number, start = item
+            stop = min(start + rows, count)
+            path = run.output_part(number)
+            ahead = written.get(number)
+            ready = None if ahead is None or ahead.cancelled() else ahead.result()
+            marker = tasks.done(number)
+            if marker is None:
+                if ready is None:
+                    ready = _write_part(store, selector, start, stop, path, metadata, pool.watch)
+                else:
+                    ready.path.replace(path)
+                    pool.watch.add(stop - start)
+                marker = tasks.mark(
+                    number, [path], rows=ready.rows, tokens=ready.tokens, sha256=ready.sha256
+                )
+            else:
+                pool.watch.add(stop - start)
+                if ready is not None:
+                    ready.path.unlink()
+            return {
+                "name": path.name,
+                "rows": marker["rows"],
+                "tokens": marker["tokens"],
+                "bytes": marker["files"][0]["bytes"],
+                "sha256": marker["sha256"],
+            }
+
+        parts = zip(itertools.count(), range(0, count, rows))
+        files = list(pool.in_order(one, parts))
+        tasks.finish(len(files))
+    names = {file["name"] for file in files}
+    for stray in run.output.glob("part-*.parquet"):
+        if stray.name not in names:
+            stray.unlink()
+    job.report(
+        "sequences",
+        tokens=sum(file["tokens"] for file in files),
+        files=len(files),
+        output_bytes=sum(file["bytes"] for file in files),
+    )
+    return files
