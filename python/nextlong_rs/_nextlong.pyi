@@ -212,7 +212,7 @@ class BlockReader:
         files: Sequence[tuple[int, str | PathLike[str], str, str, str]],
         settings: str,
         block_bytes: int,
-        start: tuple[int, int] = (0, 0),
+        start: tuple[int, int] = ...,
     ) -> BlockReader: ...
     @staticmethod
     def of_arrow(
