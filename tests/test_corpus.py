@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import random
@@ -563,3 +564,72 @@ def test_reading_stops_when_the_watch_is_cancelled(tmp_path: Path) -> None:
     watch.cancel()
     with pytest.raises(KeyboardInterrupt):
         list(corpus.read_blocks(corpus.resolve(path), watch=watch))
+
+
+def of_every_kind(folder: Path) -> bytes:
+    """The same rows as files of every kind; gives the lines."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = random.Random(1)
+    rows = [
+        {
+            "text": "".join(rng.choices("abc dé\n", k=rng.choice([0, 1, 5, 50, 500, 9000])))
+            if rng.random() < 0.9
+            else "same " * 50,
+            "id": str(number),
+        }
+        for number in range(200)
+    ]
+    lines = b"\n".join(json.dumps(row, ensure_ascii=False).encode() for row in rows)
+    (folder / "a.jsonl").write_bytes(lines)
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines))
+    (folder / "c.jsonl.zst").write_bytes(zstandard.compress(lines))
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, folder / "d.parquet", row_group_size=37, data_page_size=1000)
+    texts = pa.array([row["text"] for row in rows]).dictionary_encode()
+    pq.write_table(table.set_column(0, "text", texts), folder / "e.parquet", row_group_size=70)
+    for number in range(5):
+        (folder / f"f{number}.txt").write_text("x" * (number + 1))
+    return lines
+
+
+@pytest.mark.parametrize("block_bytes", [1000, 5000, 20_000, 100_000, 1 << 24])
+def test_reading_begins_at_any_block(block_bytes: int, tmp_path: Path) -> None:
+    of_every_kind(tmp_path)
+    listing = corpus.resolve(tmp_path)
+
+    def shown(block: corpus.Block) -> tuple[Any, ...]:
+        place = (block.number, block.first_row, block.offset, block.bytes, block.next)
+        documents = block.parse()
+        return (*place, documents.texts(), documents.quarantine())
+
+    whole = [shown(block) for block in corpus.read_blocks(listing, block_bytes=block_bytes)]
+    assert len(whole) > 5
+    step = max(1, len(whole) // 40)
+    for number in range(0, len(whole), step):
+        first, row, at = whole[number][4]
+        rest = [one for one in listing if one.number >= first]
+        blocks = corpus.read_blocks(rest, block_bytes=block_bytes, start=(row, at))
+        found = [shown(block) for block in itertools.islice(blocks, 3)]
+        assert found == whole[number + 1 : number + 4]
+
+
+def bytes_read() -> int:
+    counts = Path("/proc/self/io").read_text()
+    return int(counts.split("rchar:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="nothing counts what is read")
+def test_what_lies_before_a_block_is_not_read_again(tmp_path: Path) -> None:
+    row = json.dumps({"text": "some words of a text " * 500}) + "\n"
+    (tmp_path / "a.jsonl").write_text(row * 2000)
+    listing = corpus.resolve(tmp_path)
+    *_, before_last, _ = corpus.read_blocks(listing, block_bytes=1 << 20)
+    number, line, at = before_last.next
+    assert number == 0
+    assert line > 1800
+    held = bytes_read()
+    (last,) = corpus.read_blocks(listing, block_bytes=1 << 20, start=(line, at))
+    assert bytes_read() - held < 2 << 20
+    assert last.first_row == line

@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
-from nextlong_rs.errors import ConfigError, RetrievalError, RunError
+from nextlong_rs.errors import ConfigError, RetrievalError
 from nextlong_rs.index import Search, knn
 from nextlong_rs.pool import Pool
+from nextlong_rs.tasks import Tasks
 
 Floats = NDArray[np.float32]
 
@@ -160,28 +161,62 @@ def test_the_own_group_is_excluded_and_k_others_come_back(index: str) -> None:
         open_search(stored, expected_queries=1, k=1, groups=groups[:3])
 
 
-def test_shards_are_kept_and_used_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("index", "name"), [("hnsw", "shard-0000.usearch"), ("clustered", "lists.npy")]
+)
+def test_what_is_built_is_kept_and_used_again(index: str, name: str, tmp_path: Path) -> None:
     stored = _nextlong.Vectors.from_array(clustered(2000, 32))
+    folder = tmp_path / "work" / "index"
+    folder.mkdir(parents=True)
+    said: list[str] = []
 
-    def search(reuse: bool) -> Search:
+    def search(seed: int = 0) -> Search:
+        tasks = Tasks(tmp_path, "index", {"seed": seed}, said.append)
         return open_search(
-            stored, index="hnsw", expected_queries=9, k=5, folder=tmp_path, reuse=reuse
+            stored, index=index, expected_queries=9, k=5, folder=folder, tasks=tasks, seed=seed
         )
 
     rows = np.arange(0, 2000, 7)
-    ids, scores = search(False).search(rows, 5)
-    path = tmp_path / "shard-0000.usearch"
+    ids, scores = search().search(rows, 5)
+    path = folder / name
     first, stamp = path.read_bytes(), path.stat().st_mtime_ns
-    again, again_scores = search(True).search(rows, 5)
+    again, again_scores = search().search(rows, 5)
     assert path.stat().st_mtime_ns == stamp
+    assert said == []
     assert np.array_equal(ids, again)
     assert np.array_equal(scores, again_scores)
-    search(False)
-    assert path.read_bytes() == first
-    assert [file.name for file in tmp_path.iterdir()] == ["shard-0000.usearch"]
     path.write_bytes(first[:1000])
-    with pytest.raises(RunError, match="shard-0000"):
-        search(True)
+    assert np.array_equal(search().search(rows, 5)[0], ids)
+    assert f"index: work/index/{name}" in said[0]
+    assert path.read_bytes() == first
+    search(seed=1)
+    assert "seed" in said[1]
+    kept = {"hnsw": [name], "clustered": ["list-rows.npy", "list-starts.npy", name]}
+    assert sorted(file.name for file in folder.iterdir()) == kept[index]
+
+
+def test_only_the_missing_shard_is_built_again(tmp_path: Path) -> None:
+    stored = _nextlong.Vectors.from_array(clustered(70_000, 8))
+    folder = tmp_path / "work" / "index"
+    folder.mkdir(parents=True)
+
+    def search() -> NDArray[np.int64]:
+        tasks = Tasks(tmp_path, "index", {}, lambda _: None)
+        opened = open_search(
+            stored, index="hnsw", expected_queries=9, k=5, folder=folder, tasks=tasks
+        )
+        return opened.search(np.arange(0, 70_000, 997), 5)[0]
+
+    ids = search()
+    shards = sorted(folder.iterdir())
+    assert len(shards) > 2
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in shards}
+    (tmp_path / "work" / "_done" / "index" / "00001.json").unlink()
+    shards[1].unlink()
+    assert np.array_equal(search(), ids)
+    for path, (stamp, content) in before.items():
+        assert path.read_bytes() == content
+        assert (path.stat().st_mtime_ns == stamp) == (path != shards[1])
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.killing import digest, torture
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong, sequencing
+from nextlong_rs.embed import identity
 from nextlong_rs.status import status
 
 
@@ -252,3 +255,38 @@ def test_status_says_where_a_run_stands(tmp_path: Path) -> None:
     ).stdout
     assert "stopped" in shown
     assert "goes on" in shown
+
+
+def test_an_input_that_kept_its_size_and_time_is_noticed(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    lines = [json.dumps({"text": f"w{n} " * 900}) for n in range(80)]
+    corpus.write_text("\n".join(lines))
+    stamp = corpus.stat()
+    options: dict[str, Any] = {"inputs": corpus, "num_sequences": 2, "min_meta_chunks": 1}
+    options |= {"max_score": None, "max_containment": None, "seq_len": 2048}
+    synthesize(tmp_path / "out", **options)
+    lines[0] = lines[0].replace("w0", "v0")
+    corpus.write_text("\n".join(lines))
+    os.utime(corpus, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert corpus.stat().st_size == stamp.st_size
+    with pytest.raises(nl.RunError, match="made with other inputs"):
+        synthesize(tmp_path / "out", **options)
+    synthesize(tmp_path / "out", overwrite=True, **options)
+    assert any("inputs" in note for note in notes(tmp_path / "out"))
+
+
+def test_a_function_is_known_by_its_code() -> None:
+    def made(width: int, text: str = "a") -> Any:
+        def embed(texts: list[str]) -> Any:
+            return np.array([[len(one), width, one.count(text)] for one in texts], dtype=float)
+
+        return embed
+
+    def other(texts: list[str]) -> Any:
+        return np.array([[len(one), 1, one.count("b")] for one in texts], dtype=float)
+
+    assert identity(made(1)) == identity(made(1))
+    found = [identity(made(1)), identity(made(2)), identity(made(1, "b")), identity(other)]
+    assert len({*found}) == len(found)
+    assert None not in found
+    assert identity(functools.partial(other)) is None

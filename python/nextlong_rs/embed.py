@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import CellType, CodeType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -372,13 +374,16 @@ def identity(embedder: Any) -> Any:
     """What tells one embedder from another of the same description, as JSON can hold it.
 
     Files and folders are known by their sizes and times, arrays and models by their content, a
-    function by its name alone (`describe`).
+    Python function by its code and the plain values it refers to, any other object that is called
+    by its name alone (`describe`).
     """
     if isinstance(embedder, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(embedder).tobytes()).hexdigest()
     if isinstance(embedder, Embedder):
         return embedder.hash
-    if not isinstance(embedder, str | os.PathLike) or embedder == "lsa":
+    if not isinstance(embedder, str | os.PathLike):
+        return _code_hash(embedder)
+    if embedder == "lsa":
         return None
     path = Path(embedder)
     file, colon, _ = os.fspath(embedder).rpartition(":")
@@ -386,6 +391,36 @@ def identity(embedder: Any) -> Any:
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [(one.name, one.stat()) for one in inside if one.is_file()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
+
+
+def _code_hash(function: Any) -> str | None:
+    """A hash of a function's code, with the functions inside it and its plain values; or None."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return None
+
+    def plain(value: object) -> object:
+        return value if isinstance(value, str | bytes | int | float | bool | None) else None
+
+    def parts(code: CodeType) -> list[object]:
+        constants = [
+            parts(one) if isinstance(one, CodeType) else plain(one) for one in code.co_consts
+        ]
+        return [code.co_code.hex(), code.co_names, constants]
+
+    cells = [plain(_content(cell)) for cell in function.__closure__ or ()]
+    defaults = [plain(one) for one in function.__defaults__ or ()]
+    named = sorted((name, plain(one)) for name, one in (function.__kwdefaults__ or {}).items())
+    found = repr([sys.version_info[:2], parts(code), cells, defaults, named])
+    return hashlib.sha256(found.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
 
 
 class StoreEmbedder(Protocol):

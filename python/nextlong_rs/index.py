@@ -23,6 +23,8 @@ from nextlong_rs.query import blocks_of, check, query_arrays, room, row_numbers,
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from nextlong_rs.tasks import Tasks
+
 __all__ = ["Neighbours", "Search", "knn"]
 
 
@@ -89,7 +91,7 @@ class Search:
         groups: NDArray[np.uint32] | None = None,
         folder: str | os.PathLike[str] | None = None,
         kept: int = KEPT_BYTES,
-        reuse: bool = False,
+        tasks: Tasks | None = None,
         rows: NDArray[np.int64] | None = None,
         seed: int = 0,
         pool: Pool,
@@ -107,7 +109,8 @@ class Search:
                 no neighbours. None: only the row itself is none.
             folder: Where lists or HNSW shards are written. None: they are held in memory only.
             kept: Bytes of packed rows that a scan may keep in memory between calls.
-            reuse: Whether lists or shards that lie in `folder` are loaded instead of built.
+            tasks: The markers of a run's stage: lists or shards of `folder` that are done are loaded
+                instead of built, and each is marked when it is built.
             rows: The rows that will be queries, if known: the sample is taken from them.
             seed: Fixes the samples for the scale of the int8 values, the lists and recall.
             pool: The threads for building and measuring; its watch counts the rows that are built
@@ -133,7 +136,7 @@ class Search:
             groups=groups,
             folder=folder,
             kept=kept,
-            reuse=reuse,
+            tasks=tasks,
             seed=seed,
             pool=pool,
         )
@@ -260,6 +263,15 @@ def knn(
     )
 
 
+def choose(
+    index: str, vectors: _nextlong.Vectors, queries: int, k: int, min_recall: float
+) -> tuple[str, str]:
+    """The engine that `index` means for so many queries, and why."""
+    if index == "auto":
+        return _nextlong.choose_engine(len(vectors), queries, k, vectors.dim, min_recall)
+    return index, f"{index}: asked for"
+
+
 def _engine(
     vectors: _nextlong.Vectors,
     index: str,
@@ -270,14 +282,12 @@ def _engine(
     groups: NDArray[np.uint32] | None = None,
     folder: str | os.PathLike[str] | None = None,
     kept: int = KEPT_BYTES,
-    reuse: bool = False,
+    tasks: Tasks | None = None,
     seed: int,
     pool: Pool,
 ) -> tuple[_nextlong.Search, str]:
     """The engine with its shards built, and why it was chosen."""
-    engine, reason = index, f"{index}: asked for"
-    if index == "auto":
-        engine, reason = _nextlong.choose_engine(len(vectors), queries, k, vectors.dim, min_recall)
+    engine, reason = choose(index, vectors, queries, k, min_recall)
     numbers = None if groups is None else np.ascontiguousarray(groups, dtype=np.uint32)
     core = _nextlong.Search(
         vectors,
@@ -289,19 +299,27 @@ def _engine(
     )
     where = None if folder is None else Path(folder)
 
+    def mark(number: int, names: str) -> None:
+        if tasks is not None and where is not None:
+            tasks.mark(number, sorted(path for path in where.glob(names) if path.suffix != ".tmp"))
+
     def build(shard: int) -> None:
-        if where is not None and reuse and (where / f"shard-{shard:04}.usearch").exists():
+        if where is not None and tasks is not None and tasks.done(shard):
             core.load_shard(shard, where)
         else:
             core.build_shard(shard, where, pool.watch)
+            mark(shard, f"shard-{shard:04}.*")
 
     if engine == "clustered":
-        if where is not None and reuse and (where / "lists.npy").exists():
+        if where is not None and tasks is not None and tasks.done(0):
             core.load_lists(where)
         else:
             pool.call(lambda: core.build_lists(where, pool.threads, pool.watch))
+            mark(0, "*")
     for _ in pool.in_order(build, range(core.shard_count)):
         pass
+    if tasks is not None:
+        tasks.finish(core.shard_count + (engine == "clustered"))
     if core.kernel == "serial":
         warnings.warn(
             "no SIMD kernel for int8 products on this processor: search will be slow", stacklevel=3

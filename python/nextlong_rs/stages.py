@@ -291,7 +291,7 @@ def index(
     queue: NDArray[np.uint32],
 ) -> Search:
     """Builds the engine and measures its recall on a seeded sample of the queries."""
-    from nextlong_rs.index import Search
+    from nextlong_rs.index import Search, choose
 
     settings = job.settings
     wanted = min(len(queue), settings.num_sequences or len(queue))
@@ -300,14 +300,18 @@ def index(
     rows = np.concatenate([rows for _, rows in searches])
     k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
     folder = job.run.work / "index"
+    engine, _ = choose(settings.index, vectors, len(rows), k, settings.min_recall)
+    # Shards and lists follow from the vectors alone; recall is measured anew.
     tasks = job.run.tasks(
         "index",
-        **settings.named(("index", "min_recall", "seed")),
-        **{"vectors hash": job.digests["vectors"]},
+        engine=engine,
+        seed=settings.seed,
         version=job.version,
+        **{"vectors hash": job.digests["vectors"]},
     )
-    if settings.index in ("clustered", "hnsw") and tasks.done(0) is None:
-        job.run.check_disk("index", len(vectors) * vectors.dim)
+    if engine != "exact" and tasks.count is None:
+        held = sum(path.stat().st_size for path in folder.iterdir())
+        job.run.check_disk("index", len(vectors) * vectors.dim - held)
     kept = job.budget.kept
     with job.stage("index", needs(settings, chunks=len(store), kept=kept)["index"]) as pool:
         search = Search.open(
@@ -319,7 +323,7 @@ def index(
             groups=store.documents() if settings.exclude_same_doc else None,
             folder=folder,
             kept=kept,
-            reuse=tasks.done(0) is not None,
+            tasks=tasks,
             rows=rows,
             seed=settings.seed,
             pool=pool,
@@ -337,8 +341,6 @@ def index(
                 pool.watch,
             )
         )
-    tasks.mark(0, sorted(path for path in folder.iterdir() if path.suffix != ".tmp"))
-    tasks.finish(1)
     job.report("embedding", same_document=rounded(own))
     job.report(
         "retrieval",

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nextlong::assemble::{Frame, Piece, Sequence, assemble};
 use nextlong::config::{Collisions, Placement, Sampling, Settings};
+use nextlong::mine::made;
 use nextlong::mine::{Found, REASONS, Wave, queue, select::Selector, select::paper_k};
 use nextlong::sequences::Role;
 use nextlong::store::{ChunkStore, Origin, PartWriter};
@@ -102,6 +103,17 @@ struct Run {
 }
 
 fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize) -> Run {
+    run_stopped(store, settings, frame, wave_size, None)
+}
+
+/// A run that is thrown away after so many waves, and taken up from what it wrote.
+fn run_stopped(
+    store: &ChunkStore,
+    settings: &Settings,
+    frame: &Frame,
+    wave_size: usize,
+    stop: Option<usize>,
+) -> Run {
     let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
     let folder = tempfile::tempdir().expect("a folder");
     let mut out = Run {
@@ -110,7 +122,22 @@ fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize)
         selector: Selector::new(settings.clone(), frame.clone()),
     };
     let documents = queue(store, settings, &[], &[]).expect("a queue");
+    let part = |kind: &str, number: usize| folder.path().join(format!("{kind}-{number}"));
     for (number, documents) in documents.chunks(wave_size).enumerate() {
+        if stop == Some(number) {
+            let mut again = Run {
+                made: Vec::new(),
+                tokens: TokenCache::default(),
+                selector: Selector::new(settings.clone(), frame.clone()),
+            };
+            for wave in 0..number {
+                again.tokens.restore_wave(&part("tokens", wave)).expect("tokens");
+                let made = made::read(&part("made", wave), store, &again.tokens).expect("made");
+                again.selector.restore(&made, out.selector.tally().clone());
+                again.made.extend(made);
+            }
+            out = again;
+        }
         let mut wave = Wave::new(store, settings, documents);
         loop {
             for (k, chunks) in wave.wanted() {
@@ -127,8 +154,10 @@ fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize)
                 break;
             }
         }
-        out.made.extend(out.selector.finish(&mut wave));
-        out.tokens.close_wave(&folder.path().join(format!("{number}"))).expect("closed");
+        let made = out.selector.finish(&mut wave);
+        out.tokens.close_wave(&part("tokens", number)).expect("closed");
+        made::write(&made, &part("made", number)).expect("written");
+        out.made.extend(made);
     }
     out
 }
@@ -307,4 +336,31 @@ fn the_paper_s_worked_example_gives_its_k() {
     assert_eq!(paper_k(&settings, 1e9, 10), 0);
     assert_eq!(settings.collisions, Collisions::RoundRobin);
     assert_eq!((settings.placement, settings.sampling_strategy), (Placement::Head, Sampling::Top));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn a_pass_that_is_taken_up_goes_on_as_if_nothing_had_happened(
+        documents in prop::collection::vec(1usize..8, 4..40),
+        settings in choices(),
+        wave_size in 1usize..12,
+        stop in 1usize..6,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = corpus(folder.path(), &documents);
+        let frame = Frame { bos: Some(1), eos: None, separator: vec![7] };
+        let whole = run(&store, &settings, &frame, wave_size);
+        let again = run_stopped(&store, &settings, &frame, wave_size, Some(stop));
+        prop_assert_eq!(format!("{:?}", again.made), format!("{:?}", whole.made));
+        prop_assert_eq!(again.selector.tally(), whole.selector.tally());
+        prop_assert_eq!(again.selector.uses(), whole.selector.uses());
+        prop_assert_eq!(again.tokens.len(), whole.tokens.len());
+        for (_, pieces) in &whole.made {
+            for piece in pieces {
+                prop_assert_eq!(again.tokens.get(piece.chunk), whole.tokens.get(piece.chunk));
+            }
+        }
+    }
 }
