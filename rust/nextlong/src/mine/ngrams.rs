@@ -302,6 +302,8 @@ fn filter_place(gram: u64, len: usize) -> (usize, u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -360,6 +362,49 @@ mod tests {
                     .collect();
                 assert_eq!(found, alone, "{text:?}");
             }
+        }
+    }
+
+    /// The n-grams of `text`, each once.
+    fn gram_set(text: &str, words: usize) -> std::collections::HashSet<Vec<String>> {
+        words_by_character(text).windows(words).map(<[String]>::to_vec).collect()
+    }
+
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            prop::collection::vec(prop_oneof!["a", "B", "é", "7", "中", " ", "\n"], 0..60)
+                .prop_map(|parts| parts.concat()),
+            prop::collection::vec(prop_oneof!["one ", "two ", "three, ", "ÉTÉ "], 0..80)
+                .prop_map(|parts| parts.concat()),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn containment_is_that_of_sets(
+            metas in prop::collection::vec(any_text(), 1..4),
+            copied in any::<(prop::sample::Index, bool)>(),
+            other in any_text(),
+            words in 1usize..9,
+        ) {
+            let (which, whole) = copied;
+            // Half of the time a part of a meta-chunk stands in it.
+            let other = if whole { format!("{other} {}", which.get(&metas)) } else { other };
+            let found = MetaGrams::new(metas.iter().map(String::as_str), words).containment(&other);
+            let theirs = gram_set(&other, words);
+            let expected = metas
+                .iter()
+                .map(|meta| {
+                    let own = gram_set(meta, words);
+                    let smaller = own.len().min(theirs.len());
+                    if smaller == 0 {
+                        return 0.0;
+                    }
+                    own.intersection(&theirs).count() as f32 / smaller as f32
+                })
+                .fold(0.0, f32::max);
+            prop_assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
     }
 }
