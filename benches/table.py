@@ -1,6 +1,7 @@
 """Runs every bench and prints the README's table: ours and its peers, measured in the same run.
 
-    python benches/table.py                 # all of them
+    python benches/table.py                 # all but the retrieval engines
+    python benches/table.py retrieval       # those, beside other libraries' at equal recall
     python benches/table.py chunk mine      # only benches/bench_chunk.py and bench_mine.py
     python benches/table.py --from FILE     # print again what `--keep FILE` kept
 
@@ -26,13 +27,17 @@ HERE = Path(__file__).resolve().parent
 ROOMS = ["corpus", "chunk", "embed", "index", "mine", "tokenize", "assemble", "write"]
 """The order of the table; benches of no room come after them."""
 
+BY_NAME_ONLY = ["retrieval"]
+"""Benches that take long: graphs over 100,000 vectors, built by five libraries."""
+
 Entry = dict[str, Any]
 
 
 def run(names: list[str], keep: Path) -> int:
     """Runs the benches; their figures go to `keep`."""
     rooms = [HERE / f"bench_{name}.py" for name in names or ROOMS]
-    others = sorted(set(HERE.glob("bench_*.py")) - set(rooms)) if not names else []
+    named = {HERE / f"bench_{name}.py" for name in BY_NAME_ONLY}
+    others = sorted(set(HERE.glob("bench_*.py")) - {*rooms} - named) if not names else []
     wanted = [*rooms, *others]
     command = [sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider"]
     command += [f"--benchmark-json={keep}", "--benchmark-columns=min", "--benchmark-disable-gc"]

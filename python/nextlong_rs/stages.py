@@ -211,7 +211,9 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     fits = run.tasks("fit", **depends)
     saved = run.work / "embed" / "model.safetensors"
     need = needs(settings, chunks=len(store))
-    with job.stage("fit", need["fit" if settings.embedder == "lsa" else "embed"]) as pool:
+    need_of_fit = need["fit" if settings.embedder == "lsa" else "embed"]
+    sampled = min(settings.fit_chunks, len(store)) if settings.embedder == "lsa" else None
+    with job.stage("fit", need_of_fit, total=sampled, unit="chunk") as pool:
         if fits.done(0) and saved.exists():
             embedder = Embedder.load(saved)
         model = open_embedder(
