@@ -52,7 +52,7 @@ torture: install  ## Kill a run at 200 random moments; it must go on to the same
 FUZZ_CASES ?= 100000
 fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, in both languages
 	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --release --workspace \
-		--test fuzz_corpus --test fuzz_sequences --test trust
+		--lib --test fuzz_corpus --test fuzz_sequences --test trust --test laws_chunk --test laws_mine
 	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
 		tests/test_hostile.py tests/test_hostile_rooms.py
 

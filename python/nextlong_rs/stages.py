@@ -315,7 +315,9 @@ def index(
         held = sum(path.stat().st_size for path in folder.iterdir())
         job.run.check_disk("index", len(vectors) * vectors.dim - held)
     kept = job.budget.kept
-    with job.stage("index", needs(settings, chunks=len(store), kept=kept)["index"]) as pool:
+    need = needs(settings, chunks=len(store), kept=kept)["index"]
+    total = None if engine == "exact" else len(vectors)
+    with job.stage("index", need, total=total, unit="vector") as pool:
         search = Search.open(
             vectors,
             index=settings.index,
