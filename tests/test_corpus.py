@@ -7,47 +7,19 @@ import itertools
 import json
 import os
 import random
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.reading import packed, read, reasons, write_lines
 
 from nextlong_rs import corpus
 from nextlong_rs.corpus import CorpusConfig
 from nextlong_rs.errors import ConfigError, CorpusError
 
 zstandard = pytest.importorskip("zstandard")
-
-Row = tuple[str, str]
-
-
-def read(
-    inputs: object, *, block_bytes: int = 1 << 20, **config: Any
-) -> tuple[list[Row], list[Any]]:
-    """The documents (id, text) and the quarantine of some inputs."""
-    rows: list[Row] = []
-    bad: list[Any] = []
-    listing = corpus.resolve(inputs)
-    for block in corpus.read_blocks(listing, CorpusConfig(**config), block_bytes=block_bytes):
-        documents = block.parse()
-        texts = documents.texts()
-        rows += [(documents.origin(row)[0], texts[row]) for row in range(len(documents))]
-        bad += [json.loads(line) for line in documents.quarantine().splitlines()]
-        assert documents.bad_count == sum(documents.bad_counts().values())
-    return rows, bad
-
-
-def reasons(bad: list[Any]) -> list[tuple[int, str]]:
-    return [(entry["row"], entry["reason"]) for entry in bad]
-
-
-def write_lines(path: Path, rows: Iterable[object]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
 
 # Each hostile line by itself: its bytes, and the text it gives or the reason why none.
 HOSTILE: dict[str, tuple[bytes, str]] = {
@@ -166,16 +138,6 @@ def test_a_line_of_ten_megabytes_is_read(tmp_path: Path) -> None:
     rows, bad = read(path, block_bytes=1 << 16)
     assert rows == [("a.jsonl:1", text), ("a.jsonl:2", "b")]
     assert not bad
-
-
-def packed(kind: str, data: bytes) -> bytes:
-    """`data` in two gzip members or Zstandard frames."""
-    half = len(data) // 2
-    if kind == "gz":
-        return gzip.compress(data[:half]) + gzip.compress(data[half:])
-    if kind == "zst":
-        return bytes(zstandard.compress(data[:half]) + zstandard.compress(data[half:]))
-    return data
 
 
 @pytest.mark.parametrize("kind", ["gz", "zst"])
@@ -383,166 +345,6 @@ def test_a_file_that_vanishes_is_an_os_error(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CorpusError, match="a.jsonl"):
         list(corpus.read_blocks(listing))
-
-
-def test_iterables_of_strings_and_mappings_are_read() -> None:
-    assert read(iter(["a", "b"]))[0] == [("item:1", "a"), ("item:2", "b")]
-    assert read(["a\nb", "c"])[0] == [("item:1", "a\nb"), ("item:2", "c")]
-    mixed: list[object] = [
-        "a",
-        {"text": "b", "id": 7},
-        {"id": "x"},
-        {"text": 5},
-        5,
-        None,
-        b"bytes",
-        "\ud800",
-        {"text": "c", "id": True},
-        {"text": "d", "id": None, "score": 0.5},
-        {"text": "e", "score": "high"},
-        {"text": "f", "id": "\udfff"},
-        "",
-    ]
-    rows, bad = read(iter(mixed), score_column="score", block_bytes=40)
-    assert rows == [("item:1", "a"), ("7", "b"), ("item:10", "d")]
-    assert reasons(bad) == [
-        (3, "text is missing"),
-        (4, "text is not a string"),
-        (5, "not an object"),
-        (6, "not an object"),
-        (7, "not an object"),
-        (8, "lone surrogate"),
-        (9, "id is neither a string nor a number"),
-        (11, "score is not a number"),
-        (12, "lone surrogate"),
-        (13, "text is empty"),
-    ]
-
-
-def test_an_error_of_the_iterable_is_the_users_own() -> None:
-    def texts() -> Iterator[str]:
-        yield "a"
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        read(texts())
-
-
-def test_two_iterables_make_different_ids() -> None:
-    rows, _ = read([iter(["a"]), iter(["b"])])
-    assert [doc_id for doc_id, _ in rows] == ["item-0:1", "item-1:1"]
-
-
-TEXTS = [f"text {number} " + "x" * (number % 50) for number in range(500)]
-
-
-def test_arrow_tables_of_every_text_type_are_read() -> None:
-    pa = pytest.importorskip("pyarrow")
-    expected = [(str(number), text) for number, text in enumerate(TEXTS)]
-    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()):
-        ids = pa.array(range(len(TEXTS)), pa.int64())
-        table = pa.table({"id": ids, "text": pa.array(TEXTS, pa.string()).cast(kind)})
-        for block_bytes in (1, 3000, 1 << 24):
-            assert read(table, block_bytes=block_bytes) == (expected, []), kind
-        assert read(table.slice(100, 50))[0] == expected[100:150]
-    words = pa.array(["a", "b", None, "a"]).dictionary_encode()
-    rows, bad = read(pa.table({"text": words}))
-    assert rows == [("table:1", "a"), ("table:2", "b"), ("table:4", "a")]
-    assert reasons(bad) == [(3, "text is missing")]
-    assert bad[0]["offset"] is None
-
-
-def test_bytes_that_are_no_text_are_bad_rows() -> None:
-    pa = pytest.importorskip("pyarrow")
-    table = pa.table({"text": pa.array([b"a", b"\xff", None], pa.binary())})
-    rows, bad = read(table)
-    assert rows == [("table:1", "a")]
-    assert reasons(bad) == [(2, "invalid UTF-8"), (3, "text is missing")]
-
-
-def test_columns_of_wrong_types_are_refused(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet")
-    cases: list[tuple[Any, dict[str, Any], str]] = [
-        (pa.table({"body": ["a"]}), {}, "no column `text`; set text_column to one of: body"),
-        (pa.table({"text": [1]}), {}, "column `text` holds Int64, not text"),
-        (pa.table({"text": ["a"], "id": [[1]]}), {}, "column `id` holds List"),
-        (pa.table({"text": ["a"]}), {"id_column": "key"}, "no column `key`; set id_column"),
-        (pa.table({"text": ["a"], "s": ["b"]}), {"score_column": "s"}, "not numbers"),
-    ]
-    for table, setting, message in cases:
-        path = tmp_path / "a.parquet"
-        pq.write_table(table, path)
-        for given_input in (table, path):
-            with pytest.raises(CorpusError, match=message):
-                read(given_input, **setting)
-
-
-def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet")
-    scores = [None if number % 7 == 0 else number / 2 for number in range(len(TEXTS))]
-    unused = [[number] for number in range(len(TEXTS))]
-    table = pa.table({"unused": unused, "text": TEXTS, "score": scores})
-    path = tmp_path / "a.parquet"
-    pq.write_table(table, path, row_group_size=64, compression="zstd")
-    expected = [(f"a.parquet:{number}", text) for number, text in enumerate(TEXTS, 1)]
-    for block_bytes in (1, 3000, 1 << 24):
-        assert read(path, block_bytes=block_bytes, score_column="score") == (expected, [])
-    (block,) = corpus.read_blocks(corpus.resolve(path), CorpusConfig(score_column="score"))
-    documents = block.parse()
-    assert [documents.origin(row)[3] for row in range(len(documents))] == scores
-
-
-def test_a_damaged_parquet_file_is_one_clear_error(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": TEXTS}), path)
-    whole = path.read_bytes()
-    for length in (0, 3, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(CorpusError, match=r"a\.parquet"):
-            read(path)
-    rng = random.Random(0)
-    outcomes = set()
-    for _ in range(200):
-        damaged = bytearray(whole)
-        for _ in range(8):
-            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged)
-        try:
-            read(path)
-            outcomes.add("read")
-        except CorpusError:
-            outcomes.add("refused")
-    assert "refused" in outcomes
-
-
-def test_a_dataset_is_read_with_its_selection(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    dataset = datasets.Dataset.from_dict({"text": TEXTS, "n": list(range(len(TEXTS)))})
-    assert [text for _, text in read(dataset)[0]] == TEXTS
-    chosen = dataset.shuffle(seed=1).select(range(50))
-    assert [text for _, text in read(chosen)[0]] == chosen["text"][:]
-    assert read(dataset.select([]))[0] == []
-    assert [text for _, text in read(dataset.to_iterable_dataset())[0]] == TEXTS
-    assert [text for _, text in read(iter(dataset))[0]] == TEXTS
-    with pytest.raises(ConfigError, match="several splits"):
-        corpus.resolve(datasets.DatasetDict({"train": dataset}))
-
-
-def test_frames_that_give_an_arrow_stream_are_tables() -> None:
-    polars = pytest.importorskip("polars")
-    assert [text for _, text in read(polars.DataFrame({"text": TEXTS}))[0]] == TEXTS
-
-
-def test_every_kind_gives_the_same_texts_in_order(tmp_path: Path) -> None:
-    write_lines(tmp_path / "a.jsonl", [{"text": text} for text in TEXTS[:10]])
-    (tmp_path / "b.txt").write_text(TEXTS[10])
-    given_inputs = [tmp_path / "a.jsonl", iter(TEXTS[11:20]), tmp_path / "b.txt"]
-    rows, _ = read(given_inputs)
-    assert [text for _, text in rows] == TEXTS[:10] + TEXTS[11:20] + [TEXTS[10]]
 
 
 def test_too_many_bad_rows_stop_a_run() -> None:

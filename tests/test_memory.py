@@ -99,11 +99,7 @@ def run(output: Path, **options: Any) -> tuple[list[bytes], int]:
     process = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(given)])
     peak = 0
     while process.poll() is None:
-        try:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = max(peak, int(status.split("RssAnon:")[1].split()[0]) * 1024)
-        except (OSError, IndexError):
-            pass
+        peak = max(peak, memory.held_now(process.pid))
         time.sleep(0.01)
     assert process.returncode == 0
     return [path.read_bytes() for path in sorted(output.glob("part-*"))], peak

@@ -18,7 +18,7 @@ from tests.killing import digest, torture
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong, sequencing
-from nextlong_rs.embed import identity
+from nextlong_rs.embedders import identity
 from nextlong_rs.status import status
 
 

@@ -10,42 +10,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import CellType, CodeType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import Watch
-from nextlong_rs.embed_function import CallableEmbedder
 from nextlong_rs.errors import ConfigError, EmbeddingError
 from nextlong_rs.pool import Pool, thread_count
 from nextlong_rs.progress import Bar
-from nextlong_rs.ready_vectors import ReadyVectors
 
 if TYPE_CHECKING:
     from nextlong_rs._nextlong import ChunkStore
 
-__all__ = [
-    "Embedder",
-    "StoreEmbedder",
-    "describe",
-    "open_embedder",
-]
+__all__ = ["Embedder"]
 
 _SAMPLE_TEXTS = 50_000
 _POWER_ITERATIONS = 2
 _BATCH_TEXTS = 4096
 _BATCH_CHARACTERS = 4_000_000
 """A batch takes about 50 ms, so Ctrl-C is heard."""
-
-_Result = TypeVar("_Result")
 
 
 class _Model(Protocol):
@@ -336,191 +325,6 @@ class _StaticModel:
         watch: Watch | None = None,
     ) -> None:
         self._model.embed_part(self._tokenizer, store, start, stop, path, watch)
-
-
-def describe(embedder: Any) -> str:
-    """Name an embedder in one line, as the settings of a run are saved.
-
-    Args:
-        embedder: What `synthesize` takes as its embedder.
-
-    Returns:
-        The string itself, the path, or the kind and name of an object.
-
-    Raises:
-        ConfigError: It is nothing that embeds.
-    """
-    if isinstance(embedder, str):
-        return embedder
-    if isinstance(embedder, os.PathLike):
-        return str(os.fspath(embedder))
-    if isinstance(embedder, Embedder):
-        return repr(embedder)
-    if isinstance(embedder, ReadyVectors):
-        return f"vectors:{embedder.name}"
-    if isinstance(embedder, np.ndarray):
-        return f"vectors:array{embedder.shape}"
-    if callable(embedder):
-        kind = type(embedder)
-        owner = embedder if hasattr(embedder, "__qualname__") else kind
-        return f"callable:{owner.__module__}.{owner.__qualname__}"
-    raise ConfigError(
-        f"embedder is {embedder!r}; give 'lsa', an Embedder, the path of one, of a model2vec folder "
-        "or of vectors (.npy), an array of vectors, or a function from a list of texts to an array"
-    )
-
-
-def identity(embedder: Any) -> Any:
-    """What tells one embedder from another of the same description, as JSON can hold it.
-
-    Files and folders are known by their sizes and times, arrays and models by their content, a
-    Python function by its code and the plain values it refers to, any other object that is called
-    by its name alone (`describe`).
-    """
-    if isinstance(embedder, np.ndarray):
-        return hashlib.sha256(np.ascontiguousarray(embedder).tobytes()).hexdigest()
-    if isinstance(embedder, Embedder):
-        return embedder.hash
-    if not isinstance(embedder, str | os.PathLike):
-        return _code_hash(embedder)
-    if embedder == "lsa":
-        return None
-    path = Path(embedder)
-    file, colon, _ = os.fspath(embedder).rpartition(":")
-    path = Path(file) if colon and not path.exists() else path
-    inside = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [(one.name, one.stat()) for one in inside if one.is_file()]
-    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
-
-
-def _code_hash(function: Any) -> str | None:
-    """A hash of a function's code, with the functions inside it and its plain values; or None."""
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
-        return None
-
-    def plain(value: object) -> object:
-        return value if isinstance(value, str | bytes | int | float | bool | None) else None
-
-    def parts(code: CodeType) -> list[object]:
-        constants = [
-            parts(one) if isinstance(one, CodeType) else plain(one) for one in code.co_consts
-        ]
-        return [code.co_code.hex(), code.co_names, constants]
-
-    cells = [plain(_content(cell)) for cell in function.__closure__ or ()]
-    defaults = [plain(one) for one in function.__defaults__ or ()]
-    named = sorted((name, plain(one)) for name, one in (function.__kwdefaults__ or {}).items())
-    found = repr([sys.version_info[:2], parts(code), cells, defaults, named])
-    return hashlib.sha256(found.encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def _content(cell: CellType) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None
-
-
-class StoreEmbedder(Protocol):
-    """What gives the chunks of a store their vectors, part by part."""
-
-    @property
-    def on_main_thread(self) -> bool:
-        """Whether parts are to be made one after another, on the main thread."""
-        ...
-
-    def embed_part(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | os.PathLike[str],
-        watch: Watch | None = None,
-    ) -> object:
-        """Write the vectors of chunks `start` to before `stop` as one float16 part."""
-        ...
-
-
-def open_embedder(
-    embedder: Any,
-    store: ChunkStore,
-    *,
-    dim: int,
-    seed: int,
-    idf_power: float,
-    fit_chunks: int,
-    folder: Path,
-    pool: Pool,
-) -> StoreEmbedder:
-    """Make the embedder of a run ready for its chunks.
-
-    Args:
-        embedder: `"lsa"`, an `Embedder`, the path of one, of a model2vec folder or of ready vectors
-            (`.npy`, or `FILE.parquet:COLUMN`), an array, `ReadyVectors`, or a function from a list of texts to an array.
-        store: The chunks of the corpus.
-        dim: Of the LSA.
-        seed: Of the LSA.
-        idf_power: Of the LSA.
-        fit_chunks: Chunks that the LSA is fitted on, at most.
-        folder: Where a fitted model is saved, as `model.safetensors`.
-        pool: Its threads fit the model; Ctrl-C stops it.
-
-    Returns:
-        The embedder.
-
-    Raises:
-        ConfigError: `embedder` is nothing that embeds, or a setting is out of range.
-        EmbeddingError: The model or the vectors cannot be read or used.
-        OSError: A file cannot be written.
-    """
-    if isinstance(embedder, str) and embedder == "lsa":
-        fitted = pool.call(
-            lambda: Embedder.fit_store(
-                store,
-                dim=dim,
-                seed=seed,
-                idf_power=idf_power,
-                sample=fit_chunks,
-                threads=pool.threads,
-                watch=pool.watch,
-            )
-        )
-        folder.mkdir(parents=True, exist_ok=True)
-        fitted.save(folder / "model.safetensors")
-        return fitted
-    if isinstance(embedder, str | os.PathLike):
-        try:
-            return _open_path(embedder, store)
-        except OSError as error:
-            raise EmbeddingError(f"embedder {os.fspath(embedder)!r}: {error}") from error
-    if isinstance(embedder, np.ndarray):
-        embedder = ReadyVectors(embedder)
-    if isinstance(embedder, ReadyVectors):
-        embedder.check(len(store))
-        return embedder
-    if isinstance(embedder, Embedder):
-        return embedder
-    describe(embedder)
-    return CallableEmbedder(embedder)
-
-
-def _open_path(embedder: str | os.PathLike[str], store: ChunkStore) -> StoreEmbedder:
-    path = Path(embedder)
-    file, colon, column = os.fspath(embedder).rpartition(":")
-    if colon and file.endswith(".parquet"):
-        vectors = ReadyVectors(file, column=column)
-    elif path.suffix == ".npy":
-        vectors = ReadyVectors(path)
-    elif path.is_dir() and os.fspath(embedder):
-        return Embedder.static(path)
-    elif path.is_file():
-        return Embedder.load(path)
-    else:
-        raise ConfigError(f"embedder is {str(embedder)!r}, which is neither 'lsa' nor a file")
-    vectors.check(len(store))
-    return vectors
 
 
 def _as_list(texts: Iterable[str]) -> list[str]:

@@ -91,7 +91,7 @@ def synthesize(
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
     from nextlong_rs import sequencing, stages
-    from nextlong_rs.embed import describe
+    from nextlong_rs.embedders import describe
     from nextlong_rs.result import Result
 
     if embedder is not None:

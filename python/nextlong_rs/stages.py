@@ -199,7 +199,8 @@ def chunk(
 
 def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:
     """Gives every chunk its vector: `work/embed/part-*.npy`, float16, a row a chunk."""
-    from nextlong_rs.embed import Embedder, identity, open_embedder
+    from nextlong_rs.embed import Embedder
+    from nextlong_rs.embedders import identity, open_embedder
 
     settings, run = job.settings, job.run
     depends = {

@@ -6,18 +6,19 @@
 //! goes on with their exact lengths. So only chunks that are used are tokenized, and the outcome
 //! does not depend on how many threads tokenize.
 
+mod laying;
+mod picks;
+
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::copies::Copies;
+use self::picks::Next;
 use super::made::Made;
 use super::ngrams::Hashed;
-use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
+use super::{Candidate, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
-use crate::config::{Collisions, Length, LongDocuments, OnShort, Placement, Settings};
-use crate::seed;
+use crate::config::{Length, LongDocuments, OnShort, Settings};
 use crate::store::ChunkStore;
 use crate::tokens::TokenCache;
 
@@ -369,62 +370,6 @@ impl Selector {
         (State::Laying { pieces, draft }, true)
     }
 
-    /// Tokenizes pieces in their order until the sequence is full; what passes the end is cut off.
-    fn lay(
-        &mut self,
-        mut pieces: Vec<Piece>,
-        mut draft: Draft,
-        store: &ChunkStore,
-        tokens: &TokenCache,
-        need: &mut Need,
-    ) -> (State, bool) {
-        let separator = self.frame.separator.len() as i64;
-        let room = self.frame.room(self.settings.seq_len, 1);
-        let (mut sum, mut bytes, mut at) = (0i64, 0usize, 0);
-        while at < pieces.len() && sum < room {
-            let Some(count) = tokens.count(pieces[at].chunk) else { break };
-            sum += i64::from(count) + if at > 0 { separator } else { 0 };
-            bytes += store.text(pieces[at].chunk as usize).len();
-            pieces[at].tokens = count;
-            at += 1;
-        }
-        if at < pieces.len() && sum < room {
-            let bytes_per_token = match sum {
-                0 => self.settings.chars_per_token,
-                sum => bytes as f64 / sum as f64,
-            };
-            let mut estimate = 0.0;
-            for piece in &pieces[at..] {
-                let count = tokens.count(piece.chunk).map_or_else(
-                    || {
-                        need.tokens.push(piece.chunk);
-                        store.text(piece.chunk as usize).len() as f64 / bytes_per_token
-                    },
-                    f64::from,
-                );
-                estimate += count;
-                if estimate >= (room - sum) as f64 * ROUND {
-                    break;
-                }
-            }
-            return (State::Laying { pieces, draft }, false);
-        }
-        for piece in pieces.drain(at..).filter(|piece| !piece.is_meta()) {
-            self.release(piece.chunk);
-            draft.taken.remove(&store.text_hash(piece.chunk as usize));
-        }
-        let short = room - sum > separator;
-        if short && self.settings.on_short == OnShort::Drop {
-            for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
-                self.release(piece.chunk);
-            }
-            self.tally.dropped_short += 1;
-            return (State::Dropped, false);
-        }
-        self.tally.shortened += u64::from(short);
-        (State::Made(self.cut(pieces)), false)
-    }
-
     fn short(
         &mut self,
         candidate: &mut Candidate,
@@ -444,167 +389,6 @@ impl Selector {
         }
         State::Dropped
     }
-
-    fn complete(&mut self, candidate: &Candidate, draft: &Draft, tokens: &TokenCache) -> State {
-        let mut pieces = self.arrange(candidate, draft);
-        for piece in &mut pieces {
-            piece.tokens = tokens.count(piece.chunk).unwrap_or(0);
-        }
-        State::Made(self.cut(pieces))
-    }
-
-    /// Cuts what passes `seq_len` off the last negatives; counts what is left.
-    fn cut(&mut self, mut pieces: Vec<Piece>) -> Vec<Piece> {
-        let spare_meta = self.settings.length == Length::Exact;
-        let before: Vec<Piece> = pieces.iter().filter(|piece| !piece.is_meta()).copied().collect();
-        let cut = self.frame.cut(&mut pieces, self.settings.seq_len, spare_meta);
-        let kept: HashSet<u32> = pieces.iter().map(|piece| piece.chunk).collect();
-        for piece in before.iter().filter(|piece| !kept.contains(&piece.chunk)) {
-            self.release(piece.chunk);
-            self.tally.tokenized_unused += 1;
-        }
-        self.tally.cut_negatives += cut;
-        let metas = pieces.iter().filter(|piece| piece.is_meta()).count() as u64;
-        self.tally.meta_chunks += metas;
-        self.tally.negatives += pieces.len() as u64 - metas;
-        pieces
-    }
-
-    /// The pieces in their order: each meta-chunk among its negatives, as `placement` says.
-    fn arrange(&self, candidate: &Candidate, draft: &Draft) -> Vec<Piece> {
-        let mut groups: Vec<Vec<Piece>> = vec![Vec::new(); candidate.lists.len()];
-        for pick in &draft.picks {
-            groups[pick.meta as usize].push(Piece::negative(pick.chunk, pick.meta, pick.score));
-        }
-        let mut pieces = Vec::with_capacity(draft.picks.len() + groups.len());
-        for (meta, (mut group, chunk)) in
-            groups.into_iter().zip(candidate.chunks.clone()).enumerate()
-        {
-            let place = match self.settings.placement {
-                Placement::Head => 0,
-                Placement::Tail => group.len(),
-                Placement::Random => {
-                    let mut rng = seed::Rng::new(self.settings.seed, "placement", u64::from(chunk));
-                    rng.below(group.len() as u64 + 1) as usize
-                }
-            };
-            group.insert(place, Piece::meta_chunk(chunk, meta as u32));
-            pieces.append(&mut group);
-        }
-        pieces
-    }
-
-    /// The next negative in turn that no rule between sequences forbids.
-    fn next_pick(
-        &mut self,
-        candidate: &mut Candidate,
-        draft: &mut Draft,
-        store: &ChunkStore,
-        deepest: u32,
-    ) -> Next {
-        let count = candidate.lists.len();
-        let own = candidate.chunks.start as usize..candidate.chunks.end as usize;
-        let k = || {
-            let own_characters = super::document_characters(store, own.clone()) as f64;
-            paper_k(&self.settings, own_characters, count).max(1)
-        };
-        let paper = (self.settings.length == Length::Paper).then(k);
-        let limit = paper.into_iter().chain(self.settings.num_negatives).min();
-        let quantum = match self.settings.collisions {
-            Collisions::RoundRobin => 1,
-            Collisions::FirstCome => limit.unwrap_or_else(k),
-        };
-        for _ in 0..=count {
-            let meta = draft.turn;
-            let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
-            let own = &candidate.chunks;
-            if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, copies, own, draft, store) {
-                    list.taken += 1;
-                    draft.taken_in_turn += 1;
-                    return Next::Pick(Pick { chunk, meta: meta as u32, score });
-                }
-                if !list.complete {
-                    list.wanted = list.depth.saturating_mul(2).max(64).min(deepest);
-                    return Next::Search;
-                }
-            }
-            draft.turn = (meta + 1) % count;
-            draft.taken_in_turn = 0;
-        }
-        Next::Exhausted
-    }
-
-    fn next_allowed(
-        &mut self,
-        list: &mut List,
-        copies: &mut Option<Copies>,
-        own: &Range<u32>,
-        draft: &mut Draft,
-        store: &ChunkStore,
-    ) -> Option<(u32, f32)> {
-        while let Some(&chunk) = list.ids.get(list.cursor) {
-            let score = list.scores[list.cursor];
-            list.cursor += 1;
-            let hash = store.text_hash(chunk as usize);
-            if draft.taken.contains(&hash) {
-                self.tally.refused[Reason::InSequence as usize] += 1;
-                continue;
-            }
-            let uses = self.uses.get(&chunk).copied().unwrap_or(0);
-            if self.settings.max_reuse.is_some_and(|most| uses >= most) {
-                self.tally.refused[Reason::MaxReuse as usize] += 1;
-                continue;
-            }
-            let document = self.settings.max_per_doc.map(|_| store.document(chunk as usize) as u32);
-            let siblings = document.and_then(|document| draft.per_document.get(&document).copied());
-            if self.settings.max_per_doc.is_some_and(|most| siblings.unwrap_or(0) >= most) {
-                self.tally.refused[Reason::MaxPerDoc as usize] += 1;
-                continue;
-            }
-            if copies.as_mut().is_some_and(|copies| copies.contains(store, own, chunk)) {
-                self.tally.refused[Reason::Containment as usize] += 1;
-                continue;
-            }
-            if let Some(document) = document {
-                draft.per_document.insert(document, siblings.unwrap_or(0) + 1);
-            }
-            self.uses.insert(chunk, uses + 1);
-            draft.taken.insert(hash);
-            return Some((chunk, score));
-        }
-        None
-    }
-
-    fn give_back(
-        &mut self,
-        candidate: &mut Candidate,
-        draft: &mut Draft,
-        pick: Pick,
-        store: &ChunkStore,
-    ) {
-        self.release(pick.chunk);
-        draft.taken.remove(&store.text_hash(pick.chunk as usize));
-        candidate.lists[pick.meta as usize].taken -= 1;
-        if self.settings.max_per_doc.is_some() {
-            let document = store.document(pick.chunk as usize) as u32;
-            if let Some(count) = draft.per_document.get_mut(&document) {
-                *count -= 1;
-            }
-        }
-    }
-
-    fn release(&mut self, chunk: u32) {
-        if let Some(uses) = self.uses.get_mut(&chunk) {
-            *uses = uses.saturating_sub(1);
-        }
-    }
-}
-
-enum Next {
-    Pick(Pick),
-    Search,
-    Exhausted,
 }
 
 /// Whether a document of so many characters is no sequence however it is tokenized, and so not worth
