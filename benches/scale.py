@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nextlong_rs as nl
-from nextlong_rs.memory import parse_bytes
+from nextlong_rs.memory import held_now, parse_bytes
 
 REPLACED = 0.4
 FILE_BYTES = 100_000_000
@@ -88,11 +88,7 @@ def measure(options: dict[str, object]) -> tuple[float, int]:
     process = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(options)])
     peak = 0
     while process.poll() is None:
-        try:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = max(peak, int(status.split("RssAnon:")[1].split()[0]) * 1024)
-        except (OSError, IndexError):
-            pass
+        peak = max(peak, held_now(process.pid))
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"the run failed with {process.returncode}")

@@ -122,7 +122,7 @@ class Search:
         Raises:
             ConfigError: A setting is wrong.
             RetrievalError: The vectors cannot be searched.
-            RunError: A file in `folder` is damaged or of other vectors (with `reuse`).
+            RunError: A file in `folder` is damaged or of other vectors.
         """
         check(index=index, k=k, min_recall=min_recall, seed=seed)
         candidates = np.arange(len(vectors)) if rows is None else row_numbers(rows, len(vectors))

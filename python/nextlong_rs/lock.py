@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from nextlong_rs.errors import RunError
@@ -47,12 +46,7 @@ class Lock:
         self._file = file
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.truncate(0)
             self._file.close()

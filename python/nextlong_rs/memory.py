@@ -54,10 +54,12 @@ def parse_bytes(given: int | str) -> int:
     return size
 
 
-def held_now() -> int:
-    """The memory that this process holds now, in bytes, without mapped files; 0 if unknown."""
+def held_now(process: int | None = None) -> int:
+    """The memory that a process (this one by default) holds now, in bytes, without mapped files;
+    0 if unknown.
+    """
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc", str(process or "self"), "status").read_text()
         return int(status.split("RssAnon:")[1].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
         return 0
