@@ -3,10 +3,13 @@
 //! In: UTF-8 bytes. Out: counts and byte positions. A character is counted at its first byte, so a
 //! slice may begin and end inside one.
 
+use multiversion::multiversion;
+
 /// The number of characters that begin in `bytes`.
 ///
 /// Counts in blocks that 8-bit lanes can hold, which compilers turn into vector code: long blocks
 /// for speed, then short ones so that little is left for the slow way.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
 pub(super) fn count(bytes: &[u8]) -> usize {
     let (long, rest) = bytes.as_chunks::<192>();
     let (short, rest) = rest.as_chunks::<16>();
@@ -21,15 +24,16 @@ fn count_block<const N: usize>(block: &[u8; N]) -> usize {
     usize::from(block.iter().map(|&byte| u8::from(begins(byte))).sum::<u8>())
 }
 
-/// The position `characters` characters after `start`, or the length where fewer are left.
+/// The position `characters` characters after `start`, or the length where fewer are left, and how
+/// many characters lie between.
 ///
 /// `start` is the first byte of a character, and so is the position found.
-pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> usize {
+pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> (usize, usize) {
     let (mut at, mut left) = (start, characters);
     while left > 0 {
         // So many bytes hold at most so many characters: the step never goes too far.
         if left >= bytes.len() - at {
-            return bytes.len();
+            return (bytes.len(), characters - left + count(&bytes[at..]));
         }
         let step = &bytes[at..at + left];
         at += left;
@@ -38,7 +42,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> usize {
     while at < bytes.len() && !begins(bytes[at]) {
         at += 1;
     }
-    at
+    (at, characters)
 }
 
 /// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
@@ -65,7 +69,8 @@ mod tests {
         for (number, &start) in places.iter().enumerate() {
             for step in 0..40 {
                 let expected = places.get(number + step).copied().unwrap_or(text.len());
-                assert_eq!(advance(text.as_bytes(), start, step), expected);
+                let passed = step.min(places.len() - number);
+                assert_eq!(advance(text.as_bytes(), start, step), (expected, passed));
             }
         }
     }

@@ -11,6 +11,8 @@ use std::ops::Range;
 
 use unicode_segmentation::{GraphemeIndices, UnicodeSegmentation};
 
+use super::sentences;
+
 /// The units of a text, from coarse to fine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
@@ -47,7 +49,7 @@ impl Level {
     pub(super) fn cuts(self, text: &str) -> Box<dyn Iterator<Item = usize> + '_> {
         let bounds: Box<dyn Iterator<Item = usize>> = match self {
             Self::Line => return Box::new(std::iter::empty()),
-            Self::Sentence => Box::new(text.split_sentence_bound_indices().map(first)),
+            Self::Sentence => Box::new(sentences::starts(text)),
             Self::Word => Box::new(word_starts(text)),
             Self::Part => Box::new(text.split_word_bound_indices().map(first)),
             Self::Cluster => Box::new(text.grapheme_indices(true).map(first)),

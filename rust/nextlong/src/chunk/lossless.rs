@@ -11,8 +11,8 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::characters;
 use super::cuts::Level;
+use super::{Emit, characters};
 use crate::{Progress, Result};
 
 /// Cuts by characters: jumps a chunk ahead and looks back for the last end of a unit.
@@ -20,30 +20,35 @@ pub(super) fn by_characters(
     text: &str,
     size_characters: usize,
     progress: &Progress,
-    emit: &mut dyn FnMut(Range<usize>),
+    emit: &mut Emit<'_>,
 ) -> Result<()> {
     let bytes = text.as_bytes();
     let units = Units::new(text);
+    let count = |range: Range<usize>| characters::count(&bytes[range]);
     let measure = |piece: &str| characters::count(piece.as_bytes());
     let mut start = 0;
+    // The characters from the start to here are known: no byte is counted again.
+    let (mut at, mut known) = (0, 0);
     while start < bytes.len() {
         progress.check()?;
-        let limit = characters::advance(bytes, start, size_characters);
+        let (limit, passed) = characters::advance(bytes, at, size_characters - known);
+        let length = known + passed;
         if limit == bytes.len() {
-            emit(start..limit);
+            emit(start..limit, Some(length));
             return Ok(());
         }
         let unit = units.last_end(start, limit).unwrap_or(start)..units.next_end(limit);
-        if unit.len() <= size_characters || measure(&text[unit.clone()]) <= size_characters {
-            emit(start..unit.start);
-            start = unit.start;
+        let kept = count(unit.start..limit);
+        if unit.len() <= size_characters || kept + count(limit..unit.end) <= size_characters {
+            emit(start..unit.start, Some(length - kept));
+            (start, at, known) = (unit.start, limit, kept);
             continue;
         }
         let mut packer = Packer::new(text, size_characters, &measure, progress, emit);
         packer.sums_are_exact = true;
-        packer.resume(start..unit.start);
+        (packer.chunk, packer.sum) = (start..unit.start, length - kept);
         packer.take_apart(unit, Level::Line)?;
-        start = packer.chunk.start;
+        (start, at, known) = (packer.chunk.start, packer.chunk.end, packer.sum);
     }
     Ok(())
 }
@@ -54,7 +59,7 @@ pub(super) fn by_measure(
     size: usize,
     measure: &dyn Fn(&str) -> usize,
     progress: &Progress,
-    emit: &mut dyn FnMut(Range<usize>),
+    emit: &mut Emit<'_>,
 ) -> Result<()> {
     let units = Units::new(text);
     let mut packer = Packer::new(text, size, measure, progress, emit);
@@ -120,7 +125,7 @@ struct Packer<'a> {
     /// Whether the measure of joined pieces is the sum of theirs.
     sums_are_exact: bool,
     progress: &'a Progress,
-    emit: &'a mut dyn FnMut(Range<usize>),
+    emit: &'a mut Emit<'a>,
     /// The chunk being filled, and the sum of its pieces' measures.
     chunk: Range<usize>,
     sum: usize,
@@ -134,16 +139,10 @@ impl<'a> Packer<'a> {
         size: usize,
         measure: &'a dyn Fn(&str) -> usize,
         progress: &'a Progress,
-        emit: &'a mut dyn FnMut(Range<usize>),
+        emit: &'a mut Emit<'a>,
     ) -> Self {
         let (chunk, pieces) = (0..0, Vec::new());
         Self { text, size, measure, sums_are_exact: false, progress, emit, chunk, sum: 0, pieces }
-    }
-
-    /// Goes on with a chunk that was begun elsewhere.
-    fn resume(&mut self, chunk: Range<usize>) {
-        self.sum = self.measure(chunk.clone());
-        self.chunk = chunk;
     }
 
     fn measure(&self, range: Range<usize>) -> usize {
@@ -254,7 +253,7 @@ impl<'a> Packer<'a> {
             kept -= 1;
         }
         let end = if kept == 0 { self.chunk.end } else { self.pieces[kept - 1].0 };
-        (self.emit)(self.chunk.start..end);
+        (self.emit)(self.chunk.start..end, self.sums_are_exact.then_some(self.sum));
         self.pieces.drain(..kept);
         self.sum = self.pieces.iter().map(|&(_, measure)| measure).sum();
         self.chunk.start = end;

@@ -8,6 +8,7 @@ mod characters;
 mod cuts;
 mod lossless;
 mod paper;
+mod sentences;
 
 use std::ops::Range;
 use std::path::Path;
@@ -47,6 +48,9 @@ pub struct Rule<'a> {
     pub unit: Unit<'a>,
 }
 
+/// Takes a chunk: its span in bytes and, where the rule counted them, its characters.
+type Emit<'a> = dyn FnMut(Range<usize>, Option<usize>) + 'a;
+
 impl Rule<'_> {
     /// Whether the rule can be followed.
     ///
@@ -67,12 +71,7 @@ impl Rule<'_> {
         Ok(())
     }
 
-    fn cut(
-        &self,
-        text: &str,
-        progress: &Progress,
-        emit: &mut dyn FnMut(Range<usize>),
-    ) -> Result<()> {
+    fn cut(&self, text: &str, progress: &Progress, emit: &mut Emit<'_>) -> Result<()> {
         match (self.mode, self.unit) {
             (Mode::Paper, _) => paper::cut(text, self.size, progress, emit),
             (Mode::Lossless, Unit::Characters) => {
@@ -110,7 +109,7 @@ pub fn spans(
     spans: &mut Vec<Range<usize>>,
 ) -> Result<()> {
     rule.check()?;
-    rule.cut(text, progress, &mut |span| spans.push(span))
+    rule.cut(text, progress, &mut |span, _| spans.push(span))
 }
 
 /// Appends the spans of the chunks of `text` to `spans`: (bytes, characters).
@@ -127,10 +126,11 @@ pub fn with_characters(
     rule.check()?;
     let bytes = text.as_bytes();
     let (mut at, mut before) = (0, 0);
-    // Each chunk is counted when it is cut, while its bytes are still at hand.
-    rule.cut(text, progress, &mut |span| {
+    // What the rule did not count is counted when it is cut, while its bytes are still at hand.
+    rule.cut(text, progress, &mut |span, counted| {
         let start = before + characters::count(&bytes[at..span.start]) as u64;
-        let end = start + characters::count(&bytes[span.clone()]) as u64;
+        let counted = counted.unwrap_or_else(|| characters::count(&bytes[span.clone()]));
+        let end = start + counted as u64;
         (at, before) = (span.end, end);
         spans.push((span, start..end));
     })

@@ -5,16 +5,14 @@
 //! Joining newlines are not counted, a line longer than the size is a chunk of its own, and a
 //! pending group of empty lines is dropped before such a line, which leaves a gap.
 
-use std::ops::Range;
-
-use super::characters;
+use super::{Emit, characters};
 use crate::{Progress, Result};
 
 pub(super) fn cut(
     text: &str,
     size_characters: usize,
     progress: &Progress,
-    emit: &mut dyn FnMut(Range<usize>),
+    emit: &mut Emit<'_>,
 ) -> Result<()> {
     let bytes = text.as_bytes();
     let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
@@ -25,7 +23,7 @@ pub(super) fn cut(
         if group_characters + line_characters > size_characters {
             if group_characters != 0 {
                 progress.check()?;
-                emit(group_start..line_start - 1);
+                emit(group_start..line_start - 1, None);
             }
             (group_start, group_characters) = (line_start, line_characters);
         } else {
@@ -33,6 +31,6 @@ pub(super) fn cut(
         }
         line_start = line_end + 1;
     }
-    emit(group_start..bytes.len());
+    emit(group_start..bytes.len(), None);
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! letter, so `NaN` and raw control characters are broken JSON; of a repeated key the last wins, as
 //! in Python. Numbers keep their spelling. Nesting is walked without recursion.
 
+use memchr::memchr2;
+
 use super::documents::Reason;
 use super::rows::{Field, Record};
 
@@ -27,7 +29,9 @@ pub(super) fn record(
     text: &mut String,
     id: &mut String,
 ) -> Result<Record, Reason> {
-    let mut scanner = Scanner { line, bytes: line.as_bytes(), place: 0 };
+    let bytes = line.as_bytes();
+    let plain = bytes.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20;
+    let mut scanner = Scanner { line, bytes, plain, place: 0 };
     let (text_start, id_start) = (text.len(), id.len());
     let mut record = Record { text: Field::Missing, id: Field::Missing, score: Field::Missing };
     let mut escaped_key = String::new();
@@ -92,6 +96,8 @@ pub(super) fn record(
 struct Scanner<'a> {
     line: &'a str,
     bytes: &'a [u8],
+    /// The line holds no control character.
+    plain: bool,
     place: usize,
 }
 
@@ -121,13 +127,24 @@ impl<'a> Scanner<'a> {
         if self.place == self.bytes.len() { Ok(()) } else { Err(Reason::BrokenJson) }
     }
 
+    /// Passes plain characters: up to a quote, a backslash or a control character.
+    fn pass_plain(&mut self) -> Result<(), Reason> {
+        let rest = &self.bytes[self.place..];
+        let plain = if self.plain { memchr2(b'"', b'\\', rest) } else { special(rest) };
+        self.place += plain.ok_or(Reason::BrokenJson)?;
+        Ok(())
+    }
+
     /// A string that is wanted: decoded onto `out`. After its opening quote.
     fn decoded(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
         let mut bad = None;
         loop {
-            let start = self.place;
-            self.place = special(self.bytes, start).ok_or(Reason::BrokenJson)?;
-            out.push_str(&self.line[start..self.place]);
+            // Escapes come in groups: the first byte may end the run already.
+            if self.peek() != Some(b'\\') {
+                let start = self.place;
+                self.pass_plain()?;
+                out.push_str(&self.line[start..self.place]);
+            }
             match self.bytes[self.place] {
                 b'"' => {
                     self.place += 1;
@@ -191,7 +208,7 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<&'a str, Reason> {
         let start = self.place;
         loop {
-            self.place = special(self.bytes, self.place).ok_or(Reason::BrokenJson)?;
+            self.pass_plain()?;
             match self.bytes[self.place] {
                 b'"' => {
                     self.place += 1;
@@ -352,19 +369,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first byte from `start` that ends a run of plain characters: a quote, a backslash or a
-/// control character.
-fn special(bytes: &[u8], start: usize) -> Option<usize> {
-    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    let mut place = start;
-    // Whole blocks first: the compiler turns each into a few vector instructions.
-    for block in bytes.get(start..)?.chunks_exact(32) {
-        if block.iter().fold(false, |any, &byte| any | is_special(byte)) {
-            break;
-        }
-        place += 32;
-    }
-    Some(place + bytes[place..].iter().position(|&byte| is_special(byte))?)
+/// The first byte that ends a run of plain characters, in a line that holds control characters.
+fn special(bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
 }
 
 #[cfg(test)]

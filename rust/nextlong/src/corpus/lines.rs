@@ -1,18 +1,16 @@
 //! JSON lines: a file cut into blocks of whole lines, and such a block parsed.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::documents::{BadRow, Documents, Reason};
 use super::json::{self, Wanted};
 use super::read::Place;
 use super::rows;
+use super::unpack::Source;
 use super::{
     BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
     unreadable,
@@ -20,8 +18,8 @@ use super::{
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// Between two looks at the stop flag.
-const STEP_BYTES: usize = 4 << 20;
+/// The most by which a line that does not end is read on at once.
+const MOST_FURTHER: usize = 4 << 20;
 /// Of text that is passed, unheld.
 const PASSED_STEP: usize = 1 << 18;
 /// Of a line that is not held, for its quarantine entry.
@@ -48,17 +46,18 @@ pub(super) struct Lines {
 /// Reads one file, decompresses it and cuts it at line ends.
 pub(super) struct LineReader {
     file: InputFile,
-    source: Box<dyn Read + Send>,
+    source: Source,
     settings: Settings,
     block_bytes: usize,
-    /// Bytes of the file, bytes of text from it, and those of lines that were passed.
-    packed: Arc<AtomicU64>,
+    /// Bytes of text from the file, and those of lines that were passed.
     unpacked: u64,
     passed: u64,
     /// Bytes of text that earlier blocks held.
     to_pass: u64,
     /// Bytes read and not yet given out.
     carry: Vec<u8>,
+    /// The line ends in what was read and not yet given out.
+    line_ends: i64,
     row: i64,
     offset: u64,
     /// Where the file itself was entered.
@@ -78,31 +77,18 @@ impl LineReader {
         if file.kind == Kind::Jsonl && from.at > 0 {
             opened.seek(SeekFrom::Start(from.at)).map_err(unreadable(&file))?;
         }
-        let packed = Arc::default();
-        let opened = Counted { source: opened, bytes: Arc::clone(&packed) };
-        let source: Box<dyn Read + Send> = match file.kind {
-            Kind::JsonlGzip => {
-                Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 18, opened)))
-            }
-            Kind::JsonlZstd => {
-                let mut decoder = zstd::Decoder::new(opened).map_err(unreadable(&file))?;
-                // What `zstd --long=31` writes is read too.
-                decoder.window_log_max(31).map_err(unreadable(&file))?;
-                Box::new(decoder)
-            }
-            _ => Box::new(opened),
-        };
+        let source = Source::new(opened, file.kind).map_err(unreadable(&file))?;
         let to_pass = if file.kind == Kind::Jsonl { 0 } else { from.at };
         Ok(Self {
             file,
             source,
             settings: settings.clone(),
             block_bytes: block_bytes.max(1),
-            packed,
             unpacked: 0,
             passed: 0,
             to_pass,
             carry: Vec::new(),
+            line_ends: 0,
             row: from.row,
             offset: from.at,
             entered: from.at - to_pass,
@@ -117,7 +103,7 @@ impl LineReader {
 
     /// The bytes of the file behind the lines given out so far.
     pub fn consumed(&self) -> u64 {
-        let packed = u128::from(self.packed.load(Ordering::Relaxed));
+        let packed = u128::from(self.source.taken());
         let given = u128::from(self.offset - self.entered);
         self.entered + (packed * given / u128::from(self.unpacked.max(1))) as u64
     }
@@ -136,6 +122,7 @@ impl LineReader {
             self.fill(&mut piece, step, progress)?;
             self.to_pass -= piece.len() as u64;
             self.passed += piece.len() as u64;
+            self.line_ends = 0;
         }
         Ok(())
     }
@@ -168,7 +155,9 @@ impl LineReader {
         self.carry.extend_from_slice(&data[cut..]);
         data.truncate(cut);
         let lines = Lines { row: self.row, offset: self.offset, data, cut_off: false };
-        self.row += memchr_iter(b'\n', &lines.data).count() as i64;
+        let carried = line_ends(&self.carry);
+        self.row += self.line_ends - carried;
+        self.line_ends = carried;
         self.offset += cut as u64;
         Ok(Some(lines))
     }
@@ -191,7 +180,7 @@ impl LineReader {
                 return Ok(None);
             }
             searched = data.len();
-            self.fill(data, searched + self.block_bytes.clamp(1 << 16, STEP_BYTES), progress)?;
+            self.fill(data, searched + self.block_bytes.clamp(1 << 16, MOST_FURTHER), progress)?;
         }
     }
 
@@ -213,6 +202,7 @@ impl LineReader {
             self.passed += piece.len() as u64;
         }
         let lines = Lines { row: self.row, offset: self.offset, data, cut_off: true };
+        self.line_ends = line_ends(&self.carry);
         self.row += 1;
         self.offset += length;
         Ok(lines)
@@ -222,13 +212,14 @@ impl LineReader {
     fn fill(&mut self, data: &mut Vec<u8>, target: usize, progress: &Progress) -> Result<()> {
         while data.len() < target && !self.ended {
             progress.check()?;
-            let missing = (target - data.len()).min(STEP_BYTES);
-            let read = (&mut self.source).take(missing as u64).read_to_end(data);
-            match read {
+            let before = data.len();
+            match self.source.read(data, target - before) {
                 Ok(read) => {
-                    self.ended = read < missing;
+                    self.ended = read == 0;
                     self.unpacked += read as u64;
-                    let packed = self.packed.load(Ordering::Relaxed);
+                    // Counted while it is still in the cache.
+                    self.line_ends += line_ends(&data[before..]);
+                    let packed = self.source.taken();
                     let held = self.unpacked - self.passed;
                     check_growth(&self.file.input, packed, held, FREE_BYTES)?;
                     check_growth(&self.file.input, packed, self.unpacked, FREE_PASSED_BYTES)?;
@@ -242,7 +233,7 @@ impl LineReader {
                         "{}: the compressed data is cut off or damaged after {bytes} bytes of \
                          text, {} lines ({error}); mend the file or leave it out",
                         self.file.input.name,
-                        self.row + memchr_iter(b'\n', data).count() as i64,
+                        self.row + line_ends(data),
                     )));
                 }
             }
@@ -280,18 +271,8 @@ impl LineReader {
     }
 }
 
-/// Counts the bytes that a decoder takes.
-struct Counted<R> {
-    source: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
+fn line_ends(data: &[u8]) -> i64 {
+    memchr_iter(b'\n', data).count() as i64
 }
 
 /// Parses the lines of one block.

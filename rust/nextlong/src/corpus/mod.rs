@@ -16,6 +16,7 @@ mod parquet;
 mod read;
 mod rows;
 mod texts;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
