@@ -1,6 +1,7 @@
 //! The documents of one block, and its rows that cannot be used.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -108,7 +109,9 @@ impl BadRow {
 /// The good rows of a block, in order, and its bad ones.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Documents {
-    text: String,
+    /// The texts, each UTF-8, up to `filled`; behind it what a parser has not yet read.
+    text: Vec<u8>,
+    filled: usize,
     text_ends: Vec<usize>,
     doc_id: String,
     doc_id_ends: Vec<usize>,
@@ -124,12 +127,12 @@ impl Documents {
     /// No documents yet, and room for `text_bytes` bytes of text.
     #[must_use]
     pub fn with_capacity(text_bytes: usize) -> Self {
-        Self { text: String::with_capacity(text_bytes), ..Self::default() }
+        Self { text: Vec::with_capacity(text_bytes), ..Self::default() }
     }
 
     /// Adds a document whose text is `text`.
     pub fn push(&mut self, text: &str, origin: Origin<'_>) {
-        self.text.push_str(text);
+        self.pending(text);
         self.close(origin);
     }
 
@@ -156,14 +159,16 @@ impl Documents {
     /// The text of document `document` of the block.
     #[must_use]
     pub fn text(&self, document: usize) -> &str {
-        piece(&self.text, &self.text_ends, document)
+        let text = &self.text[range(&self.text_ends, document)];
+        // Checked when it was read; to look again costs less than to have copied it.
+        simdutf8::basic::from_utf8(text).unwrap_or_default()
     }
 
     /// Where document `document` of the block came from.
     #[must_use]
     pub fn origin(&self, document: usize) -> Origin<'_> {
         Origin {
-            doc_id: piece(&self.doc_id, &self.doc_id_ends, document),
+            doc_id: &self.doc_id[range(&self.doc_id_ends, document)],
             input: self.input[document],
             row: self.row[document],
             score: self.score[document],
@@ -217,19 +222,40 @@ impl Documents {
         lines
     }
 
-    /// The text that is being built behind the last document; [`Self::close`] makes it one.
-    pub(super) fn pending(&mut self) -> &mut String {
-        &mut self.text
+    /// No documents yet; their texts are to be found in `data` and moved to its beginning.
+    pub(super) fn among(data: Vec<u8>) -> Self {
+        Self { text: data, ..Self::default() }
     }
 
-    /// The text that is pending.
-    pub(super) fn pending_text(&self) -> &str {
-        &self.text[self.text_bytes()..]
+    /// What documents are found among, and the end of the text that is being built.
+    pub(super) fn found(&mut self) -> (&mut [u8], &mut usize) {
+        (&mut self.text, &mut self.filled)
+    }
+
+    /// Drops what no document was found in.
+    pub(super) fn finish(&mut self) {
+        let most = self.text.len();
+        self.text.truncate(self.filled);
+        if self.filled < most / 2 {
+            self.text.shrink_to_fit();
+        }
+    }
+
+    /// Builds on the text behind the last document; [`Self::close`] makes it one.
+    pub(super) fn pending(&mut self, text: &str) {
+        self.text.truncate(self.filled);
+        self.text.extend_from_slice(text.as_bytes());
+        self.filled = self.text.len();
+    }
+
+    /// The text that is pending, UTF-8.
+    pub(super) fn pending_text(&self) -> &[u8] {
+        &self.text[self.text_bytes()..self.filled]
     }
 
     /// Drops the text that is pending.
     pub(super) fn drop_pending(&mut self) {
-        self.text.truncate(self.text_bytes());
+        self.filled = self.text_bytes();
     }
 
     /// The first row, good or bad.
@@ -240,7 +266,7 @@ impl Documents {
 
     /// Ends the document whose text was written behind the last.
     pub(super) fn close(&mut self, origin: Origin<'_>) {
-        self.text_ends.push(self.text.len());
+        self.text_ends.push(self.filled);
         self.doc_id.push_str(origin.doc_id);
         self.doc_id_ends.push(self.doc_id.len());
         self.input.push(origin.input);
@@ -249,7 +275,7 @@ impl Documents {
     }
 }
 
-fn piece<'a>(all: &'a str, ends: &[usize], number: usize) -> &'a str {
+fn range(ends: &[usize], number: usize) -> Range<usize> {
     let start = if number == 0 { 0 } else { ends[number - 1] };
-    &all[start..ends[number]]
+    start..ends[number]
 }

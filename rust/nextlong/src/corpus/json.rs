@@ -4,7 +4,9 @@
 //! letter, so `NaN` and raw control characters are broken JSON; of a repeated key the last wins, as
 //! in Python. Numbers keep their spelling. Nesting is walked without recursion.
 
-use memchr::memchr2;
+use std::ops::Range;
+
+use memchr::{memchr, memchr2};
 
 use super::documents::Reason;
 use super::rows::{Field, Record};
@@ -20,19 +22,21 @@ pub(super) struct Wanted<'a> {
     pub score: Option<&'a str>,
 }
 
-/// Reads `line`; appends its text to `text` and its id to `id`.
+/// Reads the line from `start` to the end of `data`, which is UTF-8; appends its id to `id`.
 ///
-/// Where this fails or a field is bad, the caller cuts both strings back.
+/// Its text is moved to `filled` and behind it, which is then its end: no escape is shorter than
+/// what it stands for, so the text never passes what is still to be read. Where this fails or a
+/// field is bad, the caller cuts both back.
 pub(super) fn record(
-    line: &str,
+    data: &mut [u8],
+    start: usize,
     wanted: Wanted<'_>,
-    text: &mut String,
+    filled: &mut usize,
     id: &mut String,
 ) -> Result<Record, Reason> {
-    let bytes = line.as_bytes();
-    let plain = bytes.iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20;
-    let mut scanner = Scanner { line, bytes, plain, place: 0 };
-    let (text_start, id_start) = (text.len(), id.len());
+    let plain = data[start..].iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20;
+    let mut scanner = Scanner { bytes: data, plain, place: start };
+    let (text_start, id_start) = (*filled, id.len());
     let mut record = Record { text: Field::Missing, id: Field::Missing, score: Field::Missing };
     let mut escaped_key = String::new();
     scanner.blank();
@@ -50,35 +54,32 @@ pub(super) fn record(
     }
     loop {
         scanner.expect(b'"')?;
-        let key_start = scanner.place;
-        let mut key = Some(scanner.string()?);
-        if key.is_some_and(|key| key.contains('\\')) {
-            scanner.place = key_start;
+        let spelled = scanner.string()?;
+        let mut wants = wanted.of(&scanner.bytes[spelled.clone()]);
+        if memchr(b'\\', &scanner.bytes[spelled.clone()]).is_some() {
+            scanner.place = spelled.start;
             escaped_key.clear();
             // A key with half a surrogate pair equals no column's name.
             let whole = scanner.decoded(&mut escaped_key)? == Field::Found(());
-            key = whole.then_some(escaped_key.as_str());
+            wants = if whole { wanted.of(escaped_key.as_bytes()) } else { Wants::default() };
         }
         scanner.colon()?;
-        // A column may serve twice, say as text and as id.
+        // A column may serve twice, say as text and as id; the text is moved, so it comes last.
         let value_start = scanner.place;
-        let mut taken = false;
-        if key == Some(wanted.text) {
-            text.truncate(text_start);
-            record.text = scanner.text(text)?;
-            taken = true;
-        }
-        if key == Some(wanted.id) {
-            scanner.place = value_start;
+        if wants.id {
             id.truncate(id_start);
             record.id = scanner.id(id)?;
-            taken = true;
         }
-        if key.is_some() && key == wanted.score {
+        if wants.score {
             scanner.place = value_start;
             record.score = scanner.score()?;
-            taken = true;
         }
+        if wants.text {
+            scanner.place = value_start;
+            *filled = text_start;
+            record.text = scanner.text(filled)?;
+        }
+        let taken = wants.id || wants.score || wants.text;
         if !taken {
             scanner.value()?;
         }
@@ -93,15 +94,29 @@ pub(super) fn record(
     Ok(record)
 }
 
+/// Which columns a key names.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wants {
+    text: bool,
+    id: bool,
+    score: bool,
+}
+
+impl Wanted<'_> {
+    fn of(&self, key: &[u8]) -> Wants {
+        let names = |name: &str| name.as_bytes() == key;
+        Wants { text: names(self.text), id: names(self.id), score: self.score.is_some_and(names) }
+    }
+}
+
 struct Scanner<'a> {
-    line: &'a str,
-    bytes: &'a [u8],
+    bytes: &'a mut [u8],
     /// The line holds no control character.
     plain: bool,
     place: usize,
 }
 
-impl<'a> Scanner<'a> {
+impl Scanner<'_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.place).copied()
     }
@@ -139,12 +154,9 @@ impl<'a> Scanner<'a> {
     fn decoded(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
         let mut bad = None;
         loop {
-            // Escapes come in groups: the first byte may end the run already.
-            if self.peek() != Some(b'\\') {
-                let start = self.place;
-                self.pass_plain()?;
-                out.push_str(&self.line[start..self.place]);
-            }
+            let start = self.place;
+            self.pass_plain()?;
+            out.push_str(utf8(&self.bytes[start..self.place])?);
             match self.bytes[self.place] {
                 b'"' => {
                     self.place += 1;
@@ -159,60 +171,47 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An escape, from its backslash; none for half of a surrogate pair.
-    fn escape(&mut self) -> Result<Option<char>, Reason> {
-        self.place += 1;
-        let character = match self.next() {
-            Some(b'n') => '\n',
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b't') => '\t',
-            Some(b'r') => '\r',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'u') => {
-                let unit = self.four_digits()?;
-                if let Some(character) = char::from_u32(unit) {
-                    return Ok(Some(character));
-                }
-                let high = (0xD800..0xDC00).contains(&unit);
-                if !high || self.bytes.get(self.place..self.place + 2) != Some(b"\\u") {
-                    return Ok(None);
-                }
-                let second = self.place;
-                self.place += 2;
-                let low = self.four_digits()?;
-                if !(0xDC00..0xE000).contains(&low) {
-                    // Another escape, to be read on its own.
-                    self.place = second;
-                    return Ok(None);
-                }
-                return Ok(char::from_u32(0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00)));
+    /// A string that is wanted: decoded and moved to `filled`. After its opening quote.
+    fn moved(&mut self, filled: &mut usize) -> Result<Field<()>, Reason> {
+        let mut bad = None;
+        loop {
+            // Escapes come in groups: the first byte may end the run already.
+            if self.peek() != Some(b'\\') {
+                let start = self.place;
+                self.pass_plain()?;
+                self.bytes.copy_within(start..self.place, *filled);
+                *filled += self.place - start;
             }
-            _ => return Err(Reason::BrokenJson),
-        };
-        Ok(Some(character))
+            match self.bytes[self.place] {
+                b'"' => {
+                    self.place += 1;
+                    return Ok(bad.map_or(Field::Found(()), Field::Bad));
+                }
+                b'\\' => match self.escape()? {
+                    Some(character) => {
+                        let room = &mut self.bytes[*filled..self.place];
+                        *filled += character.encode_utf8(room).len();
+                    }
+                    None => bad = Some(Reason::LoneSurrogate),
+                },
+                _ => return Err(Reason::BrokenJson),
+            }
+        }
     }
 
-    fn four_digits(&mut self) -> Result<u32, Reason> {
-        let digits = self.bytes.get(self.place..self.place + 4).ok_or(Reason::BrokenJson)?;
-        self.place += 4;
-        digits.iter().try_fold(0, |unit, &digit| {
-            let digit = char::from(digit).to_digit(16).ok_or(Reason::BrokenJson)?;
-            Ok(unit << 4 | digit)
-        })
+    fn escape(&mut self) -> Result<Option<char>, Reason> {
+        escape(self.bytes, &mut self.place)
     }
 
-    /// A string that is only passed, as spelled. After its opening quote.
-    fn string(&mut self) -> Result<&'a str, Reason> {
+    /// A string that is only passed: its place, as spelled. After its opening quote.
+    fn string(&mut self) -> Result<Range<usize>, Reason> {
         let start = self.place;
         loop {
             self.pass_plain()?;
             match self.bytes[self.place] {
                 b'"' => {
                     self.place += 1;
-                    return Ok(&self.line[start..self.place - 1]);
+                    return Ok(start..self.place - 1);
                 }
                 b'\\' => {
                     self.escape()?;
@@ -222,11 +221,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn text(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+    fn text(&mut self, filled: &mut usize) -> Result<Field<()>, Reason> {
         match self.peek() {
             Some(b'"') => {
                 self.place += 1;
-                self.decoded(out)
+                self.moved(filled)
             }
             Some(b'n') => self.word("null").map(|()| Field::Missing),
             _ => self.value().map(|()| Field::Bad(Reason::TextNotAString)),
@@ -268,7 +267,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn number(&mut self) -> Result<&'a str, Reason> {
+    fn number(&mut self) -> Result<&str, Reason> {
         let start = self.place;
         if self.peek() == Some(b'-') {
             self.place += 1;
@@ -289,7 +288,7 @@ impl<'a> Scanner<'a> {
             }
             self.digits()?;
         }
-        Ok(&self.line[start..self.place])
+        utf8(&self.bytes[start..self.place])
     }
 
     fn digits(&mut self) -> Result<(), Reason> {
@@ -369,9 +368,63 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Part of a line that is UTF-8, cut between characters.
+fn utf8(part: &[u8]) -> Result<&str, Reason> {
+    std::str::from_utf8(part).map_err(|_| Reason::InvalidUtf8)
+}
+
 /// The first byte that ends a run of plain characters, in a line that holds control characters.
 fn special(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')
+}
+
+/// An escape, from its backslash; none for half of a surrogate pair.
+fn escape(line: &[u8], at: &mut usize) -> Result<Option<char>, Reason> {
+    let letter = *line.get(*at + 1).ok_or(Reason::BrokenJson)?;
+    *at += 2;
+    let character = match letter {
+        b'n' => '\n',
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'u' => return unit(line, at),
+        _ => return Err(Reason::BrokenJson),
+    };
+    Ok(Some(character))
+}
+
+/// The character of `\u` and four digits, or of two such.
+fn unit(line: &[u8], at: &mut usize) -> Result<Option<char>, Reason> {
+    let unit = four_digits(line, at)?;
+    if let Some(character) = char::from_u32(unit) {
+        return Ok(Some(character));
+    }
+    let high = (0xD800..0xDC00).contains(&unit);
+    if !high || line.get(*at..*at + 2) != Some(b"\\u") {
+        return Ok(None);
+    }
+    let second = *at;
+    *at += 2;
+    let low = four_digits(line, at)?;
+    if !(0xDC00..0xE000).contains(&low) {
+        // Another escape, to be read on its own.
+        *at = second;
+        return Ok(None);
+    }
+    Ok(char::from_u32(0x1_0000 + ((unit - 0xD800) << 10) + (low - 0xDC00)))
+}
+
+fn four_digits(line: &[u8], at: &mut usize) -> Result<u32, Reason> {
+    let digits = line.get(*at..*at + 4).ok_or(Reason::BrokenJson)?;
+    *at += 4;
+    digits.iter().try_fold(0, |unit, &digit| {
+        let digit = char::from(digit).to_digit(16).ok_or(Reason::BrokenJson)?;
+        Ok(unit << 4 | digit)
+    })
 }
 
 #[cfg(test)]
@@ -384,9 +437,12 @@ mod tests {
     const WANTED: Wanted<'_> = Wanted { text: "text", id: "id", score: Some("score") };
 
     fn read(line: &str) -> (std::result::Result<Record, Reason>, String, String) {
-        let (mut text, mut id) = ("before ".to_owned(), String::new());
-        let record = record(line, WANTED, &mut text, &mut id);
-        (record, text, id)
+        // As in a block: texts stand before it, and may have moved up.
+        let mut data = format!("before !{line}").into_bytes();
+        let (mut filled, mut id) = (7, String::new());
+        let record = record(&mut data, 8, WANTED, &mut filled, &mut id);
+        data.truncate(filled);
+        (record, String::from_utf8_lossy(&data).into_owned(), id)
     }
 
     #[test]
@@ -464,6 +520,26 @@ mod tests {
             prop_assert!(record.is_ok());
             prop_assert_eq!(read_text, format!("before {text}"));
             prop_assert_eq!(read_id, id);
+        }
+
+        #[test]
+        fn a_long_text_is_what_serde_json_reads(
+            pieces in prop::collection::vec(any::<String>(), 1..20),
+            times in prop::sample::select(vec![1usize, 2, 5, 60, 300]),
+            escaped in any::<bool>(),
+        ) {
+            let text = pieces.concat().repeat(times);
+            let mut line = serde_json::json!({ "text": text, "more": "\u{e9}" }).to_string();
+            if escaped {
+                let unit = |unit: u16| match unit {
+                    0x20..0x80 => char::from(unit as u8).to_string(),
+                    _ => format!("\\u{unit:04x}"),
+                };
+                line = line.encode_utf16().map(unit).collect();
+            }
+            let (record, read_text, _) = read(&line);
+            prop_assert!(record.is_ok());
+            prop_assert_eq!(read_text, format!("before {}", text));
         }
 
         #[test]

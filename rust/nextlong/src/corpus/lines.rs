@@ -275,8 +275,8 @@ fn line_ends(data: &[u8]) -> i64 {
     memchr_iter(b'\n', data).count() as i64
 }
 
-/// Parses the lines of one block.
-pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Documents {
+/// Parses the lines of one block; the texts stay where the lines were, moved up.
+pub(super) fn parse(lines: Lines, input: &Input, settings: &Settings) -> Documents {
     let wanted = Wanted {
         text: &settings.text_column,
         id: settings.id(),
@@ -289,33 +289,84 @@ pub(super) fn parse(lines: &Lines, input: &Input, settings: &Settings) -> Docume
         documents.push_bad(bad);
         return documents;
     }
-    let mut documents = Documents::with_capacity(lines.data.len());
-    let mut id = String::new();
+    let mut documents = Documents::among(lines.data);
+    let (mut id, mut shown) = (String::new(), Vec::new());
     let mut row = lines.row;
     let mut start = 0;
-    while start < lines.data.len() {
-        let rest = &lines.data[start..];
-        let length = memchr(b'\n', rest).unwrap_or(rest.len());
+    loop {
+        let (data, filled) = documents.found();
+        if start >= data.len() {
+            break;
+        }
+        let end = memchr(b'\n', &data[start..]).map_or(data.len(), |length| start + length);
         let offset = lines.offset + start as u64;
-        let mut line = &rest[..length];
+        let mut line = &data[start..end];
         if offset == 0 {
             line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
-        let too_long = length > HEAD_BYTES && length > settings.line_limit(line);
+        let too_long = end - start > HEAD_BYTES && end - start > settings.line_limit(line);
         if too_long || !line.trim_ascii().is_empty() {
             id.clear();
+            // A text may be moved to where its line began.
+            shown.clear();
+            shown.extend_from_slice(&line[..line.len().min(SHOWN_BYTES)]);
+            let begin = end - line.len();
             let record = if too_long {
                 Err(Reason::LineTooLong)
+            } else if simdutf8::basic::from_utf8(line).is_err() {
+                Err(Reason::InvalidUtf8)
             } else {
-                simdutf8::basic::from_utf8(line)
-                    .map_err(|_| Reason::InvalidUtf8)
-                    .and_then(|line| json::record(line, wanted, documents.pending(), &mut id))
+                json::record(&mut data[..end], begin, wanted, filled, &mut id)
             };
             let place = rows::Place { input, row, offset: Some(offset) };
-            documents.settle(settings, place, record, &id, line);
+            documents.settle(settings, place, record, &id, &shown);
         }
         row += 1;
-        start += length + 1;
+        start = end + 1;
     }
+    documents.finish();
     documents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_row_is_shown_as_it_was_though_texts_are_moved() {
+        let broken = "{\"text\": \"one\\ntwo\\u00e9\", \"text\": \"three\"} and more";
+        let lone = "{\"id\": \"c\", \"text\": \"a long text before \\ud800 half a pair\"}";
+        let good = "{\"text\": \"four\", \"id\": 7}";
+        let settings = Settings {
+            text_column: "text".to_owned(),
+            id_column: None,
+            score_column: None,
+            max_document_bytes: 1 << 20,
+        };
+        let input = Input { number: 0, name: "a".into(), label: "a".into() };
+        let data = [broken, good, lone, good].join("\n").into_bytes();
+        let lines = Lines { row: 0, offset: 0, data, cut_off: false };
+        let documents = parse(lines, &input, &settings);
+        let texts: Vec<&str> = documents.iter().map(|(text, _)| text).collect();
+        assert_eq!(texts, ["four", "four"]);
+        let shown: Vec<(i64, &str)> =
+            documents.bad().iter().map(|bad| (bad.row, bad.text.as_str())).collect();
+        assert_eq!(shown, [(0, broken), (2, lone)]);
+    }
+
+    #[test]
+    fn one_column_may_be_text_and_id() {
+        let settings = Settings {
+            text_column: "text".to_owned(),
+            id_column: Some("text".to_owned()),
+            score_column: None,
+            max_document_bytes: 1 << 20,
+        };
+        let input = Input { number: 0, name: "a".into(), label: "a".into() };
+        let data = "{\"text\": \"\\u00e9\\\"x\"}\n".repeat(3).into_bytes();
+        let documents = parse(Lines { row: 0, offset: 0, data, cut_off: false }, &input, &settings);
+        let found: Vec<(&str, &str)> =
+            documents.iter().map(|(text, origin)| (text, origin.doc_id)).collect();
+        assert_eq!(found, [("\u{e9}\"x", "\u{e9}\"x"); 3]);
+    }
 }

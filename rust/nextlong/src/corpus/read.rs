@@ -109,7 +109,7 @@ impl Block {
     /// [`Error::Corpus`] when a column cannot be read as what it should hold.
     pub fn parse(self, settings: &Settings) -> Result<Documents> {
         match self.data {
-            Data::Lines(lines) => Ok(lines::parse(&lines, &self.input, settings)),
+            Data::Lines(lines) => Ok(lines::parse(lines, &self.input, settings)),
             Data::Rows(rows) => batches::parse(&rows, &self.input, settings),
             Data::Texts(files) => Ok(texts::parse(&files, settings)),
             Data::Ready(documents) => Ok(documents),

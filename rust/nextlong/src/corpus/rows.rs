@@ -68,7 +68,7 @@ impl Documents {
             shown = text.as_bytes();
             // A text over the limit is not copied.
             if text.len() as u64 <= settings.max_document_bytes {
-                self.pending().push_str(text);
+                self.pending(text);
             } else {
                 self.push_bad(BadRow::new(&input.name, row, None, Reason::TextTooLong, shown));
                 return;
@@ -121,7 +121,7 @@ impl Documents {
             Field::Found(()) if text.len() as u64 > settings.max_document_bytes => {
                 return Err(Reason::TextTooLong);
             }
-            Field::Found(()) if text.trim_start().is_empty() => return Err(Reason::TextEmpty),
+            Field::Found(()) if is_blank(text) => return Err(Reason::TextEmpty),
             Field::Found(()) => {}
         }
         match record.id {
@@ -137,4 +137,11 @@ impl Documents {
             _ => Ok(record),
         }
     }
+}
+
+/// Whether a text is empty or white space.
+fn is_blank(text: &[u8]) -> bool {
+    // Nearly every text is decided by its first byte.
+    !text.first().is_some_and(u8::is_ascii_graphic)
+        && simdutf8::basic::from_utf8(text).is_ok_and(|text| text.trim_start().is_empty())
 }

@@ -43,7 +43,7 @@ pub(super) fn parse(files: &[TextFile], settings: &Settings) -> Documents {
         };
         match text {
             Ok(text) => {
-                documents.pending().push_str(text);
+                documents.pending(text);
                 // The whole file is the document: its label is the id, without a row.
                 let record =
                     Record { text: Field::Found(()), id: Field::Found(()), score: Field::Missing };
