@@ -7,21 +7,24 @@ use multiversion::multiversion;
 
 /// The number of characters that begin in `bytes`.
 ///
-/// Counts in blocks that 8-bit lanes can hold, which compilers turn into vector code: long blocks
-/// for speed, then short ones so that little is left for the slow way.
+/// Counts in blocks that 8-bit lanes can hold, which compilers turn into vector code.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
 pub(super) fn count(bytes: &[u8]) -> usize {
-    let (long, rest) = bytes.as_chunks::<192>();
-    let (short, rest) = rest.as_chunks::<16>();
-    long.iter().map(count_block).sum::<usize>()
-        + short.iter().map(count_block).sum::<usize>()
-        + rest.iter().map(|&byte| usize::from(begins(byte))).sum::<usize>()
-}
-
-#[inline]
-fn count_block<const N: usize>(block: &[u8; N]) -> usize {
-    const { assert!(N < 256, "an 8-bit sum holds at most 255") };
-    usize::from(block.iter().map(|&byte| u8::from(begins(byte))).sum::<u8>())
+    // Loops, not closures: only what is compiled into this function has its target features.
+    let (blocks, rest) = bytes.as_chunks::<192>();
+    let mut all = 0;
+    for block in blocks {
+        let mut begun = 0u8;
+        for &byte in block {
+            begun += u8::from(begins(byte));
+        }
+        all += usize::from(begun);
+    }
+    let mut begun = 0u8;
+    for &byte in rest {
+        begun += u8::from(begins(byte));
+    }
+    all + usize::from(begun)
 }
 
 /// The position `characters` characters after `start`, or the length where fewer are left, and how
@@ -46,6 +49,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> (usize, 
 }
 
 /// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
+#[inline]
 const fn begins(byte: u8) -> bool {
     byte.cast_signed() >= -64
 }
