@@ -10,6 +10,7 @@
 mod batches;
 mod columns;
 mod documents;
+mod escapes;
 mod json;
 mod lines;
 mod parquet;
