@@ -256,7 +256,7 @@ def test_exact(benchmark: Any, report: Any, bench: Bench, name: str) -> None:
     rows = np.arange(len(bench.vectors))
     ratio = 10.0 if _amx() else 2.0
     stage = f"{JOIN}, exact"
-    _state(benchmark, report, bench, stage, name, engine, [3], rows, 10, 0.98, ratio)
+    _state(benchmark, report, bench, stage, name, engine, [2], rows, 10, 0.98, ratio)
 
 
 @pytest.mark.parametrize("recall", [0.95, 0.99])
@@ -278,7 +278,7 @@ def test_join(benchmark: Any, report: Any, bench: Bench, name: str, recall: floa
     "name", ["nextlong_rs exact", "hnswlib", "usearch int8, ranked again", "faiss HNSW"]
 )
 def test_few_queries(benchmark: Any, report: Any, bench: Bench, name: str) -> None:
-    engine, widths = PEERS.get(name, (_ours("exact"), [3]))
+    engine, widths = PEERS.get(name, (_ours("exact"), [2]))
     if name.startswith("nextlong"):
         bench.made.pop(name, None)  # Its packed rows are to be counted.
     rows = np.arange(0, len(bench.vectors), 100)

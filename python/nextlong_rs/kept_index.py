@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 _MANIFEST = "index.json"
-_FORMAT = "nextlong_rs index 1"
+_FORMAT = "nextlong_rs index 2"
 _FILE = re.compile(r"(vectors|shard)-\d+-\d+-[0-9a-f]{32}\.(npy|usearch)")
 
 # A manifest is a line for each file: far below this, even for billions of rows.

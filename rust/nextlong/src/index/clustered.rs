@@ -148,10 +148,10 @@ impl Clustered {
         let mut scores = Scores::zeros(1, 1)?;
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
-            let mut values = vec![0; range.len() * dim];
+            let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
             let rows = queries.values(range.clone()).chunks_exact(dim);
             for (row, out) in rows.zip(values.chunks_exact_mut(dim)) {
-                self.quantizer.row(row, out);
+                self.quantizer.row(row, &mut room, out);
             }
             let nearest = ready.lists.centroids().nearest_some(&values, probes, progress)?;
             let mut best = vec![Best::new(keep); range.len()];

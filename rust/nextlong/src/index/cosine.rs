@@ -152,18 +152,21 @@ pub fn search(
     let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.len()];
     let mut floors = vec![f32::NEG_INFINITY; queries.len()];
     let mut values = vec![0.0; READ.min(vectors.len()) * dim];
+    let mut products = Vec::with_capacity(READ);
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     for start in (0..vectors.len()).step_by(READ) {
         progress.check()?;
         let stop = (start + READ).min(vectors.len());
         let values = &mut values[..(stop - start) * dim];
         vectors.read(start..stop, values);
+        products.resize(stop - start, 0.0);
         let norms: Vec<f32> = values.chunks_exact(dim).map(|row| dot(row, row).sqrt()).collect();
         for (query, (best, floor)) in best.iter_mut().zip(&mut floors).enumerate() {
             let own = exclusion.of(queries.row_of(query));
-            for (place, row) in values.chunks_exact(dim).enumerate() {
+            dots(queries.values(query..query + 1), values, &mut products);
+            for (place, (&product, &norm)) in products.iter().zip(&norms).enumerate() {
                 let id = (start + place) as u32;
-                let score = queries.cosine(query, row, norms[place]);
+                let score = queries.scaled(query, product, norm);
                 // Ids rise, so an equal score comes too late.
                 if score > *floor && !own.excludes(id) {
                     best.push((score, id));
@@ -242,6 +245,42 @@ fn products(a: &[f32], b: &[f32]) -> (f32, f32) {
     (total(sums), total(squares))
 }
 
+/// `dot(one, row)` for each of some rows, the same bits, four rows at a time.
+#[multiversion::multiversion(targets = "simd")]
+fn dots(one: &[f32], rows: &[f32], out: &mut [f32]) {
+    let dim = one.len();
+    let whole = dim - dim % LANES;
+    let mut start = 0;
+    while start + 4 <= out.len() {
+        let [a, b, c, d]: [&[f32]; 4] =
+            std::array::from_fn(|number| &rows[(start + number) * dim..][..dim]);
+        let mut sums = [[0.0f32; LANES]; 4];
+        let blocks = one[..whole].chunks_exact(LANES);
+        let four = a[..whole].chunks_exact(LANES).zip(b[..whole].chunks_exact(LANES));
+        let four = four.zip(c[..whole].chunks_exact(LANES).zip(d[..whole].chunks_exact(LANES)));
+        for (one, ((a, b), (c, d))) in blocks.zip(four) {
+            for lane in 0..LANES {
+                sums[0][lane] += one[lane] * a[lane];
+                sums[1][lane] += one[lane] * b[lane];
+                sums[2][lane] += one[lane] * c[lane];
+                sums[3][lane] += one[lane] * d[lane];
+            }
+        }
+        for (sums, row) in sums.iter_mut().zip([a, b, c, d]) {
+            for (lane, (one, row)) in one[whole..].iter().zip(&row[whole..]).enumerate() {
+                sums[lane] += one * row;
+            }
+        }
+        for (out, sums) in out[start..].iter_mut().zip(sums) {
+            *out = total(sums);
+        }
+        start += 4;
+    }
+    for (number, out) in out.iter_mut().enumerate().skip(start) {
+        *out = dot_lanes(one, &rows[number * dim..][..dim]);
+    }
+}
+
 /// The sum of the sums, halved again and again.
 #[inline]
 fn total(mut sums: [f32; LANES]) -> f32 {
@@ -269,6 +308,13 @@ mod tests {
             let (product, square) = products(&a, &b);
             assert_eq!(product.to_bits(), dot(&a, &b).to_bits());
             assert_eq!(square.to_bits(), dot(&b, &b).to_bits());
+            let rows: Vec<f32> = (0..7 * length).map(|value| (value as f32).cos()).collect();
+            let mut found = [0.0; 7];
+            dots(&a, &rows, &mut found);
+            for (number, found) in found.into_iter().enumerate() {
+                let row = &rows[number * length..][..length];
+                assert_eq!(found.to_bits(), dot(&a, row).to_bits());
+            }
         }
     }
 

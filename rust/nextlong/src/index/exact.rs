@@ -102,12 +102,13 @@ impl Exact {
 
     fn queries(&self, queries: &Queries, dim: usize) -> Result<Vec<Rows>> {
         let mut all = Vec::with_capacity(queries.len().div_ceil(QUERIES));
+        let mut room = Vec::new();
         for start in (0..queries.len()).step_by(QUERIES) {
             let stop = (start + QUERIES).min(queries.len());
             let mut rows = Rows::zeros(stop - start, dim)?;
             let values = queries.values(start..stop).chunks_exact(dim);
             for (values, out) in values.zip(rows.values().chunks_exact_mut(dim)) {
-                self.quantizer.row(values, out);
+                self.quantizer.row(values, &mut room, out);
             }
             all.push(rows);
         }

@@ -21,7 +21,7 @@ use crate::index::exclude::Exclusion;
 use crate::index::hnsw::Hnsw;
 use crate::index::quantize::Quantizer;
 use crate::index::recall::{self, Report};
-use crate::index::{KEPT, Neighbours, hnsw_width};
+use crate::index::{KEPT, Neighbours, candidates, hnsw_width};
 use crate::progress::Progress;
 use crate::vectors::{self, Vectors};
 
@@ -187,7 +187,7 @@ impl Graph {
     }
 
     /// The `k` nearest rows of each query; each shard is searched `breadth * max(2 * k, 64)` wide,
-    /// and the best `(breadth + 2) * k` are ranked by the vectors.
+    /// and the best `(breadth + 1) * k` and a few are ranked by the vectors.
     ///
     /// # Errors
     ///
@@ -206,7 +206,7 @@ impl Graph {
                 self.vectors.dim()
             )));
         }
-        let keep = k.saturating_mul(breadth + KEPT - 1).min(self.vectors.len());
+        let keep = candidates(k, breadth + KEPT - 1).min(self.vectors.len());
         let width = hnsw_width(k, breadth);
         let mut all: Vec<Vec<(f64, u32)>> = vec![Vec::new(); queries.len()];
         for shard in &self.shards {

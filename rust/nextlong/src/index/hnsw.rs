@@ -214,12 +214,12 @@ impl Hnsw {
     ) -> Result<Vec<Vec<u32>>> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let mut values = vec![0i8; self.dim];
+        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
         let mut all = Vec::with_capacity(queries.len());
         let mut found: Vec<(f32, u32)> = Vec::new();
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
             let own = exclusion.of(queries.row_of(query));
             found.clear();
             for index in &shards {
@@ -249,10 +249,10 @@ impl Hnsw {
     ) -> Result<()> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let mut values = vec![0i8; self.dim];
+        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
             for index in &shards {
                 see(query, &search(index, &values, width)?);
             }

@@ -188,7 +188,7 @@ impl Centroids {
                 for (value, &sum) in direction.iter_mut().zip(sum) {
                     *value = sum as f32;
                 }
-                quantizer.row(&direction, out);
+                quantizer.turned_row(&direction, out);
             }
         }
         let empty: Vec<usize> = (0..counts.len()).filter(|&list| counts[list] == 0).collect();

@@ -23,6 +23,7 @@ pub mod quantize;
 pub mod recall;
 pub mod shard_file;
 pub mod topk;
+mod turn;
 
 use std::path::Path;
 
@@ -41,7 +42,10 @@ use quantize::Quantizer;
 pub const NO_NEIGHBOUR: i64 = -1;
 
 /// Candidates that a scan keeps for each neighbour wanted, at first.
-const KEPT: usize = 3;
+const KEPT: usize = 2;
+
+/// Candidates that are kept besides: a few, where few neighbours are wanted.
+const SPARE: usize = 4;
 
 /// Lists that each query scans at first.
 const FIRST_PROBES: usize = 8;
@@ -270,8 +274,8 @@ impl Search {
     /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exact: `breadth * k` candidates are kept in int8 and ranked in f32. Clustered: `breadth`
-    /// lists are scanned and `3 * k` candidates kept; once all lists are, as many more times `k` as
+    /// Exact: `breadth * k` candidates and a few are kept in int8 and ranked in f32. Clustered: `breadth`
+    /// lists are scanned and `2 * k` candidates and a few kept; once all lists are, as many more times `k` as
     /// `breadth` has more than there are lists. HNSW: each shard is searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
     ///
     /// # Errors
@@ -295,11 +299,11 @@ impl Search {
         }
         let candidates = match &self.engine {
             Engine::Exact(exact) => {
-                let keep = k.saturating_mul(breadth).min(self.vectors.len());
+                let keep = candidates(k, breadth).min(self.vectors.len());
                 exact.candidates(&self.vectors, queries, &self.exclusion, keep, progress)?
             }
             Engine::Clustered(clustered) => {
-                let keep = k.saturating_mul(kept(clustered, breadth)).min(self.vectors.len());
+                let keep = candidates(k, kept(clustered, breadth)).min(self.vectors.len());
                 clustered.candidates(
                     &self.vectors,
                     queries,
@@ -311,7 +315,7 @@ impl Search {
             }
             Engine::Hnsw(hnsw) => {
                 let width = hnsw_width(k, breadth);
-                let keep = k.saturating_mul(breadth.max(KEPT)).min(self.vectors.len());
+                let keep = candidates(k, breadth.max(KEPT)).min(self.vectors.len());
                 hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
             }
         };
@@ -340,6 +344,11 @@ impl Search {
             Engine::Hnsw(_) => (hnsw_width(k, breadth) < rows).then_some(breadth * 2),
         }
     }
+}
+
+/// Candidates to rank for `k` neighbours, keeping `kept` for each.
+pub(crate) fn candidates(k: usize, kept: usize) -> usize {
+    k.saturating_mul(kept).saturating_add(SPARE)
 }
 
 /// Candidates that the clustered scan keeps for each neighbour wanted.

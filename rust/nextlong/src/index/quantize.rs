@@ -1,9 +1,14 @@
-//! Vectors to int8: each row made a unit vector, then one scale for all.
+//! Vectors to int8: each row made a unit vector and turned, then one scale for all.
+//!
+//! All rows are turned alike, which leaves their products as they are and spreads what stands in a
+//! few large values over all of them. So one scale does them justice: of LSA vectors, whose first
+//! values are the largest, the true k nearest are among the 2 k of the largest int8 products.
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::index::cosine::dot;
+use crate::index::turn::turn;
 use crate::seed;
 use crate::vectors::Vectors;
 
@@ -32,6 +37,7 @@ impl Quantizer {
         let dim = vectors.dim();
         let rows = seed::sample(seed, "quantize", vectors.len(), SAMPLE);
         let mut values = Vec::with_capacity(rows.len() * dim);
+        let mut room = Vec::new();
         for row in rows {
             let start = values.len();
             values.resize(start + dim, 0.0);
@@ -43,8 +49,9 @@ impl Quantizer {
                     "row {row} of the vectors holds a value that is no number; embed its text again"
                 )));
             }
-            for value in values {
-                *value = if norm > 0.0 { value.abs() / norm } else { 0.0 };
+            let turned = turn(values, &mut room);
+            for (value, turned) in values.iter_mut().zip(turned) {
+                *value = if norm > 0.0 { turned.abs() / norm } else { 0.0 };
             }
         }
         if values.is_empty() {
@@ -61,18 +68,29 @@ impl Quantizer {
         self.scale
     }
 
-    /// Turns one row of any length into int8; a row of zeros stays one.
+    /// Makes one row of any length int8, by way of `room`; a row of zeros stays one.
     ///
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn row(&self, row: &[f32], out: &mut [i8]) {
+    pub fn row(&self, row: &[f32], room: &mut Vec<f32>, out: &mut [i8]) {
+        let norm = dot(row, row).sqrt();
+        let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
+        quantize(turn(row, room), scale, &mut out[..row.len()]);
+    }
+
+    /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so turned already.
+    ///
+    /// # Panics
+    ///
+    /// When `out` is shorter than `row`.
+    pub fn turned_row(&self, row: &[f32], out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
         quantize(row, scale, &mut out[..row.len()]);
     }
 
-    /// Turns the rows of `range` into int8, row after row.
+    /// Makes the rows of `range` int8, row after row.
     ///
     /// # Panics
     ///
@@ -81,16 +99,17 @@ impl Quantizer {
         let dim = vectors.dim();
         assert_eq!(out.len(), range.len() * dim, "`out` holds the rows of `range`");
         let mut values = vec![0.0; READ.min(range.len()) * dim];
+        let mut room = Vec::new();
         for (start, out) in range.clone().step_by(READ).zip(out.chunks_mut(READ * dim)) {
             let values = &mut values[..out.len()];
             vectors.read(start..(start + READ).min(range.end), values);
             for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-                self.row(row, out);
+                self.row(row, &mut room, out);
             }
         }
     }
 
-    /// Turns the rows of those numbers into int8, row after row, reading them by rising number.
+    /// Makes the rows of those numbers int8, row after row, reading them by rising number.
     ///
     /// # Panics
     ///
@@ -98,11 +117,11 @@ impl Quantizer {
     pub fn gather(&self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
         let dim = vectors.dim();
         assert_eq!(out.len(), rows.len() * dim, "`out` holds the rows");
-        let mut values = vec![0.0; dim];
+        let (mut values, mut room) = (vec![0.0; dim], Vec::new());
         let mut take = |place: usize| {
             let row = rows[place] as usize;
             vectors.read(row..row + 1, &mut values);
-            self.row(&values, &mut out[place * dim..][..dim]);
+            self.row(&values, &mut room, &mut out[place * dim..][..dim]);
         };
         if rows.is_sorted() {
             (0..rows.len()).for_each(take);
@@ -132,7 +151,9 @@ mod tests {
         let quantizer = Quantizer::fit(&vectors, 0).expect("scale");
         let mut out = [1; 6];
         quantizer.rows(&vectors, 0..3, &mut out);
-        assert_eq!(out, [95, -127, 95, -127, 0, 0]);
+        assert_eq!(out[..2], out[2..4]);
+        assert_eq!(out[4..], [0, 0]);
+        assert!(out[..2].iter().any(|&value| value.unsigned_abs() == 127), "{out:?}");
     }
 
     #[test]
@@ -140,6 +161,46 @@ mod tests {
         let vectors = Vectors::from_f32(&[1.0, 2.0, f32::NAN, 0.0], 2).expect("vectors");
         let error = Quantizer::fit(&vectors, 0).expect_err("refused").to_string();
         assert!(error.contains("row 1"), "{error}");
+    }
+
+    #[test]
+    fn a_few_large_values_do_not_cost_the_others_their_precision() {
+        // As LSA has them: a large value in front, the others fading.
+        let (rows, dim) = (400, 256);
+        let mut rng = seed::Rng::new(1, "test", 0);
+        let mut values = Vec::with_capacity(rows * dim);
+        for _ in 0..rows {
+            values.extend((0..dim).map(|place| {
+                let size = if place == 0 { 3.0 } else { 1.0 / (place as f32).sqrt() };
+                size * (rng.uniform() as f32 - 0.3)
+            }));
+        }
+        let vectors = Vectors::from_f32(&values, dim).expect("vectors");
+        let quantizer = Quantizer::fit(&vectors, 0).expect("scale");
+        let mut exact = vec![0.0; rows * dim];
+        vectors.read(0..rows, &mut exact);
+        let mut made = [vec![0; rows * dim], vec![0; rows * dim]];
+        quantizer.rows(&vectors, 0..rows, &mut made[0]);
+        // Not turned, the scale has to leave room for the large values.
+        let unit = |row: &[f32]| row.iter().map(|value| value / dot(row, row).sqrt()).collect();
+        let mut sizes: Vec<f32> = exact.chunks_exact(dim).flat_map::<Vec<f32>, _>(unit).collect();
+        sizes.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
+        let plain = Quantizer { scale: 127.0 / sizes[sizes.len() - 5].abs() };
+        for (row, out) in exact.chunks_exact(dim).zip(made[1].chunks_exact_mut(dim)) {
+            plain.turned_row(row, out);
+        }
+        let errors = [(quantizer, &made[0]), (plain, &made[1])].map(|(quantizer, made)| {
+            let scale = f64::from(quantizer.scale()).powi(2);
+            let squares = (0..rows - 1).map(|row| {
+                let [a, b] = [row, row + 1].map(|row| &exact[row * dim..][..dim]);
+                let cosine = f64::from(dot(a, b) / (dot(a, a) * dot(b, b)).sqrt());
+                let [a, b] = [row, row + 1].map(|row| &made[row * dim..][..dim]);
+                let sum: i32 = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+                (f64::from(sum) / scale - cosine).powi(2)
+            });
+            squares.sum::<f64>().sqrt()
+        });
+        assert!(errors[0] * 2.0 < errors[1], "{errors:?}");
     }
 
     #[test]
