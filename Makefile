@@ -7,7 +7,7 @@ SEQ_LEN ?= 64k
 NUM_SEQUENCES ?= 8
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test rust-test python-test lint torture fuzz wheel bench clean
+.PHONY: help install run test rust-test python-test lint torture fuzz fuzz-coverage wheel bench clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -55,6 +55,14 @@ fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, 
 		--lib --test fuzz_corpus --test fuzz_sequences --test trust --test laws_chunk --test laws_mine
 	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
 		tests/test_hostile.py tests/test_hostile_rooms.py
+
+# Guided by coverage, under AddressSanitizer; its first build takes half an hour of one core.
+FUZZ_SECONDS ?= 300
+fuzz-coverage:  ## cargo-fuzz on JSON lines, chunking and damaged files; needs nightly Rust
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
+		echo "needs nightly Rust and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 1; }
+	set -e; for target in jsonl chunk trust; do \
+		$(CARGO) +nightly fuzz run --fuzz-dir rust/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)
