@@ -1,6 +1,8 @@
 //! Any text, cut by both chunkers: the spans lie in it, and the lossless ones are all of it.
 #![no_main]
 
+mod start;
+
 use libfuzzer_sys::fuzz_target;
 use nextlong::chunk::{Mode, Rule, Unit, spans};
 use nextlong::{Error, Progress};

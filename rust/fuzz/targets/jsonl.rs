@@ -1,6 +1,8 @@
 //! Any bytes as JSON lines, plain, gzip or Zstandard: documents, bad rows or one error.
 #![no_main]
 
+mod start;
+
 use libfuzzer_sys::fuzz_target;
 use nextlong::corpus::{BlockReader, Input, InputFile, Kind, Settings};
 use nextlong::{Error, Progress};
