@@ -3,7 +3,7 @@
 use nextlong::Progress;
 use nextlong::index::exclude::Exclusion;
 use nextlong::index::graph::{self, Graph};
-use nextlong::index::topk::Best;
+use nextlong::index::topk::{Best, Keep};
 use nextlong::index::{Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall};
 use nextlong::seed::Rng;
 use nextlong::vectors::Vectors;
@@ -52,16 +52,27 @@ proptest! {
     fn the_best_are_those_of_a_full_sort(
         scores in prop::collection::vec(prop_oneof![-3i32..3, any::<i32>()], 0..700),
         limit in 0usize..90,
+        more in 0usize..90,
+        margin in prop_oneof![Just(0), 0i32..9, any::<i32>().prop_map(|value| value & i32::MAX)],
         cut in 1usize..700,
         banned in 0u32..700,
     ) {
+        let keep = Keep { sure: limit, most: limit + more, margin };
         let mut pairs: Vec<(i32, u32)> =
             scores.iter().copied().zip(0..).filter(|pair| pair.1 != banned).collect();
         pairs.sort_by_key(|&(score, id)| (std::cmp::Reverse(score), id));
-        let expected: Vec<u32> = pairs.iter().take(limit).map(|pair| pair.1).collect();
+        let last = limit.checked_sub(1).and_then(|last| pairs.get(last)).map(|pair| pair.0);
+        let lowest = last.map_or(i32::MIN, |last| last.saturating_sub(margin));
+        let most = if limit == 0 { 0 } else { keep.most };
+        let expected: Vec<u32> = pairs
+            .iter()
+            .take(most)
+            .filter(|pair| pair.0 >= lowest)
+            .map(|pair| pair.1)
+            .collect();
 
-        let mut forwards = Best::new(limit);
-        let mut backwards = Best::new(limit);
+        let mut forwards = Best::keeping(keep);
+        let mut backwards = Best::keeping(keep);
         let blocks: Vec<(u32, &[i32])> = (0..).step_by(cut).zip(scores.chunks(cut)).collect();
         for &(first, block) in &blocks {
             forwards.extend(block, |place| first + place as u32, |id| id == banned);

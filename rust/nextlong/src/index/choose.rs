@@ -8,8 +8,9 @@
 //! best one for processors from scalar to matrix tiles. The constants were measured on one core with
 //! AVX-512 VNNI (`benches/README.md`).
 
+use crate::index::clustered::ASKED;
 use crate::index::lists::list_count;
-use crate::index::{FIRST_PROBES, KEPT, Kind, hnsw, hnsw_width};
+use crate::index::{FIRST_PROBES, Kind, hnsw, hnsw_width, kmeans};
 
 /// What a processor takes, in seconds of one core.
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +39,8 @@ const LIST_PRODUCT: f64 = 2.0;
 /// To bring one query to one list.
 const VISIT: f64 = 0.05e-6;
 
-/// Times that the rows of the sample meet the centroids, and rows of the sample for each.
-const ROUNDS: f64 = 6.0;
-const SAMPLE: f64 = 32.0;
+/// Candidates that are ranked for each neighbour wanted: those that rounding may have misplaced.
+const RANKED: f64 = 1.2;
 
 /// To add a row to a graph, in places of its search.
 const BUILD_PLACES: f64 = 128.0;
@@ -101,18 +101,24 @@ fn pick(job: Job, class: Class) -> Kind {
 fn seconds(kind: Kind, job: Job, class: Class) -> f64 {
     let [n, q, k, d] = [job.rows, job.queries, job.k, job.dim].map(|count| count as f64);
     let score = d * class.product + SCORE;
-    let ranked = q * (KEPT as f64 * k).min(n) * (CANDIDATE.0 + d * CANDIDATE.1);
+    let ranked = q * (RANKED * k).min(n) * (CANDIDATE.0 + d * CANDIDATE.1);
     let place = class.place.0 + d * class.place.1;
     match kind {
         Kind::Exact => n * d * PACK + n * q * score + ranked,
         Kind::Clustered => {
             let lists = list_count(job.rows) as f64;
-            let sample = (SAMPLE * lists).min(n);
-            let build = (n + ROUNDS * sample) * lists * score + 2.0 * n * d * PACK;
+            let sample = (kmeans::SAMPLE as f64 * lists).min(n);
+            let first = (lists.sqrt() * (1.0 + kmeans::GROUPS_AROUND as f64)).min(lists);
+            let again = (kmeans::STILL_NEAR as f64).min(lists) * (kmeans::ROUNDS - 1) as f64;
+            let beside = lists * lists * kmeans::ROUNDS as f64;
+            let build =
+                ((n + sample) * first + sample * again + beside) * score + 2.0 * n * d * PACK;
             let probes = probes(job, lists);
+            let asked = (probes * ASKED.0 as f64).max(ASKED.1 as f64);
+            let asked = if asked > lists / 2.0 { lists } else { asked };
             let scan =
                 probes * (n / lists.max(1.0) * (LIST_PRODUCT * d * class.product + SCORE) + VISIT);
-            build + q * (lists * score + scan) + ranked
+            build + (q * asked + q.min(lists) * lists) * score + q * scan + ranked
         }
         Kind::Hnsw => {
             let shards = hnsw::shard_count(job.rows) as f64;

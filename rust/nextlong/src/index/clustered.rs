@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
+use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
-use crate::index::topk::Best;
+use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -24,6 +25,10 @@ const QUERIES: usize = 64;
 
 /// (query, list) pairs that are held at a time.
 const PAIRS: usize = 1 << 22;
+
+/// A row is near the lists that are near its own: so many times those that it scans, and at least
+/// so many, are asked.
+pub(super) const ASKED: (usize, usize) = (12, 256);
 
 /// The lists, once they are built or loaded, and the packed rows that may be kept.
 pub struct Clustered {
@@ -122,8 +127,8 @@ impl Clustered {
         self.ready.get().map_or(row, |ready| ready.places[row] as usize)
     }
 
-    /// The `keep` best rows of each query by int8 product in the `probes` lists nearest to it, best
-    /// first.
+    /// The best rows of each query by int8 product, as many as `keep` says, in the `probes` lists
+    /// nearest to it, best first.
     ///
     /// # Errors
     ///
@@ -133,7 +138,7 @@ impl Clustered {
         vectors: &Vectors,
         queries: &Queries,
         exclusion: &Exclusion,
-        keep: usize,
+        keep: Keep,
         probes: usize,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
@@ -153,8 +158,8 @@ impl Clustered {
             for (row, out) in rows.zip(values.chunks_exact_mut(dim)) {
                 self.quantizer.row(row, &mut room, out);
             }
-            let nearest = ready.lists.centroids().nearest_some(&values, probes, progress)?;
-            let mut best = vec![Best::new(keep); range.len()];
+            let nearest = ready.nearest(&values, probes, queries, range.start, progress)?;
+            let mut best = vec![Best::keeping(keep); range.len()];
             // The nearest list of all queries first: it raises the threshold for the others.
             for ranks in [0..1, 1..probes] {
                 let visits = Visits::new(&nearest, probes, ranks, lists);
@@ -239,6 +244,47 @@ impl Clustered {
             }
         }
         Ok(())
+    }
+}
+
+impl Ready {
+    /// The `probes` lists nearest to each of some queries, nearest first, for rows among the lists
+    /// near their own.
+    fn nearest(
+        &self,
+        values: &[i8],
+        probes: usize,
+        queries: &Queries,
+        first: usize,
+        progress: &Progress,
+    ) -> Result<Vec<u32>> {
+        let centroids = self.lists.centroids();
+        let dim = centroids.dim();
+        let asked = (probes * ASKED.0).max(ASKED.1);
+        if asked > centroids.len() / 2 || queries.row_of(first).is_none() {
+            return centroids.nearest_some(values, probes, progress);
+        }
+        let own: Vec<u32> = (first..first + values.len() / dim)
+            .filter_map(|query| queries.row_of(query))
+            .map(|row| self.lists.list_at(self.places[row] as usize) as u32)
+            .collect();
+        let mut lists = own.clone();
+        lists.sort_unstable();
+        lists.dedup();
+        let anchors: Vec<i8> = lists
+            .iter()
+            .flat_map(|&list| centroids.values()[list as usize * dim..][..dim].iter().copied())
+            .collect();
+        let near = Near::new(centroids, &anchors, asked, progress)?;
+        let own: Vec<u32> =
+            own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();
+        let mut nearest = vec![0; own.len() * probes];
+        near.products(values, &own, progress, |query, scores, ids| {
+            let mut best = Best::new(probes);
+            best.extend(scores, |place| ids[place], |_| false);
+            nearest[query * probes..][..probes].copy_from_slice(&best.into_ids());
+        })?;
+        Ok(nearest)
     }
 }
 

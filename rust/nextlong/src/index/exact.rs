@@ -9,7 +9,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
-use crate::index::topk::Best;
+use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -35,7 +35,7 @@ impl Exact {
         Self { quantizer, kept: (0..kept).map(|_| OnceLock::new()).collect() }
     }
 
-    /// The `keep` best rows of each query by int8 product, best first.
+    /// The best rows of each query by int8 product, as many as `keep` says, best first.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Exact {
         vectors: &Vectors,
         queries: &Queries,
         exclusion: &Exclusion,
-        keep: usize,
+        keep: Keep,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
         let best = self.best(vectors, queries, exclusion, keep, progress)?;
@@ -62,11 +62,11 @@ impl Exact {
         vectors: &Vectors,
         queries: &Queries,
         exclusion: &Exclusion,
-        keep: usize,
+        keep: Keep,
         progress: &Progress,
     ) -> Result<Vec<Best>> {
         let packed_queries = self.queries(queries, vectors.dim())?;
-        let mut best = vec![Best::new(keep); queries.len()];
+        let mut best = vec![Best::keeping(keep); queries.len()];
         let mut scores = Scores::zeros(1, 1)?;
         for block in 0..vectors.len().div_ceil(BLOCK) {
             let packed;

@@ -21,7 +21,8 @@ use crate::index::exclude::Exclusion;
 use crate::index::hnsw::Hnsw;
 use crate::index::quantize::Quantizer;
 use crate::index::recall::{self, Report};
-use crate::index::{KEPT, Neighbours, candidates, hnsw_width};
+use crate::index::topk::Keep;
+use crate::index::{KEPT, Neighbours, SPARE, hnsw_width};
 use crate::progress::Progress;
 use crate::vectors::{self, Vectors};
 
@@ -206,7 +207,8 @@ impl Graph {
                 self.vectors.dim()
             )));
         }
-        let keep = candidates(k, breadth + KEPT - 1).min(self.vectors.len());
+        let most = k.saturating_mul(breadth + KEPT - 1).saturating_add(SPARE);
+        let most = most.min(self.vectors.len());
         let width = hnsw_width(k, breadth);
         let mut all: Vec<Vec<(f64, u32)>> = vec![Vec::new(); queries.len()];
         for shard in &self.shards {
@@ -219,8 +221,8 @@ impl Graph {
         let (rest, everyone) = (&self.rest, Exclusion::default());
         let others = queries.without_rows();
         // One more than wanted: the query's own row may be among them.
-        let scanned =
-            rest.scan.best(&rest.vectors, &others, &everyone, keep.saturating_add(1), progress)?;
+        let keep = Keep { sure: most.saturating_add(1), most: most.saturating_add(1), margin: 0 };
+        let scanned = rest.scan.best(&rest.vectors, &others, &everyone, keep, progress)?;
         for (all, best) in all.iter_mut().zip(scanned) {
             all.extend(
                 best.into_pairs()
@@ -234,7 +236,7 @@ impl Graph {
             let own = everyone.of(queries.row_of(query));
             best.retain(|&(_, id)| !own.excludes(id));
             best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            best.truncate(keep);
+            best.truncate(most);
             let ids = best.into_iter().map(|pair| pair.1).collect();
             cosine::rank(&self.vectors, queries, query, ids, k, &mut found);
         }

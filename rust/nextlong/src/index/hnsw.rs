@@ -15,6 +15,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::quantize::Quantizer;
 use crate::index::shard_file;
+use crate::index::topk::Keep;
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -198,8 +199,8 @@ impl Hnsw {
             .map_or_else(String::new, Index::hardware_acceleration)
     }
 
-    /// The `keep` best rows of each query among those that a search `width` wide finds in each
-    /// shard.
+    /// The best rows of each query, as many as `keep` says, among those that a search `width` wide
+    /// finds in each shard.
     ///
     /// # Errors
     ///
@@ -208,7 +209,7 @@ impl Hnsw {
         &self,
         queries: &Queries,
         exclusion: &Exclusion,
-        keep: usize,
+        keep: Keep,
         width: usize,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
@@ -227,7 +228,12 @@ impl Hnsw {
                 found.extend(pairs.into_iter().filter(|&(_, id)| !own.excludes(id)));
             }
             found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            found.truncate(keep);
+            found.truncate(keep.most);
+            if let Some(&(last, _)) = keep.sure.checked_sub(1).and_then(|last| found.get(last)) {
+                // Distances are 1 - the product.
+                let far = f64::from(last) + f64::from(keep.margin);
+                found.retain(|pair| f64::from(pair.0) <= far);
+            }
             all.push(found.iter().map(|pair| pair.1).collect());
         }
         Ok(all)

@@ -3,10 +3,13 @@
 //! In: a seeded sample of the rows. Out: int8 centroids. Products and sums are whole numbers, so
 //! the centroids are the same bytes on every processor and at any thread count.
 
+use std::ops::Range;
+
 use multiversion::multiversion;
 
 use crate::error::Result;
 use crate::index::fan;
+use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::Best;
@@ -15,13 +18,25 @@ use crate::seed;
 use crate::vectors::Vectors;
 
 /// Sampled rows for each centroid.
-const SAMPLE: usize = 32;
+pub(super) const SAMPLE: usize = 32;
 
 /// The largest sample.
 const SAMPLE_LIMIT: usize = 1 << 19;
 
 /// Times that the sample is assigned and the centroids are moved.
-const ROUNDS: usize = 6;
+pub(super) const ROUNDS: usize = 6;
+
+/// Fewest centroids that are looked for in two steps.
+pub(super) const MANY: usize = 256;
+
+/// Times that the groups of centroids are moved.
+const GROUP_ROUNDS: usize = 3;
+
+/// Centroids near a group of them that its rows are held against, in groups: those around it too.
+pub(super) const GROUPS_AROUND: usize = 16;
+
+/// Centroids near the one that was nearest before which may be nearest now.
+pub(super) const STILL_NEAR: usize = 64;
 
 /// Centroids packed together.
 const BLOCK: usize = 2048;
@@ -77,17 +92,64 @@ impl Centroids {
             .flat_map(|row| values[row * dim..][..dim].iter().copied())
             .collect();
         let mut centroids = Self::new(first, dim)?;
-        let mut last: Vec<u32> = Vec::new();
-        for _ in 0..ROUNDS {
-            let nearest = centroids.assign_all(&values, threads, progress)?;
-            let lists: Vec<u32> = nearest.iter().map(|pair| pair.1).collect();
-            if lists == last {
+        let mut nearest = {
+            let finder = centroids.finder(quantizer, seed, progress)?;
+            in_tasks(&values, dim, threads, |rows, _| finder.nearest(rows, progress))?
+        };
+        // Rows that lie together are then moved together.
+        (values, nearest) = by_list(&values, dim, &nearest);
+        for round in 1..=ROUNDS {
+            let moved = centroids.moved(&values, &nearest, quantizer)?;
+            if round == ROUNDS {
+                return Ok(moved);
+            }
+            let last: Vec<u32> = nearest.iter().map(|pair| pair.1).collect();
+            let near = Near::new(&moved, &centroids.values, STILL_NEAR, progress)?;
+            nearest = in_tasks(&values, dim, threads, |rows, range| {
+                nearest_of(&near, rows, &last[range], progress)
+            })?;
+            drop(near);
+            centroids = moved;
+            if nearest.iter().map(|pair| pair.1).eq(last) {
                 break;
             }
-            centroids = centroids.moved(&values, &nearest, quantizer)?;
-            last = lists;
         }
         Ok(centroids)
+    }
+
+    /// What finds the nearest of many centroids fast: a row is held against groups of them first,
+    /// and then against those in and around the nearest group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Centroids::nearest`].
+    pub fn finder(
+        &self,
+        quantizer: Quantizer,
+        seed: u64,
+        progress: &Progress,
+    ) -> Result<Finder<'_>> {
+        if self.len() < MANY {
+            return Ok(Finder { centroids: self, groups: None });
+        }
+        let first: Vec<i8> = seed::sample(seed, "groups", self.len(), self.len().isqrt())
+            .into_iter()
+            .flat_map(|number| self.values[number * self.dim..][..self.dim].iter().copied())
+            .collect();
+        let mut groups = Self::new(first, self.dim)?;
+        for _ in 0..GROUP_ROUNDS {
+            let nearest = groups.nearest(&self.values, progress)?;
+            groups = groups.moved(&self.values, &nearest, quantizer)?;
+        }
+        let around = GROUPS_AROUND * self.len() / groups.len();
+        let near = Near::new(self, &groups.values, around, progress)?;
+        Ok(Finder { centroids: self, groups: Some((groups, near)) })
+    }
+
+    /// The number of values in a centroid.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
     }
 
     /// The number of centroids.
@@ -157,17 +219,6 @@ impl Centroids {
         Ok(all)
     }
 
-    fn assign_all(
-        &self,
-        values: &[i8],
-        threads: usize,
-        progress: &Progress,
-    ) -> Result<Vec<(i32, u32)>> {
-        let tasks: Vec<&[i8]> = values.chunks(TASK * self.dim).collect();
-        let parts = fan::out(tasks.len(), threads, |task| self.nearest(tasks[task], progress))?;
-        Ok(parts.concat())
-    }
-
     /// Each centroid in the direction of the sum of its rows; one without rows takes the row that
     /// lies worst where it is.
     fn moved(&self, values: &[i8], nearest: &[(i32, u32)], quantizer: Quantizer) -> Result<Self> {
@@ -202,6 +253,67 @@ impl Centroids {
         }
         Self::new(moved, dim)
     }
+}
+
+/// See [`Centroids::finder`].
+pub struct Finder<'a> {
+    centroids: &'a Centroids,
+    groups: Option<(Centroids, Near<'a>)>,
+}
+
+impl Finder<'_> {
+    /// As [`Centroids::nearest`], but for the few rows whose nearest centroid lies far from the
+    /// nearest group: they have the best of those near it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Centroids::nearest`].
+    pub fn nearest(&self, rows: &[i8], progress: &Progress) -> Result<Vec<(i32, u32)>> {
+        let Some((groups, near)) = &self.groups else {
+            return self.centroids.nearest(rows, progress);
+        };
+        let groups: Vec<u32> =
+            groups.nearest(rows, progress)?.into_iter().map(|pair| pair.1).collect();
+        nearest_of(near, rows, &groups, progress)
+    }
+}
+
+/// The nearest of the centroids near each row's anchor; the lower number wins a tie.
+fn nearest_of(
+    near: &Near<'_>,
+    rows: &[i8],
+    anchors: &[u32],
+    progress: &Progress,
+) -> Result<Vec<(i32, u32)>> {
+    let mut all = vec![(i32::MIN, 0); anchors.len()];
+    near.products(rows, anchors, progress, |row, scores, ids| {
+        let (score, place) = largest(scores);
+        all[row] = (score, ids[place]);
+    })?;
+    Ok(all)
+}
+
+/// `task` for some rows at a time, with their numbers, on some threads.
+fn in_tasks<T: Send + Clone>(
+    values: &[i8],
+    dim: usize,
+    threads: usize,
+    task: impl Fn(&[i8], Range<usize>) -> Result<Vec<T>> + Sync,
+) -> Result<Vec<T>> {
+    let tasks: Vec<&[i8]> = values.chunks(TASK * dim.max(1)).collect();
+    let parts = fan::out(tasks.len(), threads, |number| {
+        let start = number * TASK;
+        task(tasks[number], start..start + tasks[number].len() / dim)
+    })?;
+    Ok(parts.concat())
+}
+
+/// The rows and what is nearest to each, list by list.
+fn by_list(values: &[i8], dim: usize, nearest: &[(i32, u32)]) -> (Vec<i8>, Vec<(i32, u32)>) {
+    let mut order: Vec<usize> = (0..nearest.len()).collect();
+    order.sort_by_key(|&row| nearest[row].1);
+    let rows = order.iter().flat_map(|&row| values[row * dim..][..dim].iter().copied()).collect();
+    (rows, order.into_iter().map(|row| nearest[row]).collect())
 }
 
 /// The largest score and its first place.

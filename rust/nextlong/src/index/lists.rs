@@ -18,7 +18,7 @@ use crate::seed;
 use crate::vectors::Vectors;
 
 /// Rows of one task of assigning.
-const TASK: usize = 4096;
+const TASK: usize = 16_384;
 
 /// Most lists.
 const LIMIT: usize = 1 << 16;
@@ -49,7 +49,7 @@ pub fn list_count(rows: usize) -> usize {
 }
 
 impl Lists {
-    /// Finds centroids and puts every row in the list of its nearest.
+    /// Finds centroids and puts every row in the list of its nearest
     ///
     /// # Errors
     ///
@@ -63,16 +63,18 @@ impl Lists {
     ) -> Result<Self> {
         let count = list_count(vectors.len());
         let centroids = Centroids::fit(vectors, quantizer, count, seed, threads, progress)?;
+        let finder = centroids.finder(quantizer, seed, progress)?;
         let tasks = vectors.len().div_ceil(TASK);
         let list_of = fan::out(tasks, threads, |task| {
             let range = task * TASK..((task + 1) * TASK).min(vectors.len());
             let mut values = vec![0; range.len() * vectors.dim()];
             quantizer.rows(vectors, range.clone(), &mut values);
-            let nearest = centroids.nearest(&values, progress)?;
+            let nearest = finder.nearest(&values, progress)?;
             progress.add(range.len() as u64);
             Ok(nearest.into_iter().map(|pair| pair.1).collect::<Vec<u32>>())
         })?
         .concat();
+        drop(finder);
         let mut starts = vec![0; count + 1];
         for &list in &list_of {
             starts[list as usize + 1] += 1;
@@ -201,6 +203,12 @@ impl Lists {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The list of the row at a place.
+    #[must_use]
+    pub fn list_at(&self, place: usize) -> usize {
+        self.starts.partition_point(|&start| start <= place) - 1
     }
 
     /// The places of list `list`.

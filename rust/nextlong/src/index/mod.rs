@@ -17,6 +17,7 @@ pub mod graph;
 pub mod hnsw;
 pub mod kmeans;
 pub mod lists;
+mod near;
 pub mod npy;
 pub mod product;
 pub mod quantize;
@@ -131,6 +132,7 @@ pub struct Search {
     exclusion: Exclusion,
     kind: Kind,
     seed: u64,
+    quantizer: Quantizer,
     engine: Engine,
 }
 
@@ -157,7 +159,7 @@ impl Search {
             Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
         };
-        Ok(Self { vectors, exclusion, kind: settings.kind, seed: settings.seed, engine })
+        Ok(Self { vectors, exclusion, kind: settings.kind, seed: settings.seed, quantizer, engine })
     }
 
     /// The vectors.
@@ -274,9 +276,11 @@ impl Search {
     /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exact: `breadth * k` candidates and a few are kept in int8 and ranked in f32. Clustered: `breadth`
-    /// lists are scanned and `2 * k` candidates and a few kept; once all lists are, as many more times `k` as
-    /// `breadth` has more than there are lists. HNSW: each shard is searched `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
+    /// Exact: up to `breadth * k` candidates and a few are kept in int8 and ranked in f32, at first
+    /// only those that rounding may have put below the `k` best. Clustered: `breadth` lists are
+    /// scanned and up to `2 * k` candidates and a few kept; once all lists are, as many more times
+    /// `k` as `breadth` has more than there are lists. HNSW: each shard is searched
+    /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
     ///
     /// # Errors
     ///
@@ -297,13 +301,14 @@ impl Search {
                 self.vectors.dim()
             )));
         }
+        let rows = self.vectors.len();
         let candidates = match &self.engine {
             Engine::Exact(exact) => {
-                let keep = candidates(k, breadth).min(self.vectors.len());
+                let keep = self.quantizer.keep(k, breadth, rows);
                 exact.candidates(&self.vectors, queries, &self.exclusion, keep, progress)?
             }
             Engine::Clustered(clustered) => {
-                let keep = candidates(k, kept(clustered, breadth)).min(self.vectors.len());
+                let keep = self.quantizer.keep(k, kept(clustered, breadth), rows);
                 clustered.candidates(
                     &self.vectors,
                     queries,
@@ -315,7 +320,7 @@ impl Search {
             }
             Engine::Hnsw(hnsw) => {
                 let width = hnsw_width(k, breadth);
-                let keep = candidates(k, breadth.max(KEPT)).min(self.vectors.len());
+                let keep = self.quantizer.keep(k, breadth.max(KEPT), rows);
                 hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
             }
         };
@@ -344,11 +349,6 @@ impl Search {
             Engine::Hnsw(_) => (hnsw_width(k, breadth) < rows).then_some(breadth * 2),
         }
     }
-}
-
-/// Candidates to rank for `k` neighbours, keeping `kept` for each.
-pub(crate) fn candidates(k: usize, kept: usize) -> usize {
-    k.saturating_mul(kept).saturating_add(SPARE)
 }
 
 /// Candidates that the clustered scan keeps for each neighbour wanted.

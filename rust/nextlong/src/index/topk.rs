@@ -8,14 +8,25 @@ const LANES: usize = 64;
 /// Places of good scores that are collected before they are taken.
 const GOOD: usize = 64;
 
-/// Keeps the `limit` best of the (score, id) pairs it is shown; the lower id wins a tie.
+/// Which candidates are kept, to be ranked by a better score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// The best by score, which are kept in any case.
+    pub sure: usize,
+    /// So many at most.
+    pub most: usize,
+    /// Beyond the sure ones, those whose score is at most so much below the last of them.
+    pub margin: i32,
+}
+
+/// Keeps the best of the (score, id) pairs it is shown; the lower id wins a tie.
 #[derive(Debug, Clone)]
 pub struct Best {
-    limit: usize,
+    keep: Keep,
     room: usize,
     /// Pairs as numbers that compare like the ranking: see [`key`].
     keys: Vec<u64>,
-    /// The worst key that is sure to stay, once there are `limit`.
+    /// No lower key can stay.
     floor: u64,
 }
 
@@ -23,7 +34,14 @@ impl Best {
     /// Keeps at most `limit` pairs.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, room: limit + limit.max(LANES), keys: Vec::new(), floor: 0 }
+        Self::keeping(Keep { sure: limit, most: limit, margin: 0 })
+    }
+
+    /// Keeps what `keep` says.
+    #[must_use]
+    pub fn keeping(keep: Keep) -> Self {
+        let keep = Keep { most: keep.most.max(keep.sure), ..keep };
+        Self { keep, room: keep.most + keep.sure.max(LANES), keys: Vec::new(), floor: 0 }
     }
 
     /// The lowest score that may still enter.
@@ -35,7 +53,7 @@ impl Best {
     /// Takes the pair if it may be among the best.
     pub fn push(&mut self, score: i32, id: u32) {
         let key = key(score, id);
-        if key > self.floor {
+        if key >= self.floor {
             self.keys.push(key);
             if self.keys.len() >= self.room {
                 self.shrink();
@@ -77,23 +95,30 @@ impl Best {
     }
 
     fn into_keys(mut self) -> Vec<u64> {
-        if self.keys.len() > self.limit {
-            self.shrink();
-        }
+        self.shrink();
         self.keys.sort_unstable_by(|a, b| b.cmp(a));
         self.keys
     }
 
-    /// Forgets all but the best `limit`.
+    /// Forgets what cannot stay.
     fn shrink(&mut self) {
-        if self.limit == 0 {
+        let Keep { sure, most, margin } = self.keep;
+        if sure == 0 {
             self.keys.clear();
             self.floor = u64::MAX;
-        } else if self.keys.len() >= self.limit {
-            let (_, &mut worst, _) =
-                self.keys.select_nth_unstable_by(self.limit - 1, |a, b| b.cmp(a));
-            self.floor = worst;
-            self.keys.truncate(self.limit);
+            return;
+        }
+        if self.keys.len() < sure {
+            return;
+        }
+        let (_, &mut last, _) = self.keys.select_nth_unstable_by(sure - 1, |a, b| b.cmp(a));
+        self.floor = self.floor.max(key(score_of(last).saturating_sub(margin), u32::MAX));
+        let floor = self.floor;
+        self.keys.retain(|&key| key >= floor);
+        if self.keys.len() > most {
+            let (_, &mut last, _) = self.keys.select_nth_unstable_by(most - 1, |a, b| b.cmp(a));
+            self.floor = last;
+            self.keys.truncate(most);
         }
     }
 }
@@ -154,6 +179,20 @@ mod tests {
             backwards.push(5, id);
         }
         assert_eq!(backwards.into_ids(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_within_the_margin_stays_up_to_the_most() {
+        let keep = Keep { sure: 2, most: 4, margin: 10 };
+        let kept = |scores: &[i32]| {
+            let mut best = Best::keeping(keep);
+            best.extend(scores, |place| place as u32, |_| false);
+            best.into_pairs()
+        };
+        assert_eq!(kept(&[50, 90, 79, 80, 89]), [(90, 1), (89, 4), (80, 3), (79, 2)]);
+        assert_eq!(kept(&[50, 90, 78, 80, 89]), [(90, 1), (89, 4), (80, 3)]);
+        assert_eq!(kept(&[5; 300]), [(5, 0), (5, 1), (5, 2), (5, 3)]);
+        assert_eq!(kept(&[i32::MIN, 3]), [(3, 1), (i32::MIN, 0)]);
     }
 
     #[test]
