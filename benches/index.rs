@@ -39,6 +39,31 @@ fn exact(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn clustered(criterion: &mut Criterion) {
+    let rows: Vec<usize> = (0..20_480).collect();
+    let mut group = criterion.benchmark_group("index");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(rows.len() as u64)); // vectors
+    group.bench_function("lists build", |bencher| {
+        bencher.iter_with_setup(
+            || search(Kind::Clustered, rows.len()),
+            |engine| engine.build_lists(None, 1, &Progress::default()),
+        );
+    });
+    let engine = search(Kind::Clustered, rows.len());
+    engine.build_lists(None, 1, &Progress::default()).expect("lists");
+    let order = engine.order(&rows);
+    group.bench_function("clustered join, k 10, 9 lists", |bencher| {
+        bencher.iter(|| {
+            for some in order.chunks(4096) {
+                let queries = Queries::of_rows(engine.vectors(), some);
+                black_box(engine.search(&queries, 10, 9, &Progress::default()).expect("found"));
+            }
+        });
+    });
+    group.finish();
+}
+
 fn hnsw(criterion: &mut Criterion) {
     let engine = search(Kind::Hnsw, 8192);
     let mut group = criterion.benchmark_group("index");
@@ -56,5 +81,5 @@ fn hnsw(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, exact, hnsw);
+criterion_group!(benches, exact, clustered, hnsw);
 criterion_main!(benches);

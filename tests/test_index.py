@@ -49,11 +49,12 @@ def brute(vectors: Floats, k: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.
 def test_exact_finds_what_numpy_finds(rows: int, dim: int, k: int) -> None:
     vectors = clustered(rows, dim)
     found = knn(vectors, k, index="exact", threads=2)
-    ids, scores = brute(vectors, k, np.arange(rows))
+    ids, _ = brute(vectors, k, np.arange(rows))
     agree = np.mean([len(set(a) & set(b)) / k for a, b in zip(found.ids, ids, strict=True)])
-    assert agree >= 0.99
+    assert agree >= 0.999
     assert found.recall >= 0.95
-    np.testing.assert_allclose(found.scores, scores, atol=2e-3)
+    near = vectors[found.ids].astype(np.float64)
+    np.testing.assert_allclose(found.scores, np.einsum("qd,qkd->qk", vectors, near), atol=1e-5)
     assert found.ids.dtype == np.int64
     assert found.scores.dtype == np.float32
 

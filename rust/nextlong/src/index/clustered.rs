@@ -271,10 +271,7 @@ impl Ready {
         let mut lists = own.clone();
         lists.sort_unstable();
         lists.dedup();
-        let anchors: Vec<i8> = lists
-            .iter()
-            .flat_map(|&list| centroids.values()[list as usize * dim..][..dim].iter().copied())
-            .collect();
+        let anchors = centroids.some(lists.iter().map(|&list| list as usize));
         let near = Near::new(centroids, &anchors, asked, progress)?;
         let own: Vec<u32> =
             own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();

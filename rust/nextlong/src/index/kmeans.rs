@@ -87,10 +87,8 @@ impl Centroids {
         let sample: Vec<u32> = sample.into_iter().map(|row| row as u32).collect();
         let mut values = vec![0; sample.len() * dim];
         quantizer.gather(vectors, &sample, &mut values);
-        let first: Vec<i8> = seed::sample(seed, "centroids", sample.len(), count)
-            .into_iter()
-            .flat_map(|row| values[row * dim..][..dim].iter().copied())
-            .collect();
+        let first = seed::sample(seed, "centroids", sample.len(), count);
+        let first = gathered(&values, dim, first.into_iter());
         let mut centroids = Self::new(first, dim)?;
         let mut nearest = {
             let finder = centroids.finder(quantizer, seed, progress)?;
@@ -132,11 +130,8 @@ impl Centroids {
         if self.len() < MANY {
             return Ok(Finder { centroids: self, groups: None });
         }
-        let first: Vec<i8> = seed::sample(seed, "groups", self.len(), self.len().isqrt())
-            .into_iter()
-            .flat_map(|number| self.values[number * self.dim..][..self.dim].iter().copied())
-            .collect();
-        let mut groups = Self::new(first, self.dim)?;
+        let first = seed::sample(seed, "groups", self.len(), self.len().isqrt());
+        let mut groups = Self::new(self.some(first.into_iter()), self.dim)?;
         for _ in 0..GROUP_ROUNDS {
             let nearest = groups.nearest(&self.values, progress)?;
             groups = groups.moved(&self.values, &nearest, quantizer)?;
@@ -144,6 +139,12 @@ impl Centroids {
         let around = GROUPS_AROUND * self.len() / groups.len();
         let near = Near::new(self, &groups.values, around, progress)?;
         Ok(Finder { centroids: self, groups: Some((groups, near)) })
+    }
+
+    /// The values of some of them, one after the other.
+    #[must_use]
+    pub fn some(&self, numbers: impl ExactSizeIterator<Item = usize>) -> Vec<i8> {
+        gathered(&self.values, self.dim, numbers)
     }
 
     /// The number of values in a centroid.
@@ -308,11 +309,20 @@ fn in_tasks<T: Send + Clone>(
     Ok(parts.concat())
 }
 
+/// Some of the rows, one after the other.
+fn gathered(values: &[i8], dim: usize, rows: impl ExactSizeIterator<Item = usize>) -> Vec<i8> {
+    let mut some = Vec::with_capacity(rows.len() * dim);
+    for row in rows {
+        some.extend_from_slice(&values[row * dim..][..dim]);
+    }
+    some
+}
+
 /// The rows and what is nearest to each, list by list.
 fn by_list(values: &[i8], dim: usize, nearest: &[(i32, u32)]) -> (Vec<i8>, Vec<(i32, u32)>) {
     let mut order: Vec<usize> = (0..nearest.len()).collect();
     order.sort_by_key(|&row| nearest[row].1);
-    let rows = order.iter().flat_map(|&row| values[row * dim..][..dim].iter().copied()).collect();
+    let rows = gathered(values, dim, order.iter().copied());
     (rows, order.into_iter().map(|row| nearest[row]).collect())
 }
 

@@ -24,8 +24,8 @@ const QUANTILE: f64 = 0.9999;
 const READ: usize = 256;
 
 /// Candidates are ranked that lie so many standard deviations of a product's error below the last
-/// of the best: of the true `k` nearest, 1 in 2,000 is missed with about 1.1 `k` ranked.
-const DEVIATIONS: f32 = 4.0;
+/// of the best: of the true `k` nearest, 1 in 5,000 is missed with about 1.2 `k` ranked.
+const DEVIATIONS: f32 = 6.0;
 
 /// How a value becomes an int8.
 #[derive(Debug, Clone, Copy, PartialEq)]
