@@ -78,7 +78,7 @@ impl Quantizer {
     /// below the `k` best, at most `kept * k` and a few; all of these once `kept` is more than at
     /// first.
     #[must_use]
-    pub(super) fn keep(&self, k: usize, kept: usize, rows: usize) -> Keep {
+    pub(super) fn keep(self, k: usize, kept: usize, rows: usize) -> Keep {
         let most = k.saturating_mul(kept).saturating_add(SPARE).min(rows);
         // Each value is off by up to 1/2, evenly, in both rows; a row's length is the scale.
         let margin = (DEVIATIONS * (1.0f32 / 6.0).sqrt() * self.scale).ceil() as i32;
