@@ -58,11 +58,13 @@ fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, 
 
 # Guided by coverage, under AddressSanitizer; its first build takes half an hour of one core.
 FUZZ_SECONDS ?= 300
-fuzz-coverage:  ## cargo-fuzz on JSON lines, chunking and damaged files; needs nightly Rust
+fuzz-coverage:  ## cargo-fuzz on every hostile surface of the core; needs nightly Rust
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || { \
 		echo "needs nightly Rust and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz"; exit 1; }
-	set -e; for target in jsonl chunk trust; do \
-		$(CARGO) +nightly fuzz run --fuzz-dir rust/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS); done
+	set -e; for target in assemble chunk jsonl ngrams trust write; do \
+		mkdir -p rust/fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run --fuzz-dir rust/fuzz $$target rust/fuzz/corpus/$$target \
+			rust/fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 wheel: $(BIN)/python  ## The wheel and the sdist, tried out in a fresh environment
 	sh tests/wheel.sh $(abspath $(BIN)/python)

@@ -84,6 +84,44 @@ def test_a_limit_that_one_thread_passes_is_refused_before_the_first_stage(tmp_pa
     assert not list((tmp_path / "out").glob("work/chunks/*"))
 
 
+def test_a_graph_that_passes_the_limit_is_refused_before_anything_is_embedded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A corpus of so many chunks that a graph of them would not fit.
+    real = memory.needs
+    monkeypatch.setattr(
+        "nextlong_rs.pipeline.needs",
+        lambda settings, *, chunks=0, **rest: real(settings, chunks=chunks * 10_000, **rest),
+    )
+    with pytest.raises(nl.ConfigError, match=r"too small for the stage (plan|index)"):
+        nl.synthesize(
+            nl.sample_corpus(),
+            tmp_path / "out",
+            tokenizer=nl.sample_tokenizer(),
+            index="hnsw",
+            memory_limit="700MB",
+            progress=False,
+        )
+    assert list((tmp_path / "out").glob("work/chunks/*"))
+    assert not list((tmp_path / "out").glob("work/embed/*"))
+
+
+def test_a_line_that_passes_the_limit_is_an_error_that_names_the_ways_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n{"text": "' + "word " * 30_000_000 + '"}\n')
+    given: dict[str, Any] = {
+        "tokenizer": nl.sample_tokenizer(),
+        "memory_limit": "450MB",
+        "progress": False,
+    }
+    with pytest.raises(nl.CorpusError, match=r"line 2 .* raise memory_limit, or lower max_docum"):
+        nl.synthesize(path, tmp_path / "out", **given)
+    with pytest.raises(nl.NextlongError, match=r"bad|unusable|no sequence|max_error_rate"):
+        nl.synthesize(path, tmp_path / "out", **given, max_document_bytes=30_000_000)
+    quarantine = (tmp_path / "out" / "work" / "quarantine.jsonl").read_text()
+    assert "line" in quarantine
+
+
 RUN = """
 import json, sys
 import nextlong_rs as nl

@@ -213,6 +213,7 @@ class BlockReader:
         settings: str,
         block_bytes: int,
         start: tuple[int, int] = ...,
+        most_held: int | None = ...,
     ) -> BlockReader: ...
     @staticmethod
     def of_arrow(

@@ -212,6 +212,7 @@ def read_blocks(
     *,
     block_bytes: int = BLOCK_BYTES,
     start: tuple[int, int] = (0, 0),
+    most_held: int | None = None,
     watch: _nextlong.Watch | None = None,
 ) -> Iterator[Block]:
     """Read and decompress the inputs, block by block; ``Block.parse()`` does the rest anywhere.
@@ -224,6 +225,8 @@ def read_blocks(
         start: The place in the first input, a file, at which to begin: what `Block.next` gave behind
             the input's number. Plain JSON lines and Parquet are entered there; compressed lines
             are decompressed up to it, unheld. Default: its beginning.
+        most_held: Bytes of a line of JSON that may be held; a longer one that may yet be a document
+            is an error. Default None: any.
         watch: Stops the reading when it is cancelled. Default None.
 
     Yields:
@@ -239,7 +242,7 @@ def read_blocks(
     for in_memory, group in itertools.groupby(inputs, key=lambda one: one.path is None):
         if not in_memory:
             files = [(one.number, str(one.path), one.name, one.label, one.kind) for one in group]
-            reader = _nextlong.BlockReader.of_files(files, settings, block_bytes, start)
+            reader = _nextlong.BlockReader.of_files(files, settings, block_bytes, start, most_held)
             yield from _drain(reader, watch)
             start = (0, 0)
             continue

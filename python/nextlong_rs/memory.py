@@ -148,6 +148,11 @@ class Budget:
         """Bytes of packed vectors that a scan may keep: a quarter of the limit, at most 1 GiB."""
         return KEPT_BYTES if self.limit is None else min(KEPT_BYTES, self.limit // 4)
 
+    @property
+    def line(self) -> int | None:
+        """Bytes of a line of the corpus that may be held: a quarter of the limit."""
+        return None if self.limit is None else max(self.limit // 4, 1 << 20)
+
     def threads(self, stage: str, threads: int, need: Need) -> int:
         """How many threads of a stage may work side by side: from 1 to `threads`.
 

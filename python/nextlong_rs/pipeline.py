@@ -119,6 +119,7 @@ def synthesize(
 
         job.check_memory()
         store = stages.chunk(job, listing, loaded)
+        job.check_memory(len(store))
         vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
@@ -239,9 +240,11 @@ class Job:
         self.seconds: dict[str, float] = {}
         self.summary: dict[str, Any] = {}
 
-    def check_memory(self) -> None:
-        """Refuses a limit that a stage would pass hours later, before the first begins."""
-        for name, need in needs(self.settings).items():
+    def check_memory(self, chunks: int = 0) -> None:
+        """Refuses a limit that a stage would pass hours later: before the first begins, and again
+        when the number of chunks is known.
+        """
+        for name, need in needs(self.settings, chunks=chunks, kept=self.budget.kept).items():
             if name != "fit" or self.settings.embedder == "lsa":
                 self.budget.threads(name, 1, need)
 

@@ -135,6 +135,7 @@ def chunk(
                             config,
                             block_bytes=corpora.BLOCK_BYTES,
                             start=(row, at),
+                            most_held=job.budget.line,
                             watch=pool.watch,
                         )
                     block = next(reading, None)

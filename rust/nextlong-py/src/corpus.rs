@@ -52,12 +52,13 @@ struct Items {
 impl BlockReader {
     /// Reads files in the given order, the first from a place in it: row, byte (`Block.next`).
     #[staticmethod]
-    #[pyo3(signature = (files, settings, block_bytes, start=(0, 0)))]
+    #[pyo3(signature = (files, settings, block_bytes, start=(0, 0), most_held=None))]
     fn of_files(
         files: Vec<Listed>,
         settings: &str,
         block_bytes: usize,
         start: (i64, u64),
+        most_held: Option<usize>,
     ) -> PyResult<Self> {
         let settings = settings_of(settings)?;
         let files = files
@@ -69,7 +70,8 @@ impl BlockReader {
             })
             .collect::<PyResult<Vec<_>>>()?;
         let reader = corpus::BlockReader::of_files(files, settings.clone(), block_bytes)
-            .starting(corpus::Place { row: start.0, at: start.1 });
+            .starting(corpus::Place { row: start.0, at: start.1 })
+            .holding(most_held.unwrap_or(usize::MAX));
         Ok(Self {
             settings: Arc::new(settings),
             source: Mutex::new(Source::Core(Box::new(reader))),

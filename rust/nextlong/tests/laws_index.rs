@@ -198,7 +198,7 @@ fn a_shard_of_other_vectors_or_none_is_refused() {
     let missing = first.search(&queries, 1, 1, &Progress::default()).expect_err("not built");
     assert!(missing.to_string().contains("shard 0 of 1 is not built"), "{missing}");
     first.build_shard(0, Some(folder.path()), &Progress::default()).expect("built");
-    for other in [vectors(301, 16, 1), vectors(300, 17, 1)] {
+    for other in [vectors(301, 16, 1), vectors(300, 17, 1), vectors(300, 16, 2)] {
         let other = Search::new(other, settings(Kind::Hnsw, None)).expect("search");
         let error = other.load_shard(0, folder.path()).expect_err("refused").to_string();
         assert!(error.contains("other vectors"), "{error}");

@@ -49,6 +49,7 @@ pub(super) struct LineReader {
     source: Source,
     settings: Settings,
     block_bytes: usize,
+    most_held: usize,
     /// Bytes of text from the file, and those of lines that were passed.
     unpacked: u64,
     passed: u64,
@@ -71,6 +72,7 @@ impl LineReader {
         file: InputFile,
         settings: &Settings,
         block_bytes: usize,
+        most_held: usize,
         from: Place,
     ) -> Result<Self> {
         let mut opened = File::open(&file.path).map_err(unreadable(&file))?;
@@ -84,6 +86,7 @@ impl LineReader {
             source,
             settings: settings.clone(),
             block_bytes: block_bytes.max(1),
+            most_held,
             unpacked: 0,
             passed: 0,
             to_pass,
@@ -178,6 +181,16 @@ impl LineReader {
             }
             if data.len() > HEAD_BYTES && data.len() > self.settings.line_limit(data) {
                 return Ok(None);
+            }
+            if data.len() > self.most_held {
+                return Err(Error::Corpus(format!(
+                    "{}: line {} has more than the {} bytes that the memory limit leaves for a \
+                     line; raise memory_limit, or lower max_document_bytes to below a third of it, \
+                     which sets such a line aside",
+                    self.file.input.name,
+                    self.row + 1,
+                    self.most_held,
+                )));
             }
             searched = data.len();
             self.fill(data, searched + self.block_bytes.clamp(1 << 16, MOST_FURTHER), progress)?;

@@ -127,6 +127,8 @@ pub struct BlockReader {
     consumed: u64,
     /// Where reading begins in the next file.
     from: Place,
+    /// The most bytes of one line that may be held.
+    most_held: usize,
 }
 
 enum Open {
@@ -145,7 +147,15 @@ impl BlockReader {
             open: None,
             consumed: 0,
             from: Place::default(),
+            most_held: usize::MAX,
         }
+    }
+
+    /// The same, refusing a line that may be a document but has more than so many bytes.
+    #[must_use]
+    pub fn holding(mut self, most: usize) -> Self {
+        self.most_held = most;
+        self
     }
 
     /// The same, beginning at a place in the first file: one that [`Block::next`] gave.
@@ -172,7 +182,7 @@ impl BlockReader {
     ) -> Result<Self> {
         let reader = BatchReader::new(input, schema, Box::new(batches), &settings, block_bytes)?;
         let (files, open, from) = (VecDeque::new(), Some(Open::Rows(reader)), Place::default());
-        Ok(Self { settings, block_bytes, files, open, consumed: 0, from })
+        Ok(Self { settings, block_bytes, files, open, consumed: 0, from, most_held: usize::MAX })
     }
 
     /// The next block; none at the end. Borders depend on the inputs and the block size alone.
@@ -218,7 +228,13 @@ impl BlockReader {
                 }
                 Kind::Jsonl | Kind::JsonlGzip | Kind::JsonlZstd => {
                     let input = file.input.clone();
-                    let reader = LineReader::open(file, &self.settings, self.block_bytes, from)?;
+                    let reader = LineReader::open(
+                        file,
+                        &self.settings,
+                        self.block_bytes,
+                        self.most_held,
+                        from,
+                    )?;
                     self.consumed = reader.entered();
                     self.open = Some(Open::Lines(input, reader));
                 }

@@ -318,7 +318,8 @@ impl Graph {
         let shard = self.shard(shard)?;
         let path = folder.join(&saved.name);
         // A graph in a file has a shard's own numbers, from 0.
-        shard.graph.load_shard_file(0, &path).map_err(damaged)
+        let vectors = self.vectors.slice(shard.range.clone());
+        shard.graph.load_shard_file(&vectors, 0, &path).map_err(damaged)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::index::quantize::Quantizer;
 use crate::index::shard_file;
 use crate::index::topk::Keep;
 use crate::progress::Progress;
+use crate::seed;
 use crate::vectors::Vectors;
 
 /// Rows of a shard when there are few.
@@ -33,6 +34,9 @@ const LINKS: usize = 16;
 
 /// Nodes looked at when a row is added.
 const BUILD_WIDTH: usize = 128;
+
+/// Rows that are compared when a shard is loaded.
+const CHECK: usize = 64;
 
 /// The sharded graph; a shard is there once it was built or loaded.
 pub struct Hnsw {
@@ -138,22 +142,30 @@ impl Hnsw {
     /// # Errors
     ///
     /// [`Error::Run`] for a file that is not this shard, [`Error::Io`] for one that cannot be read.
-    pub fn load_shard(&self, shard: usize, folder: &Path) -> Result<()> {
-        self.load_shard_file(shard, &Self::shard_path(folder, shard))
+    pub fn load_shard(&self, vectors: &Vectors, shard: usize, folder: &Path) -> Result<()> {
+        self.load_shard_file(vectors, shard, &Self::shard_path(folder, shard))
     }
 
     /// Loads shard `shard` from the file `path`, every link of which is checked: usearch follows
-    /// them unseen.
+    /// them unseen. Some rows are compared with the vectors.
     ///
     /// # Errors
     ///
     /// As [`Hnsw::load_shard`].
-    pub fn load_shard_file(&self, shard: usize, path: &Path) -> Result<()> {
+    pub fn load_shard_file(&self, vectors: &Vectors, shard: usize, path: &Path) -> Result<()> {
         let bytes = files::map(path)?;
         let broken =
             |why: &str| Error::Run(format!("{}: {why}; build the index again", path.display()));
         let rows = self.shard_rows(shard);
         shard_file::check(&bytes, rows.clone(), self.dim, LINKS).map_err(broken)?;
+        let mut values = vec![0; self.dim];
+        for row in seed::sample(0, "shards", rows.len(), CHECK) {
+            let number = rows.start + row;
+            self.quantizer.rows(vectors, number..number + 1, &mut values);
+            if !shard_file::row(&bytes, row, self.dim).eq(values.iter().copied()) {
+                return Err(broken("the index of other vectors"));
+            }
+        }
         let head =
             Index::metadata_from_buffer(&bytes).map_err(|_| broken("not a usearch index"))?;
         if head.dimensions != self.dim as u64

@@ -218,7 +218,7 @@ impl Search {
     ///
     /// [`Error::Config`] for a shard that the engine does not have; see [`Hnsw::load_shard`].
     pub fn load_shard(&self, shard: usize, folder: &Path) -> Result<()> {
-        self.shards(shard)?.load_shard(shard, folder)
+        self.shards(shard)?.load_shard(&self.vectors, shard, folder)
     }
 
     /// Builds the lists of the clustered scan on `threads` threads and, with a `folder`, writes

@@ -84,6 +84,11 @@ pub fn check(
     if place == bytes.len() { Ok(()) } else { Err("the file is too long") }
 }
 
+/// The values of a node of a file that was checked.
+pub fn row(bytes: &[u8], node: usize, dim: usize) -> impl Iterator<Item = i8> {
+    bytes[SIZES + node * dim..][..dim].iter().map(|byte| byte.cast_signed())
+}
+
 /// The little-endian number of `N` bytes at `place`.
 fn number<const N: usize>(bytes: &[u8], place: usize) -> Option<u64> {
     let bytes = bytes.get(place..place.checked_add(N)?)?;

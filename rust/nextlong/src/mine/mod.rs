@@ -7,7 +7,7 @@
 mod ahead;
 mod copies;
 pub mod made;
-mod ngrams;
+pub mod ngrams;
 mod queue;
 pub mod select;
 mod sketches;

@@ -36,7 +36,7 @@ pub(crate) type Hashed = BuildHasherDefault<Identity>;
 ///
 /// Words are runs of letters and digits, lower-cased; in scripts without spaces (Chinese,
 /// Japanese, Thai, Lao, Khmer, Myanmar) every character is a word.
-pub(super) fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
+pub fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
     out.clear();
     words_of(text, out);
     let count = (out.len() + 1).saturating_sub(words);
@@ -214,6 +214,12 @@ fn without_spaces(character: char) -> bool {
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}'
         | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
         | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
+}
+
+/// The largest containment of `text` and any one of some meta-chunks in each other: shared n-grams
+/// of `words` words over the n-grams of the smaller of the two.
+pub fn containment<'a>(metas: impl IntoIterator<Item = &'a str>, text: &str, words: usize) -> f32 {
+    MetaGrams::new(metas, words).containment(text)
 }
 
 /// The n-grams of all meta-chunks of a document, to ask how much of a candidate stands there.

@@ -58,10 +58,25 @@ impl Sketches {
             ChunkUnit::Chars => f64::from(settings.chunk_size),
             ChunkUnit::Tokens => f64::from(settings.chunk_size) * settings.chars_per_token,
         };
+        Self::sized(settings.containment_words as usize, characters as usize)
+    }
+
+    /// The same, for n-grams of so many words in chunks of about so many characters.
+    #[must_use]
+    pub fn sized(gram_words: usize, characters: usize) -> Self {
         // A word in six characters: one bucket in six has a gram.
-        let words = (characters as usize / 64).next_power_of_two().clamp(16, 1024);
+        let words = (characters / 64).next_power_of_two().clamp(16, 1024);
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { gram_words: settings.containment_words as usize, words, shards }
+        Self { gram_words, words, shards }
+    }
+
+    /// Whether two chunks share at most `most` of the n-grams of the smaller of the two. "Yes" is
+    /// certain; "no" means that it is not known.
+    #[must_use]
+    pub fn are_apart(&self, store: &ChunkStore, chunk: u32, other: u32, most: f32) -> bool {
+        let mut buffer = Vec::new();
+        let other = self.of(store, other, &mut buffer);
+        self.all_apart(store, chunk, &[other], most, &mut buffer)
     }
 
     /// The sketch of `chunk`.

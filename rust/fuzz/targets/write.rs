@@ -1,0 +1,8 @@
+//! Any sequences, written.
+#![no_main]
+
+#[path = "../bodies/mod.rs"]
+mod bodies;
+mod start;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::write::run(data));
