@@ -1,8 +1,12 @@
-"""Time and memory of a run as the corpus grows: `python benches/scale.py --sizes 10MB 100MB 1GB 5GB`.
+"""Time, memory and disk of a run as the corpus grows, and what `estimate` said of them before.
+
+    python benches/scale.py --sizes 10MB 100MB 1GB 5GB --index auto exact clustered hnsw
 
 A corpus is repeated until it is large enough; every repeat has four of ten words replaced by others
 of the corpus, by seed, so that no two documents are copies. Each run is a process of its own, asked
-for its memory 20 times a second: what it holds (`RssAnon`), without the files it has mapped.
+for its memory 20 times a second: what it holds (`RssAnon`), without the files it has mapped. An
+estimate is a process of its own too, before the run, with the same arguments; beside each figure
+stands what it said, as a share of what was measured.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import argparse
 import io
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +23,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nextlong_rs as nl
 from nextlong_rs.memory import held_now, parse_bytes
@@ -30,6 +36,15 @@ import json, sys
 import nextlong_rs as nl
 given = json.loads(sys.argv[1])
 nl.synthesize(given.pop("inputs"), given.pop("output"), progress=False, **given)
+"""
+
+ESTIMATE = """
+import dataclasses, json, sys
+import nextlong_rs as nl
+given = json.loads(sys.argv[1])
+for name in ("output", "overwrite", "resume"):
+    del given[name]
+print(json.dumps(dataclasses.asdict(nl.estimate(given.pop("inputs"), **given))))
 """
 
 
@@ -82,17 +97,42 @@ def make(corpus: Path, size: int, folder: Path) -> int:
         return sum(task.result() for task in tasks)
 
 
-def measure(options: dict[str, object]) -> tuple[float, int]:
-    """Seconds of a run in a process of its own, and the most memory that it held."""
+def measure(options: dict[str, object]) -> tuple[float, float, int]:
+    """Seconds of a run in a process of its own, its CPU seconds, and the most memory it held."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", RUN, json.dumps(options)])
     peak = 0
     while process.poll() is None:
         peak = max(peak, held_now(process.pid))
         time.sleep(0.05)
+    seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"the run failed with {process.returncode}")
-    return time.perf_counter() - started, peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, busy, peak
+
+
+def estimated(options: dict[str, object]) -> dict[str, Any]:
+    """What `estimate` says, from a process of its own."""
+    command = [sys.executable, "-c", ESTIMATE, json.dumps(options)]
+    told: dict[str, Any] = json.loads(subprocess.check_output(command))
+    return told
+
+
+def disk(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def stages(seconds: dict[str, float], told: dict[str, float]) -> str:
+    """The seconds of each stage, and what was said of it."""
+    return ", ".join(
+        f"{name} {value:.1f} ({told.get(name, 0.0):.1f})"
+        for name, value in seconds.items()
+        if name != "total" and value >= 0.05
+    )
 
 
 def main() -> None:
@@ -115,8 +155,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(given.folder or temporary)
-        print("| text | engine | chunks | s | held at most | recall | stages, s |")
-        print("|---|---|---|---|---|---|---|", flush=True)
+        print(
+            "| text | engine | chunks | s | CPU s | held at most | disk | recall "
+            "| stages, s (as estimated) |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|", flush=True)
         for size in given.sizes:
             corpus = folder / f"corpus-{size}"
             if not corpus.exists():
@@ -136,19 +179,21 @@ def main() -> None:
                     "overwrite": True,
                     "resume": False,
                 }
-                seconds, peak = measure(options)
+                told = estimated(options)
+                seconds, busy, peak = measure(options)
                 summary = nl.Result.open(output).manifest["summary"]
-                measured = json.loads((output / "work" / "measured.json").read_text())
-                stages = ", ".join(
-                    f"{name} {value:.1f}"
-                    for name, value in measured["seconds"].items()
-                    if name != "total" and value >= 0.05
-                )
+                measured = json.loads((output / "work" / "measured.json").read_text())["seconds"]
+                chunks, held = summary["corpus"]["chunks"], disk(output)
+                total = sum(told["seconds"].values())
                 print(
                     f"| {int((corpus / '.bytes').read_text()) / 1e6:,.0f} MB "
-                    f"| {summary['retrieval']['engine']} | {summary['corpus']['chunks']:,} "
-                    f"| {seconds:.1f} | {peak / 1e6:,.0f} MB "
-                    f"| {summary['retrieval']['recall']:.3f} | {stages} |",
+                    f"| {summary['retrieval']['engine']} "
+                    f"| {chunks:,} ({told['chunks'] / chunks:.2f}) "
+                    f"| {seconds:.1f} ({total / seconds:.2f}) | {busy:.1f} "
+                    f"| {peak / 1e6:,.0f} MB ({told['memory_bytes'] / peak:.2f}) "
+                    f"| {held / 1e9:,.2f} GB ({told['disk_bytes'] / held:.2f}) "
+                    f"| {summary['retrieval']['recall']:.3f} "
+                    f"| {stages(measured, told['seconds'])} |",
                     flush=True,
                 )
 
