@@ -126,6 +126,47 @@ def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
     assert [documents.origin(row)[3] for row in range(len(documents))] == scores
 
 
+def test_reading_on_counts_the_bytes_that_are_left(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    # A batch with a long text is cut between its rows.
+    texts = [f"{row} " * (4000 if row % 50 == 7 else 5) for row in range(400)]
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=200, use_dictionary=False)
+    inside = 0
+    for block_bytes in (200, 1500, 6000):
+        whole = list(corpus.read_blocks(corpus.resolve(path), block_bytes=block_bytes))
+        counted = [block.file_bytes for block in whole]
+        assert sum(counted) == path.stat().st_size
+        for number, block in enumerate(whole[:-1], 1):
+            _, row, at = block.next
+            inside += at < row
+            rest = corpus.read_blocks(
+                corpus.resolve(path), block_bytes=block_bytes, start=(row, at)
+            )
+            assert [block.file_bytes for block in rest] == counted[number:]
+    assert inside > 5
+
+
+def test_a_string_column_that_is_no_utf8_is_one_clear_error(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    values = [b"good", b"\xff\xfe bad", "schön".encode(), b"\xc3"]
+    # Strings by name alone: nobody looks at the bytes.
+    made = pa.array(values, pa.binary())
+    forged = pa.Array.from_buffers(pa.string(), len(made), made.buffers())
+    for extra in ({}, {"use_dictionary": False}):
+        path = tmp_path / "a.parquet"
+        pq.write_table(pa.table({"text": forged}), path, **extra)
+        with pytest.raises(CorpusError, match=r"a\.parquet: .*non UTF-8.*mend it or leave it out"):
+            read(path)
+        # As bytes, row by row.
+        pq.write_table(pa.table({"text": made}), path, **extra)
+        rows, bad = read(path)
+        assert [text for _, text in rows] == ["good", "schön"]
+        assert reasons(bad) == [(2, "invalid UTF-8"), (4, "invalid UTF-8")]
+
+
 def test_a_damaged_parquet_file_is_one_clear_error(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")

@@ -289,4 +289,46 @@ def test_a_function_is_known_by_its_code() -> None:
     found = [identity(made(1)), identity(made(2)), identity(made(1, "b")), identity(other)]
     assert len({*found}) == len(found)
     assert None not in found
-    assert identity(functools.partial(other)) is None
+
+
+class Scaled:
+    """An embedder with settings of its own."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def __call__(self, texts: list[str]) -> Any:
+        return np.array([[len(one) * self.scale, 1.0] for one in texts])
+
+    def embed(self, texts: list[str]) -> Any:
+        return self(texts)
+
+
+class Other(Scaled):
+    def __call__(self, texts: list[str]) -> Any:
+        return np.array([[len(one) + self.scale, 1.0] for one in texts])
+
+
+def test_objects_methods_and_partials_are_known_by_their_code_and_values() -> None:
+    def embed(width: int, texts: list[str], *, more: int = 0) -> Any:
+        return np.array([[len(one), width + more] for one in texts], dtype=float)
+
+    def all_of() -> list[Any]:
+        return [
+            Scaled(1.0),
+            Scaled(2.0),
+            Other(1.0),
+            Scaled(1.0).embed,
+            Scaled(2.0).embed,
+            functools.partial(embed, 1),
+            functools.partial(embed, 2),
+            functools.partial(embed, 1, more=3),
+        ]
+
+    found = [identity(one) for one in all_of()]
+    assert found == [identity(one) for one in all_of()]
+    assert len({*found}) == len(found)
+    assert None not in found
+    # Made of C code alone: known by its name.
+    assert identity(functools.partial(len)) is None
+    assert identity(len) is None

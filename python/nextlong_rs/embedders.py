@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import CellType, CodeType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,9 +63,11 @@ def describe(embedder: Any) -> str:
 def identity(embedder: Any) -> Any:
     """What tells one embedder from another of the same description, as JSON can hold it.
 
-    Files and folders are known by their sizes and times, arrays and models by their content, a
-    Python function by its code and the plain values it refers to, any other object that is called
-    by its name alone (`describe`).
+    Files and folders are known by their sizes and times, arrays and models by their content. What
+    is called is known by the code of its Python function and by the plain values (strings and
+    numbers) that it refers to: closures and defaults, the attributes of its object, the arguments
+    of a partial. What it refers to besides, the weights of a model for example, is not looked at; a
+    function of compiled code is known by its name alone (`describe`).
     """
     if isinstance(embedder, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(embedder).tobytes()).hexdigest()
@@ -82,27 +85,41 @@ def identity(embedder: Any) -> Any:
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in found]
 
 
-def _code_hash(function: Any) -> str | None:
-    """A hash of a function's code, with the functions inside it and its plain values; or None."""
-    function = getattr(function, "__func__", function)
+def _code_hash(called: Any) -> str | None:
+    """A hash of the code behind `called`, with the functions inside it and its plain values; None
+    where there is no Python code.
+    """
+    given: list[object] = []
+    while isinstance(called, partial):
+        keywords = sorted((name, _plain(one)) for name, one in called.keywords.items())
+        given.append([[_plain(one) for one in called.args], keywords])
+        called = called.func
+    owner = getattr(called, "__self__", None)
+    function = getattr(called, "__func__", called)
+    if not isinstance(getattr(function, "__code__", None), CodeType):
+        owner, function = called, getattr(type(called), "__call__", None)  # noqa: B004
     code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    if function is None or not isinstance(code, CodeType):
         return None
-
-    def plain(value: object) -> object:
-        return value if isinstance(value, str | bytes | int | float | bool | None) else None
-
-    def parts(code: CodeType) -> list[object]:
-        constants = [
-            parts(one) if isinstance(one, CodeType) else plain(one) for one in code.co_consts
-        ]
-        return [code.co_code.hex(), code.co_names, constants]
-
-    cells = [plain(_content(cell)) for cell in function.__closure__ or ()]
-    defaults = [plain(one) for one in function.__defaults__ or ()]
-    named = sorted((name, plain(one)) for name, one in (function.__kwdefaults__ or {}).items())
-    found = repr([sys.version_info[:2], parts(code), cells, defaults, named])
+    # A class says nothing of its objects.
+    state = {} if owner is None or isinstance(owner, type) else getattr(owner, "__dict__", {})
+    own = sorted((name, _plain(one)) for name, one in state.items())
+    cells = [_plain(_content(cell)) for cell in function.__closure__ or ()]
+    defaults = [_plain(one) for one in function.__defaults__ or ()]
+    named = sorted((name, _plain(one)) for name, one in (function.__kwdefaults__ or {}).items())
+    found = repr([sys.version_info[:2], _parts(code), cells, defaults, named, own, given])
     return hashlib.sha256(found.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | bytes | int | float | bool | None) else None
+
+
+def _parts(code: CodeType) -> list[object]:
+    constants = [
+        _parts(one) if isinstance(one, CodeType) else _plain(one) for one in code.co_consts
+    ]
+    return [code.co_code.hex(), code.co_names, constants]
 
 
 def _content(cell: CellType) -> object:

@@ -158,7 +158,7 @@ impl BatchReader {
     /// The bytes of the file behind the rows given out so far; 0 where there is no file.
     pub fn consumed(&self) -> u64 {
         let (packed, rows) = self.packed.unwrap_or_default();
-        (u128::from(packed) * self.row as u128 / u128::from(rows.max(1))) as u64
+        (u128::from(packed) * self.row.max(self.first_row) as u128 / u128::from(rows.max(1))) as u64
     }
 
     /// The same over batches whose first row is `from.at`; reading begins with `from.row`.
