@@ -66,6 +66,7 @@ pub fn map(path: &Path) -> Result<Bytes> {
     }
     // SAFETY: the files mapped are those of a run directory or an input of the caller, which are
     // written once, under another name, and then only renamed; the bytes are checked before use.
+    // `make fuzz-coverage` damages files of every kind that is mapped, under AddressSanitizer.
     #[allow(unsafe_code, reason = "a memory map has no safe constructor")]
     let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
     Ok(Bytes::from_owner(mapped))
