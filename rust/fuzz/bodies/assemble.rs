@@ -10,7 +10,7 @@ use super::Bytes;
 /// One case.
 pub fn run(data: &[u8]) {
     let mut data = Bytes(data);
-    let counts: Vec<usize> = (0..1 + data.below(12)).map(|_| data.below(9)).collect();
+    let counts: Vec<usize> = (0..=data.below(12)).map(|_| data.below(9)).collect();
     let separator = (0..data.below(4)).map(|_| data.below(9) as u32).collect();
     let frame = Frame { bos: data.maybe(9), eos: data.maybe(9), separator };
     let seq_len = 16 + data.below(64) as u32;

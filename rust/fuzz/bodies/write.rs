@@ -34,7 +34,7 @@ fn mend<T: Ord + Copy + Default>(offsets: &mut Vec<T>, count: usize, end: T) {
 }
 
 fn sequences(data: &mut Bytes<'_>) -> Sequences {
-    let mended = data.byte() % 4 != 0;
+    let mended = !data.byte().is_multiple_of(4);
     let count = data.below(6);
     let mut values: Vec<u32> = (0..data.below(60)).map(|_| data.number().cast_unsigned()).collect();
     let mut offsets: Vec<u64> = (0..data.below(7)).map(|_| data.below(60) as u64).collect();
