@@ -84,6 +84,13 @@ def test_a_limit_that_one_thread_passes_is_refused_before_the_first_stage(tmp_pa
     assert not list((tmp_path / "out").glob("work/chunks/*"))
 
 
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this process were a new one: other tests may have left it with much memory."""
+    monkeypatch.setattr(memory, "held_now", lambda process=None: 150 * MB)
+
+
+@pytest.mark.usefixtures("fresh")
 def test_a_graph_that_passes_the_limit_is_refused_before_anything_is_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +113,7 @@ def test_a_graph_that_passes_the_limit_is_refused_before_anything_is_embedded(
     assert not list((tmp_path / "out").glob("work/embed/*"))
 
 
+@pytest.mark.usefixtures("fresh")
 def test_a_line_that_passes_the_limit_is_an_error_that_names_the_ways_out(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one"}\n{"text": "' + "word " * 30_000_000 + '"}\n')
