@@ -19,6 +19,33 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
     )
 }
 
+/// Fifteen texts of few words: most of the directions that the fit follows are rounding alone, and
+/// their eigenvalues, twenty orders of magnitude below the first, once did not converge.
+#[test]
+fn few_words_in_few_texts_have_directions() {
+    let texts = [
+        "two天地",
+        "two two twoone oneeÄrger threethree four",
+        "天地three three䇶twoȚ𳑥Ärger天地two ȹ天地",
+        "ѨÄrgertwo=three three天地 Ärger B[three three onetwo fourfourÄrger ",
+        "Ufour two \u{92}Ärger\u{1b}?Ärger .\t\\twothree \u{e0706}?\u{51611}'`:one /Yfourtwo\rfourÄrger`\"{twotwothree\u{1b}e",
+        "天地\u{202e}天地 ?\u{feff}JÄrger q7three 1onefourone oneone ",
+        "Ärger %V\u{202e}three fourone\\one twotwo\u{961f4}?CѨthreefour",
+        "\u{feff}🕴天地\r\u{1066bd}\u{3}Ñ*=threeonetwoA$one\0one*one \u{e141b}Ärgerfour Ärgeronefour one two\"Ärger |\u{1b}one \u{b35e9}",
+        "天地 one 'two🕴m$four Yone天地",
+        "%bfour hthreefourone one two .<\u{3}three:two天地three*Ärgerfour\u{a4cf5}\u{830d7}8four\u{d66a4}🕴p'two onetwo\u{feff})W",
+        "two #天地 \u{202e}=\u{5}fourone 天地 Ärger ;four /\u{7f}\u{b}four four three \t/one",
+        "=three\0one天地 {𫱯:\u{4a321}two 天地four",
+        "Ärger Ärger天地 three one '\u{e1502}天地天地 B🕴<one 天地oneѨthree threetwo `one \u{8196b}\tone\"twofour \u{ddf68}three four one ",
+        "\0q\u{6} f`\u{feff}",
+        "\u{b9656}Ärgeronefour three\u{202e}天地 '\u{546a1}three\"two天地ꥧ\\\u{fbe52}",
+        "one word at least",
+    ];
+    let model = fit(&texts, 3, 1);
+    let mut vector = [0.0; 3];
+    assert!(model.encoder().encode(texts[4], &mut vector));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

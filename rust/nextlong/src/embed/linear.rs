@@ -19,6 +19,10 @@ const BLOCK: usize = 1024;
 /// A direction whose share of the strongest one is below this is noise of the float32 sums.
 const NOISE: f64 = 1e-10;
 
+/// What is added to all eigenvalues, as a share of the largest value, while they are looked for.
+/// Those of noise alone, twenty orders of magnitude below the first, may not converge otherwise.
+const LIFTS: [f64; 3] = [1e-12, 1e-10, 1e-8];
+
 /// Applies `task` to every item on up to `threads` threads; the results are in the items' order.
 pub(super) fn in_parallel<I: Send, T: Send>(
     items: Vec<I>,
@@ -109,12 +113,20 @@ pub(super) fn directions(
     progress: &Progress,
 ) -> Result<(Mat<f64>, Vec<f64>)> {
     let gram = gram(tall, threads, progress)?;
-    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| {
+    let width = gram.nrows();
+    let largest = (0..width).fold(0.0f64, |largest, at| largest.max(gram[(at, at)]));
+    let lifted = |share: f64| {
+        let mut lifted = gram.clone();
+        for at in 0..width {
+            lifted[(at, at)] += share * largest;
+        }
+        Some((lifted.self_adjoint_eigen(Side::Lower).ok()?, share * largest))
+    };
+    let (eigen, lift) = LIFTS.into_iter().find_map(lifted).ok_or_else(|| {
         Error::Embedding("the texts' word matrix has no eigenvalues; use another seed".into())
     })?;
-    let width = gram.nrows();
     let vectors = Mat::from_fn(width, width, |row, column| eigen.U()[(row, width - 1 - column)]);
-    let mut squares: Vec<f64> = (0..width).map(|at| eigen.S()[width - 1 - at]).collect();
+    let mut squares: Vec<f64> = (0..width).map(|at| eigen.S()[width - 1 - at] - lift).collect();
     let least = squares[0] * NOISE;
     for square in &mut squares {
         if square.is_nan() || *square <= least {
