@@ -1,15 +1,18 @@
 """How fast texts are embedded (MB of UTF-8 a second, one core) and a model is fitted (seconds).
 
-The peer is scikit-learn: `HashingVectorizer` and `TruncatedSVD`, two power iterations as ours, one
-thread. `TruncatedSVD alone` is timed on its ready matrix.
+The peer is scikit-learn: `HashingVectorizer` and `TruncatedSVD` with two power iterations, one thread;
+beside both stands how well their vectors know which chunks are of one document. `TruncatedSVD alone`
+is timed on its ready matrix.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from benches.baseline import same_document_recall
 
 from nextlong_rs.chunking import chunk
 from nextlong_rs.embed import Embedder
@@ -19,11 +22,25 @@ DIM = 256
 
 
 @pytest.fixture(scope="module")
-def texts(inputs: Any) -> list[str]:
-    """Chunks of about 2 KB, as many as a model is fitted on, spread over the corpus."""
-    pieces = [piece for document in inputs.texts for piece in chunk(document)]
+def owned(inputs: Any) -> tuple[list[str], list[int]]:
+    """Chunks of about 2 KB, as many as a model is fitted on, spread over the corpus; their documents."""
+    pieces = [(piece, number) for number, text in enumerate(inputs.texts) for piece in chunk(text)]
     picks = np.linspace(0, len(pieces) - 1, min(FIT_CHUNKS, len(pieces)), dtype=int)
-    return [pieces[pick] for pick in picks]
+    some = [pieces[pick] for pick in picks]
+    return [piece for piece, _ in some], [number for _, number in some]
+
+
+@pytest.fixture(scope="module")
+def texts(owned: tuple[list[str], list[int]]) -> list[str]:
+    """The chunks alone."""
+    return owned[0]
+
+
+def same_document(owned: tuple[list[str], list[int]], encode: Callable[[list[str]], Any]) -> float:
+    """Same-document recall@10 among every third chunk."""
+    vectors = np.asarray(encode(owned[0][::3]), dtype=np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return same_document_recall(vectors, owned[1][::3])
 
 
 def sklearn_pipeline() -> Any:
@@ -39,18 +56,21 @@ def sklearn_pipeline() -> Any:
 
 
 @pytest.mark.parametrize("engine", ["nextlong_rs", "sklearn"])
-def test_fit(benchmark: Any, report: Any, texts: list[str], engine: str) -> None:
+def test_fit(benchmark: Any, report: Any, owned: tuple[list[str], list[int]], engine: str) -> None:
     """Fit 256 dimensions, from the texts on, one thread."""
+    texts, _ = owned
     stage = f"fit the embedder on {len(texts):,} chunks"
     if engine == "sklearn":
         pipeline = sklearn_pipeline()
         threads = pytest.importorskip("threadpoolctl").threadpool_limits(1)
         with threads:
             benchmark.pedantic(lambda: pipeline.fit(texts), rounds=1)
-        report(stage, "scikit-learn", len(texts), "chunks/s")
+        quality = same_document(owned, pipeline.transform)
+        report(stage, "scikit-learn", len(texts), "chunks/s", same_document=quality)
     else:
         benchmark.pedantic(lambda: Embedder.fit(texts, dim=DIM, threads=1), rounds=2)
-        report(stage, engine, len(texts), "chunks/s")
+        quality = same_document(owned, Embedder.fit(texts, dim=DIM, threads=1).encode)
+        report(stage, engine, len(texts), "chunks/s", same_document=quality)
 
 
 def test_svd_alone(benchmark: Any, report: Any, texts: list[str]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Embedder"]
 
 _SAMPLE_TEXTS = 50_000
-_POWER_ITERATIONS = 2
+_POWER_ITERATIONS = 1
 _BATCH_TEXTS = 4096
 _BATCH_CHARACTERS = 4_000_000
 """A batch takes about 50 ms, so Ctrl-C is heard."""

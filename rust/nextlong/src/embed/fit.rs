@@ -35,7 +35,7 @@ pub struct FitOptions {
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { dim: 256, seed: 0, idf_power: 1.5, power_iterations: 2 }
+        Self { dim: 256, seed: 0, idf_power: 1.5, power_iterations: 1 }
     }
 }
 

@@ -64,8 +64,10 @@ impl LsaModel {
             let bucket = usize::from(bucket);
             // The scale of a row is free: it is part of the word's weight.
             weights[bucket] = sample.weights[column] * (largest / 127.0);
+            let scale = 127.0 / largest;
             for (byte, value) in bytes[bucket * dim..].iter_mut().zip(values.iter()) {
-                *byte = (value / largest * 127.0).round() as i8;
+                // To the nearest, in what the compiler makes vectors of.
+                *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
             }
         }
         let header = Header {

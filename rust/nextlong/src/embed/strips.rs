@@ -7,7 +7,7 @@
 use faer::Mat;
 use multiversion::multiversion;
 
-use super::linear::in_parallel;
+use super::linear::{blocks, in_parallel};
 use super::sparse::Sparse;
 use crate::error::Result;
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ pub(super) fn product(
         }
         Ok(out)
     })?;
-    Ok(joined(&strips, matrix.rows()))
+    joined(&strips, matrix.rows(), threads)
 }
 
 /// `matrixᵀ × (matrix × dense)`, both products of a row while its words' rows are in the cache.
@@ -60,7 +60,7 @@ pub(super) fn normal_product(
         }
         Ok(out)
     })?;
-    Ok(joined(&strips, dense.ncols()))
+    joined(&strips, dense.ncols(), threads)
 }
 
 fn starts(dense: &Mat<f32>) -> Vec<usize> {
@@ -70,21 +70,27 @@ fn starts(dense: &Mat<f32>) -> Vec<usize> {
 /// Some directions of `dense`, filled up with zeros.
 fn strip(dense: &Mat<f32>, start: usize) -> Vec<Row> {
     let count = STRIP.min(dense.nrows() - start);
-    let copied = |column| {
-        let mut row = ZEROS;
-        for (place, value) in row.0[..count].iter_mut().enumerate() {
-            *value = dense[(start + place, column)];
-        }
-        row
-    };
-    (0..dense.ncols()).map(copied).collect()
+    let mut rows = vec![ZEROS; dense.ncols()];
+    for (row, column) in rows.iter_mut().zip(dense.col_iter()) {
+        let column = column.subrows(start, count);
+        row.0[..count].iter_mut().zip(column.iter()).for_each(|(to, from)| *to = *from);
+    }
+    rows
 }
 
 /// Strips side by side.
-fn joined(strips: &[Vec<Row>], columns: usize) -> Mat<f32> {
-    Mat::from_fn(strips.len() * STRIP, columns, |row, column| {
-        strips[row / STRIP][column].0[row % STRIP]
-    })
+fn joined(strips: &[Vec<Row>], columns: usize, threads: usize) -> Result<Mat<f32>> {
+    let mut whole = Mat::zeros(strips.len() * STRIP, columns);
+    in_parallel(blocks(&mut whole), threads, |(first, mut block)| {
+        for (number, mut column) in block.as_mut().col_iter_mut().enumerate() {
+            for (place, strip) in strips.iter().enumerate() {
+                let values = column.as_mut().subrows_mut(place * STRIP, STRIP).iter_mut();
+                values.zip(&strip[first + number].0).for_each(|(to, from)| *to = *from);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(whole)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
