@@ -20,9 +20,9 @@ from pathlib import Path
 RUN = """
 import sys
 import nextlong_rs as nl
-from nextlong_rs import sequencing
+from nextlong_rs import parts
 # Eight output files, so that some are written while mining goes on.
-sequencing.PART_TOKENS = 4096 * 8
+parts.PART_TOKENS = 4096 * 8
 nl.synthesize(
     nl.sample_corpus(), output=sys.argv[1], tokenizer=nl.sample_tokenizer(),
     seq_len=4096, num_sequences=64, chunk_size=1024, threads=2, progress=False, {options}

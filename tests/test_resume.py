@@ -17,8 +17,9 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, sequencing
+from nextlong_rs import _nextlong, parts, sequencing
 from nextlong_rs.embedders import identity
+from nextlong_rs.parts import Parts
 from nextlong_rs.status import status
 
 
@@ -56,7 +57,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     watched(_nextlong, "chunk_part")
     watched(sequencing, "_tokenize")
-    watched(sequencing, "_write_part")
+    watched(Parts, "_write")
     return done
 
 
@@ -67,7 +68,7 @@ def test_kills_at_any_moment_do_not_change_the_bytes(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_made_again(tmp_path: Path, work: list[str]) -> None:
     first = synthesize(tmp_path)
     before = digest(tmp_path)
-    assert {"chunk_part", "_tokenize", "_write_part"} <= set(work)
+    assert {"chunk_part", "_tokenize", "_write"} <= set(work)
     work.clear()
     again = synthesize(tmp_path, threads=1)
     assert (work, digest(tmp_path), len(again)) == ([], before, len(first))
@@ -103,7 +104,7 @@ def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> N
 def test_files_written_while_mining_are_those_written_after(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(sequencing, "PART_TOKENS", 4096 * 4)
+    monkeypatch.setattr(parts, "PART_TOKENS", 4096 * 4)
     synthesize(tmp_path / "ahead")
     synthesize(tmp_path / "after")
     for marker in (tmp_path / "after/work/_done/write").glob("0*.json"):
@@ -114,7 +115,7 @@ def test_files_written_while_mining_are_those_written_after(
 
 
 def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sequencing, "PART_TOKENS", 4096 * 4)
+    monkeypatch.setattr(parts, "PART_TOKENS", 4096 * 4)
     synthesize(tmp_path / "a")
     synthesize(tmp_path / "a", num_sequences=5, overwrite=True)
     synthesize(tmp_path / "b", num_sequences=5)
@@ -234,7 +235,7 @@ def test_resume_off_starts_over(tmp_path: Path, work: list[str]) -> None:
     before = digest(tmp_path)
     work.clear()
     synthesize(tmp_path, resume=False, overwrite=True)
-    assert {"chunk_part", "_tokenize", "_write_part"} <= set(work)
+    assert {"chunk_part", "_tokenize", "_write"} <= set(work)
     assert digest(tmp_path) == before
 
 

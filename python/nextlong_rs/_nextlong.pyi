@@ -11,6 +11,7 @@ __all__ = [
     "ChunkStore",
     "Documents",
     "LsaModel",
+    "Part",
     "Search",
     "Selector",
     "Sequences",
@@ -291,6 +292,14 @@ class Sequences:
     ) -> Sequences: ...
     def __len__(self) -> int: ...
 
+@final
+class Part:
+    def __new__(cls, path: str | PathLike[str], start: int, metadata: str) -> Part: ...
+    def grow(self, selector: Selector, store: ChunkStore, stop: int, watch: Watch) -> int: ...
+    def finish(
+        self, selector: Selector, store: ChunkStore, stop: int, watch: Watch
+    ) -> tuple[int, int, int]: ...
+
 def write_parquet(
     path: str | PathLike[str],
     sequences: Sequences,
@@ -421,15 +430,6 @@ class Selector:
     def tally(self) -> dict[str, Any]: ...
     def similarity(self, vectors: Vectors) -> str: ...
     def assemble(self, store: ChunkStore, start: int, stop: int, watch: Watch) -> Sequences: ...
-    def write_parquet(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | PathLike[str],
-        metadata: str,
-        watch: Watch,
-    ) -> tuple[int, int, int]: ...
 
 def same_document(
     store: ChunkStore,

@@ -164,8 +164,8 @@ class _Sample:
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
         rest = (given.tokenizer, given.special, given.separator)
-        selector, written = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
-        sequencing.write(job, store, selector, "{}", written)
+        selector, parts = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
+        sequencing.write(job, parts, len(selector), "{}")
         self.chunks, self.dim = len(store), vectors.dim
         self.eligible = len(queue) / store.document_count
         rows = np.arange(min(len(store), 256), dtype=np.int64)

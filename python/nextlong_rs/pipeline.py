@@ -124,12 +124,12 @@ def synthesize(
         queue = stages.plan(job, store, listing)
         search = stages.index(job, store, vectors, queue)
         metadata = json.dumps(facts, ensure_ascii=False)
-        selector, written = sequencing.mine(
+        selector, parts = sequencing.mine(
             job, store, vectors, search, queue, loaded, special, separator, metadata
         )
         if len(selector) == 0:
             raise RunError(nothing_made(job.summary["sequences"]))
-        files = sequencing.write(job, store, selector, metadata, written)
+        files = sequencing.write(job, parts, len(selector), metadata)
 
         if (asked := chosen.num_sequences) is not None and len(selector) < asked:
             run.say(

@@ -10,18 +10,17 @@ from __future__ import annotations
 import itertools
 import json
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
-from nextlong_rs.files import file_sha256
 from nextlong_rs.memory import needs
+from nextlong_rs.parts import Parts
 from nextlong_rs.stages import CHUNK_SETTINGS, EMBED_SETTINGS, rounded
 from nextlong_rs.tasks import fingerprint
 
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
     from nextlong_rs.pool import Pool
     from nextlong_rs.tokenize import SpecialIds, Tokenizer
 
-__all__ = ["PART_TOKENS", "mine", "write"]
-
-PART_TOKENS = 1 << 24
-"""Tokens in an output file: 64 MiB of ids, one row group."""
+__all__ = ["mine", "write"]
 
 
 def mine(
@@ -47,12 +43,12 @@ def mine(
     special: SpecialIds,
     separator: NDArray[np.uint32],
     metadata: str,
-) -> tuple[_nextlong.Selector, dict[int, Future[Written]]]:
+) -> tuple[_nextlong.Selector, Parts]:
     """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
 
     Waves of documents are searched and filtered on the pool's threads, ahead of one pass in the
-    order of the documents that decides who takes what (`work/mine`, `work/tokens`). Output files
-    whose sequences are all decided are written meanwhile, under other names: `write` takes them.
+    order of the documents that decides who takes what (`work/mine`, `work/tokens`). The output files
+    are written meanwhile, as far as their sequences are decided: `write` takes them.
     """
     settings, run = job.settings, job.run
     selector = _nextlong.Selector(
@@ -61,7 +57,7 @@ def mine(
     borders = wave_borders(len(queue), settings.num_sequences)
     waves = [queue[start:stop] for start, stop in itertools.pairwise(borders)]
     total = settings.num_sequences or len(queue)
-    written: dict[int, Future[Written]] = {}
+    parts = Parts(run, store, selector, settings.seq_len, metadata)
     earlier = {*CHUNK_SETTINGS, *EMBED_SETTINGS} - {"seed"}
     tasks = run.tasks(
         "mine",
@@ -108,14 +104,6 @@ def mine(
                     return
                 under_way.append(pool.submit(partial(open_wave, next_one)))
 
-        def write_ahead() -> None:
-            """Writes the output files whose sequences are all decided."""
-            rows = part_rows(settings.seq_len)
-            while (stop := (len(written) + 1) * rows) <= len(selector):
-                path = run.part("select", len(written), "parquet.tmp")
-                task = partial(_write_part, store, selector, stop - rows, stop, path, metadata)
-                written[len(written)] = pool.submit(partial(task, halt))
-
         try:
             while done < len(waves) and not selector.finished:
                 look_ahead(done)
@@ -138,7 +126,7 @@ def mine(
                 counts = json.loads(selector.counts())
                 tasks.mark(done, files(done), sequences=made, counts=counts)
                 done += 1
-                write_ahead()
+                parts.grow(pool, halt)
         except BaseException:
             halt.cancel()
             raise
@@ -153,7 +141,7 @@ def mine(
     refused = tally.pop("refused")
     job.report("sequences", **{name: count for name, count in tally.items()})
     job.report("refused_neighbours", **refused)
-    return selector, written
+    return selector, parts
 
 
 def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
@@ -189,53 +177,21 @@ def _tokenize(
         selector.supply(np.ascontiguousarray(piece), values, offsets)
 
 
-class Written(NamedTuple):
-    """An output file, perhaps not yet under its name."""
-
-    path: Path
-    rows: int
-    tokens: int
-    sha256: str
-
-
-def part_rows(seq_len: int) -> int:
-    """Sequences in an output file."""
-    return max(1, PART_TOKENS // seq_len)
-
-
-def _write_part(
-    store: _nextlong.ChunkStore,
-    selector: _nextlong.Selector,
-    start: int,
-    stop: int,
-    path: Path,
-    metadata: str,
-    watch: _nextlong.Watch,
-) -> Written:
-    rows, tokens, _ = selector.write_parquet(store, start, stop, path, metadata, watch)
-    return Written(path, rows, tokens, file_sha256(path))
-
-
 def write(
     job: Job,
-    store: _nextlong.ChunkStore,
-    selector: _nextlong.Selector,
+    parts: Parts,
+    count: int,
     metadata: str,
-    written: Mapping[int, Future[Written]],
 ) -> list[dict[str, Any]]:
-    """Assembles the sequences and writes them: `part-*.parquet`, with `metadata` in each.
-
-    What mining has `written` of them ahead only gets its name.
-    """
-    settings, run = job.settings, job.run
-    count = len(selector)
-    rows = part_rows(settings.seq_len)
+    """Writes what is left of the output files, `part-*.parquet`, and gives them their names."""
+    settings, run, rows = job.settings, job.run, parts.rows
+    parts.begin(count)
     tasks = run.tasks(
         "write",
         **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
     )
     # Two ids take a byte at the least, and what was written ahead is there already.
-    ahead = sum(path.stat().st_size for path in (run.work / "select").glob("*.parquet.tmp"))
+    ahead = parts.bytes_on_disk
     known = sum(path.stat().st_size for path in run.output.glob("part-*.parquet"))
     run.check_disk("write", count * settings.seq_len // 2 - ahead - known)
     with job.stage("write", needs(settings)["write"], total=count, unit="seq") as pool:
@@ -244,22 +200,16 @@ def write(
             number, start = item
             stop = min(start + rows, count)
             path = run.output_part(number)
-            ahead = written.get(number)
-            ready = None if ahead is None or ahead.cancelled() else ahead.result()
             marker = tasks.done(number)
             if marker is None:
-                if ready is None:
-                    ready = _write_part(store, selector, start, stop, path, metadata, pool.watch)
-                else:
-                    ready.path.replace(path)
-                    pool.watch.add(stop - start)
+                ready = parts.finish(number, stop, pool.watch)
+                ready.path.replace(path)
                 marker = tasks.mark(
                     number, [path], rows=ready.rows, tokens=ready.tokens, sha256=ready.sha256
                 )
             else:
                 pool.watch.add(stop - start)
-                if ready is not None:
-                    ready.path.unlink()
+                parts.discard(number)
             return {
                 "name": path.name,
                 "rows": marker["rows"],
@@ -268,8 +218,8 @@ def write(
                 "sha256": marker["sha256"],
             }
 
-        parts = zip(itertools.count(), range(0, count, rows))
-        files = list(pool.in_order(one, parts))
+        starts = zip(itertools.count(), range(0, count, rows))
+        files = list(pool.in_order(one, starts))
         tasks.finish(len(files))
     names = {file["name"] for file in files}
     for stray in run.output.glob("part-*.parquet"):

@@ -75,11 +75,13 @@ pub fn run(data: &[u8]) {
     let written = write::parquet(&path, &made, "{}", &Progress::default());
     let again = folder.path().join("b.parquet");
     let mut left = 1;
-    let steps = write::parquet_in_steps(&again, "fuzz", "{}", |some| {
+    let mut file = write::Growing::create(&again, "fuzz", "{}").expect("created");
+    let steps = file.add(|some| {
         *some = made.clone();
         left -= 1;
         Ok(left == 0)
     });
+    let steps = steps.and_then(|()| file.finish());
     match (written, steps) {
         (Ok((rows, bytes)), Ok(steps)) => {
             assert_eq!((rows as usize, rows_of(&path)), (made.len(), made.len()));

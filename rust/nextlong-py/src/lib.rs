@@ -51,5 +51,5 @@ mod _nextlong {
     use crate::vectors::{Vectors, write_vectors};
 
     #[pymodule_export]
-    use crate::write::{Sequences, write_parquet};
+    use crate::write::{Part, Sequences, write_parquet};
 }

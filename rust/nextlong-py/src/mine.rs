@@ -7,8 +7,7 @@ use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::TokenCache;
-use nextlong::write::{STEP_TOKENS, parquet_in_steps};
-use nextlong::{Error, config, measure};
+use nextlong::{Error, Progress, config, measure, sequences};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -336,39 +335,31 @@ impl Selector {
         })
         .map(Sequences)
     }
-
-    /// Assembles the sequences from `start` to before `stop` and writes them as a Parquet file;
-    /// gives (rows, tokens, bytes).
-    #[allow(clippy::too_many_arguments, reason = "each is one part of a file or its context")]
-    fn write_parquet(
-        &self,
-        py: Python<'_>,
-        store: &ChunkStore,
-        start: usize,
-        stop: usize,
-        path: PathBuf,
-        metadata: &str,
-        watch: &Watch,
-    ) -> PyResult<(u64, u64, u64)> {
-        outside(py, Some(watch), |progress| {
-            let step = STEP_TOKENS.div_ceil(u64::from(self.settings.seq_len)) as usize;
-            let mut at = start;
-            parquet_in_steps(&path, STRATEGY, metadata, |out| {
-                let end = (at + step).min(stop);
-                self.with_rows(at, end, |rows, tokens| {
-                    assemble_into(out, rows, &self.frame, &store.0, tokens, progress)
-                })?;
-                at = end;
-                Ok(!out.is_empty())
-            })
-        })
-    }
 }
 
 /// What fills the sequences.
-const STRATEGY: &str = "nextlong";
+pub(crate) const STRATEGY: &str = "nextlong";
 
 impl Selector {
+    /// Assembles the sequences from `start` to before `stop` in the place of those of `out`.
+    pub(crate) fn assemble_into(
+        &self,
+        out: &mut sequences::Sequences,
+        store: &ChunkStore,
+        start: usize,
+        stop: usize,
+        progress: &Progress,
+    ) -> nextlong::Result<()> {
+        self.with_rows(start, stop, |rows, tokens| {
+            assemble_into(out, rows, &self.frame, &store.0, tokens, progress)
+        })
+    }
+
+    /// The tokens of a sequence.
+    pub(crate) fn seq_len(&self) -> u32 {
+        self.settings.seq_len
+    }
+
     /// Calls `work` with the sequences from `start` to before `stop` and the tokens of their chunks.
     fn with_rows<T>(
         &self,

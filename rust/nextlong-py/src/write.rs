@@ -1,14 +1,18 @@
 //! Sequences and their writers as Python sees them.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nextlong::Progress;
 use nextlong::sequences::{self, Role, Span};
-use nextlong::write;
+use nextlong::write::{self, Growing, STEP_TOKENS};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::door::{Watch, into_py, outside};
+use crate::mine::{STRATEGY, Selector};
+use crate::store::ChunkStore;
 
 /// Training sequences: token ids and who is who in them.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
@@ -124,4 +128,102 @@ pub fn write_parquet(
     watch: Option<&Watch>,
 ) -> PyResult<(u64, u64)> {
     outside(py, watch, |progress| write::parquet(&path, &sequences.0, metadata, progress))
+}
+
+/// A Parquet file of a run: grows as its sequences are decided, and appears when it is finished.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Part(Mutex<Under>);
+
+struct Under {
+    /// None once it is finished or has failed.
+    file: Option<Growing>,
+    /// The next sequence to be written.
+    next: usize,
+}
+
+#[pymethods]
+impl Part {
+    /// Begins the file `path`, whose first sequence is `start`.
+    #[new]
+    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+    fn new(py: Python<'_>, path: PathBuf, start: usize, metadata: &str) -> PyResult<Self> {
+        outside(py, None, |_| Growing::create(&path, STRATEGY, metadata))
+            .map(|file| Self(Mutex::new(Under { file: Some(file), next: start })))
+    }
+
+    /// Assembles and writes the sequences before `stop` that make whole steps, so that in which pieces
+    /// a file grows changes no byte of it; gives the next sequence.
+    fn grow(
+        &self,
+        py: Python<'_>,
+        selector: &Selector,
+        store: &ChunkStore,
+        stop: usize,
+        watch: &Watch,
+    ) -> PyResult<usize> {
+        outside(py, Some(watch), |progress| {
+            let mut under = self.under();
+            let step = step(selector);
+            let stop = under.next + stop.saturating_sub(under.next) / step * step;
+            under.write(selector, store, stop, progress)?;
+            Ok(under.next)
+        })
+    }
+
+    /// Writes the rest of the sequences before `stop` and gives the file its name; gives (rows,
+    /// tokens, bytes).
+    fn finish(
+        &self,
+        py: Python<'_>,
+        selector: &Selector,
+        store: &ChunkStore,
+        stop: usize,
+        watch: &Watch,
+    ) -> PyResult<(u64, u64, u64)> {
+        outside(py, Some(watch), |progress| {
+            let mut under = self.under();
+            under.write(selector, store, stop, progress)?;
+            under.file.take().map_or_else(|| Err(gone()), Growing::finish)
+        })
+    }
+}
+
+impl Part {
+    fn under(&self) -> MutexGuard<'_, Under> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Under {
+    /// Writes the sequences from the next to before `stop`; a file that fails is given up.
+    fn write(
+        &mut self,
+        selector: &Selector,
+        store: &ChunkStore,
+        stop: usize,
+        progress: &Progress,
+    ) -> nextlong::Result<()> {
+        let step = step(selector);
+        let mut file = self.file.take().ok_or_else(gone)?;
+        file.add(|out| {
+            let end = (self.next + step).min(stop);
+            if end <= self.next {
+                return Ok(false);
+            }
+            selector.assemble_into(out, store, self.next, end, progress)?;
+            self.next = end;
+            Ok(true)
+        })?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// Sequences that are written at a time.
+fn step(selector: &Selector) -> usize {
+    STEP_TOKENS.div_ceil(u64::from(selector.seq_len())) as usize
+}
+
+fn gone() -> nextlong::Error {
+    nextlong::Error::Run("this output file was finished or given up before".to_owned())
 }

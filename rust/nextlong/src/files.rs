@@ -1,7 +1,7 @@
 //! Files that are whole or not there: temporary name, sync, rename.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -10,31 +10,75 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+/// A file under way: under a temporary name until it is finished, gone if it never is.
+#[derive(Debug)]
+pub struct Whole {
+    path: PathBuf,
+    temporary: PathBuf,
+    /// None once it is finished.
+    writer: Option<BufWriter<File>>,
+    bytes: u64,
+}
+
+impl Whole {
+    /// Begins the file that will be `path`.
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports.
+    pub fn create(path: &Path) -> Result<Self> {
+        let temporary = temporary_name(path);
+        let file = File::create(&temporary).map_err(Error::io(&temporary))?;
+        let writer = Some(BufWriter::with_capacity(1 << 20, file));
+        Ok(Self { path: path.to_owned(), temporary, writer, bytes: 0 })
+    }
+
+    /// Gives the file its name; gives its size in bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports; the temporary file is removed then.
+    pub fn finish(mut self) -> Result<u64> {
+        if let Some(writer) = &mut self.writer {
+            writer.flush().map_err(Error::io(&self.temporary))?;
+            writer.get_ref().sync_all().map_err(Error::io(&self.temporary))?;
+            fs::rename(&self.temporary, &self.path).map_err(Error::io(&self.path))?;
+        }
+        self.writer = None;
+        Ok(self.bytes)
+    }
+}
+
+impl Write for Whole {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.as_mut().map_or(Ok(0), |writer| writer.write(bytes))?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if self.writer.is_some() {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
 /// Writes `path` through `fill`; the file appears under its name only when it is complete.
 ///
 /// # Errors
 ///
 /// What `fill` or the file system reports; the temporary file is removed then.
-pub fn write_whole<T>(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
-) -> Result<T> {
-    let temporary = temporary_name(path);
-    let outcome = (|| {
-        let file = File::create(&temporary).map_err(Error::io(&temporary))?;
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        let value = fill(&mut writer)?;
-        let file = writer
-            .into_inner()
-            .map_err(|error| Error::Io { path: temporary.clone(), source: error.into_error() })?;
-        file.sync_all().map_err(Error::io(&temporary))?;
-        fs::rename(&temporary, path).map_err(Error::io(path))?;
-        Ok(value)
-    })();
-    if outcome.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    outcome
+pub fn write_whole<T>(path: &Path, fill: impl FnOnce(&mut Whole) -> Result<T>) -> Result<T> {
+    let mut file = Whole::create(path)?;
+    let value = fill(&mut file)?;
+    file.finish()?;
+    Ok(value)
 }
 
 /// Writes `bytes` to `path` as [`write_whole`] does.

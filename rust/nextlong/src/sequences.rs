@@ -37,7 +37,7 @@ pub struct Span {
 }
 
 /// Sequences and their provenance, flat; row `i` of every per-sequence column is one sequence.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sequences {
     /// The tokens.
     pub input_ids: Ragged<u32>,

@@ -4,4 +4,4 @@
 
 mod parquet;
 
-pub use parquet::{STEP_TOKENS, parquet, parquet_in_steps};
+pub use parquet::{Growing, STEP_TOKENS, parquet};

@@ -1,9 +1,7 @@
 //! The canonical format: Parquet with the tokens and the provenance of every sequence.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use ::parquet::arrow::ArrowWriter;
@@ -21,7 +19,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::Whole;
 use crate::progress::Progress;
 use crate::sequences::{Sequences, Span};
 
@@ -71,95 +69,101 @@ pub fn parquet(
 ) -> Result<(u64, u64)> {
     sequences.check()?;
     let offsets = &sequences.input_ids.offsets;
-    write(path, metadata, |writer| {
-        for rows in row_groups(offsets) {
+    let mut file = Growing::create(path, &sequences.strategy, metadata)?;
+    for rows in row_groups(offsets) {
+        progress.check()?;
+        let tokens = offsets[rows.end] - offsets[rows.start];
+        // A few rows at a time, to hear a stop in time.
+        let step = (rows.len() as u64 * STEP_TOKENS).div_ceil(tokens.max(1)).max(1) as usize;
+        for start in rows.clone().step_by(step) {
             progress.check()?;
-            let tokens = offsets[rows.end] - offsets[rows.start];
-            // A few rows at a time, to hear a stop in time.
-            let step = (rows.len() as u64 * STEP_TOKENS).div_ceil(tokens.max(1)).max(1) as usize;
-            for start in rows.clone().step_by(step) {
-                progress.check()?;
-                let part = start..(start + step).min(rows.end);
-                let written = offsets[part.end] - offsets[part.start];
-                writer.write(sequences, part)?;
-                progress.add(written);
-            }
-            writer.end_row_group()?;
+            let part = start..(start + step).min(rows.end);
+            let written = offsets[part.end] - offsets[part.start];
+            file.write(sequences, part)?;
+            progress.add(written);
         }
-        Ok(sequences.len() as u64)
-    })
-}
-
-/// As [`parquet`], for sequences that are made while they are written: `next` puts some more in the
-/// place of those that it made before, and gives false when there are none; about [`STEP_TOKENS`] at
-/// a time stay in the processor's cache. Gives (rows, tokens, bytes).
-///
-/// # Errors
-///
-/// As [`parquet`], and those of `next`.
-pub fn parquet_in_steps(
-    path: &Path,
-    strategy: &str,
-    metadata: &str,
-    mut next: impl FnMut(&mut Sequences) -> Result<bool>,
-) -> Result<(u64, u64, u64)> {
-    let mut some = Sequences::new(strategy);
-    let mut tokens = 0;
-    let (rows, bytes) = write(path, metadata, |writer| {
-        let (mut rows, mut in_group) = (0, 0);
-        while next(&mut some)? {
-            some.check()?;
-            let count = some.input_ids.values.len() as u64;
-            if in_group > 0 && in_group + count > ROW_GROUP_BYTES / 4 {
-                writer.end_row_group()?;
-                in_group = 0;
-            }
-            writer.write(&some, 0..some.len())?;
-            in_group += count;
-            tokens += count;
-            rows += some.len() as u64;
-        }
-        Ok(rows)
-    })?;
-    Ok((rows, tokens, bytes))
+        file.end_row_group()?;
+    }
+    let (_, _, bytes) = file.finish()?;
+    Ok((sequences.len() as u64, bytes))
 }
 
 /// Tokens that are encoded at a time.
 pub const STEP_TOKENS: u64 = 1 << 20;
 
-/// A file under way.
-struct Writer<'a> {
-    path: &'a Path,
-    arrow: ArrowWriter<&'a mut BufWriter<File>>,
+/// A Parquet file of sequences that are made while it is written: under a temporary name until it
+/// is finished, gone if it never is.
+///
+/// Its bytes follow from the steps that it is written in: the same steps, the same bytes.
+pub struct Growing {
+    path: PathBuf,
+    arrow: ArrowWriter<Whole>,
+    /// The last sequences that were made.
+    some: Sequences,
+    rows: u64,
+    tokens: u64,
+    tokens_in_group: u64,
 }
 
-impl Writer<'_> {
+impl Growing {
+    /// Begins the file; `metadata` as in [`parquet`], `strategy` is what fills the sequences.
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports.
+    pub fn create(path: &Path, strategy: &str, metadata: &str) -> Result<Self> {
+        let properties = properties(metadata).map_err(|error| failed(path, error))?;
+        let arrow = ArrowWriter::try_new(Whole::create(path)?, SCHEMA.clone(), Some(properties))
+            .map_err(|error| failed(path, error))?;
+        let some = Sequences::new(strategy);
+        Ok(Self { path: path.to_owned(), arrow, some, rows: 0, tokens: 0, tokens_in_group: 0 })
+    }
+
+    /// Writes more: `next` puts some in the place of those that it made before, and gives false when
+    /// there are none for now; about [`STEP_TOKENS`] at a time stay in the processor's cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`parquet`], and those of `next`; the file is then to be dropped.
+    pub fn add(&mut self, mut next: impl FnMut(&mut Sequences) -> Result<bool>) -> Result<()> {
+        let mut some = std::mem::take(&mut self.some);
+        while next(&mut some)? {
+            some.check()?;
+            let count = some.input_ids.values.len() as u64;
+            if self.tokens_in_group > 0 && self.tokens_in_group + count > ROW_GROUP_BYTES / 4 {
+                self.end_row_group()?;
+            }
+            self.write(&some, 0..some.len())?;
+        }
+        self.some = some;
+        Ok(())
+    }
+
+    /// Gives the file its name; gives (rows, tokens, bytes).
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports.
+    pub fn finish(self) -> Result<(u64, u64, u64)> {
+        let file = self.arrow.into_inner().map_err(|error| failed(&self.path, error))?;
+        Ok((self.rows, self.tokens, file.finish()?))
+    }
+
     fn write(&mut self, sequences: &Sequences, rows: Range<usize>) -> Result<()> {
+        let offsets = &sequences.input_ids.offsets;
+        let tokens = offsets[rows.end] - offsets[rows.start];
+        self.rows += rows.len() as u64;
+        self.tokens += tokens;
+        self.tokens_in_group += tokens;
         let batch = batch(sequences, rows)
             .map_err(|error| Error::Run(format!("{}: {error}", self.path.display())))?;
-        self.arrow.write(&batch).map_err(|error| failed(self.path, error))
+        self.arrow.write(&batch).map_err(|error| failed(&self.path, error))
     }
 
     fn end_row_group(&mut self) -> Result<()> {
-        self.arrow.flush().map_err(|error| failed(self.path, error))
+        self.tokens_in_group = 0;
+        self.arrow.flush().map_err(|error| failed(&self.path, error))
     }
-}
-
-/// Writes a file of what `fill` writes, whole or not at all; gives what it gives, and the bytes.
-fn write<T>(
-    path: &Path,
-    metadata: &str,
-    fill: impl FnOnce(&mut Writer<'_>) -> Result<T>,
-) -> Result<(T, u64)> {
-    files::write_whole(path, |file| {
-        let properties = properties(metadata).map_err(|error| failed(path, error))?;
-        let arrow = ArrowWriter::try_new(file, SCHEMA.clone(), Some(properties))
-            .map_err(|error| failed(path, error))?;
-        let mut writer = Writer { path, arrow };
-        let value = fill(&mut writer)?;
-        writer.arrow.finish().map_err(|error| failed(path, error))?;
-        Ok((value, writer.arrow.bytes_written() as u64))
-    })
 }
 
 fn failed(path: &Path, error: ParquetError) -> Error {
@@ -323,19 +327,37 @@ mod tests {
         let bytes = parquet(&whole, &all, "{}", &Progress::default()).expect("written").1;
         let steps = folder.path().join("steps.parquet");
         let mut row = 0;
-        let written = parquet_in_steps(&steps, "nextlong", "{}", |some| {
-            some.clear();
-            some.doc_ids.clone_from(&all.doc_ids);
-            if row < 3 {
-                some.input_ids.values.extend_from_slice(all.input_ids.row(row));
-                some.spans.extend_from_slice(all.spans(row));
-                some.close(row as i64, 1);
-                row += 1;
-            }
-            Ok(!some.is_empty())
-        });
-        assert_eq!(written.expect("written"), (3, 3 << 20, bytes));
+        let mut file = Growing::create(&steps, "nextlong", "{}").expect("created");
+        for stop in [0, 2, 2, 3] {
+            file.add(|some| {
+                some.clear();
+                some.doc_ids.clone_from(&all.doc_ids);
+                if row < stop {
+                    some.input_ids.values.extend_from_slice(all.input_ids.row(row));
+                    some.spans.extend_from_slice(all.spans(row));
+                    some.close(row as i64, 1);
+                    row += 1;
+                }
+                Ok(!some.is_empty())
+            })
+            .expect("written");
+        }
+        assert_eq!(file.finish().expect("finished"), (3, 3 << 20, bytes));
         assert_eq!(std::fs::read(steps).expect("read"), std::fs::read(whole).expect("read"));
+    }
+
+    #[test]
+    fn a_file_that_is_never_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.parquet");
+        let mut file = Growing::create(&path, "nextlong", "{}").expect("created");
+        let mut once = Some(sequences(2, 3));
+        file.add(|some| Ok(once.take().map(|more| *some = more).is_some())).expect("written");
+        drop(file);
+        let mut failed = Growing::create(&path, "nextlong", "{}").expect("created");
+        assert!(matches!(failed.add(|_| Err(Error::Cancelled)), Err(Error::Cancelled)));
+        drop(failed);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 0);
     }
 
     #[test]
