@@ -8,7 +8,7 @@ use super::MAX_DIM;
 use super::linear::{directions, orthonormalise, rotate};
 use super::model::LsaModel;
 use super::sparse::Sample;
-use super::strips::{normal_product, product};
+use super::strips::{normal_product, product, sketched};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::seed;
@@ -68,7 +68,7 @@ impl LsaModel {
         let most = dim.min(matrix.rows()).min(sample.buckets.len());
         let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
         let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
-        let mut directions_of_words = matrix.sketched(width, random);
+        let mut directions_of_words = sketched(matrix, width, random, threads, progress)?;
         for iteration in 0..power_iterations {
             // Float32 bears the spread of one iteration, not of two.
             if iteration > 0 {
@@ -87,6 +87,6 @@ impl LsaModel {
             }
         });
         let rows = rotate(&directions_of_words, &rotation, threads, progress)?;
-        Ok(Self::from_rows(options, &sample, &rows))
+        Self::from_rows(options, &sample, &rows, threads)
     }
 }

@@ -11,6 +11,7 @@ use faer::Mat;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::linear::in_parallel;
 use super::rows::{ByteRows, normalise};
 use super::sparse::{Counter, Sample};
 use super::words::BUCKETS;
@@ -24,6 +25,8 @@ use crate::store::ChunkStore;
 const KEY: &str = "nextlong";
 /// What a model file says it is.
 const KIND: &str = "lsa";
+/// Buckets of words that one thread takes at a time.
+const BLOCK: usize = 4096;
 /// Another number for every change of what a vector is.
 const VERSION: u32 = 1;
 
@@ -51,25 +54,40 @@ struct Header {
 
 impl LsaModel {
     /// Stores the fitted rows, a column of `rows` for each word of the sample, as int8.
-    pub(super) fn from_rows(options: FitOptions, sample: &Sample, rows: &Mat<f32>) -> Self {
+    pub(super) fn from_rows(
+        options: FitOptions,
+        sample: &Sample,
+        rows: &Mat<f32>,
+        threads: usize,
+    ) -> Result<Self> {
         let dim = options.dim;
+        let mut columns = vec![None; BUCKETS];
+        for (column, &bucket) in sample.buckets.iter().enumerate() {
+            columns[usize::from(bucket)] = Some(column);
+        }
         let mut weights = vec![0.0; BUCKETS];
         let mut bytes = vec![0i8; BUCKETS * dim];
-        for (column, &bucket) in sample.buckets.iter().enumerate() {
-            let values = rows.col(column);
-            let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-            if !(largest.is_finite() && largest > 0.0) {
-                continue;
+        let blocks = columns.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
+        let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
+        in_parallel(blocks.collect(), threads, |((columns, weights), bytes)| {
+            let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
+            for (&column, (weight, bytes)) in columns.iter().zip(places) {
+                let Some(column) = column else { continue };
+                let values = rows.col(column);
+                let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                if !(largest.is_finite() && largest > 0.0) {
+                    continue;
+                }
+                // The scale of a row is free: it is part of the word's weight.
+                *weight = sample.weights[column] * (largest / 127.0);
+                let scale = 127.0 / largest;
+                for (byte, value) in bytes.iter_mut().zip(values.iter()) {
+                    // To the nearest, in what the compiler makes vectors of.
+                    *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
+                }
             }
-            let bucket = usize::from(bucket);
-            // The scale of a row is free: it is part of the word's weight.
-            weights[bucket] = sample.weights[column] * (largest / 127.0);
-            let scale = 127.0 / largest;
-            for (byte, value) in bytes[bucket * dim..].iter_mut().zip(values.iter()) {
-                // To the nearest, in what the compiler makes vectors of.
-                *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
-            }
-        }
+            Ok(())
+        })?;
         let header = Header {
             kind: KIND.into(),
             version: VERSION,
@@ -80,7 +98,7 @@ impl LsaModel {
             average_words: sample.average_words,
             texts: sample.matrix.rows(),
         };
-        Self { header, weights, rows: ByteRows::new(&bytes, dim) }
+        Ok(Self { header, weights, rows: ByteRows::new(&bytes, dim) })
     }
 
     /// The values of a vector.

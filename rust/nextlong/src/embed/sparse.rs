@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use faer::Mat;
-
 use super::linear::in_parallel;
 use super::words::{BUCKETS, Words};
 use crate::error::{Error, Result};
@@ -210,19 +208,8 @@ impl Sparse {
         (&self.columns[range.clone()], &self.values[range])
     }
 
-    /// This matrix, rows and columns exchanged, times a random one of `width` columns that has one
-    /// 1 or -1 in each row.
-    pub(super) fn sketched(&self, width: usize, random: impl Fn(u32) -> u64) -> Mat<f32> {
-        let mut product = Mat::zeros(width, self.width);
-        for row in 0..self.rows() {
-            let bits = random(row as u32);
-            let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
-            let place = ((bits >> 32) * width as u64) >> 32;
-            let (columns, values) = self.entries(row);
-            for (&column, value) in columns.iter().zip(values) {
-                product[(place as usize, column as usize)] += sign * value;
-            }
-        }
-        product
+    /// The number of columns.
+    pub(super) fn columns(&self) -> usize {
+        self.width
     }
 }

@@ -24,6 +24,34 @@ struct Row([f32; STRIP]);
 
 const ZEROS: Row = Row([0.0; STRIP]);
 
+/// `matrixᵀ` times a random matrix of `width` columns that has one 1 or -1 in each row: `random` gives
+/// the bits of a row that say where.
+pub(super) fn sketched(
+    matrix: &Sparse,
+    width: usize,
+    random: impl Fn(u32) -> u64 + Sync,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
+    let strips = in_parallel((0..width).step_by(STRIP).collect(), threads, |start| {
+        progress.check()?;
+        let mut out = vec![ZEROS; matrix.columns()];
+        for row in 0..matrix.rows() {
+            let bits = random(row as u32);
+            let place = ((bits >> 32) * width as u64 >> 32) as usize;
+            if (start..start + STRIP).contains(&place) {
+                let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
+                let (columns, values) = matrix.entries(row);
+                for (&column, value) in columns.iter().zip(values) {
+                    out[column as usize].0[place - start] += sign * value;
+                }
+            }
+        }
+        Ok(out)
+    })?;
+    joined(&strips, matrix.columns(), threads)
+}
+
 /// `matrix × dense`, whose rows, like those of `dense`, are columns of the `Mat`.
 pub(super) fn product(
     matrix: &Sparse,
