@@ -11,7 +11,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
 use crate::index::near::Near;
-use crate::index::product::{Packed, Rows, Scores};
+use crate::index::product::{Packed, Picked, Rows, STEP, Scores};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -54,7 +54,8 @@ struct Visits {
 }
 
 impl Clustered {
-    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls.
+    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls, and as
+    /// many of int8 rows if they are all of them.
     #[must_use]
     pub fn new(quantizer: Quantizer, keep_bytes: usize) -> Self {
         Self { quantizer, keep_bytes, ready: OnceLock::new() }
@@ -73,7 +74,9 @@ impl Clustered {
         threads: usize,
         progress: &Progress,
     ) -> Result<()> {
-        let mut lists = Lists::build(vectors, self.quantizer, seed, threads, progress)?;
+        // Those that are written are read from there.
+        let keep_bytes = if folder.is_some() { 0 } else { self.keep_bytes };
+        let mut lists = Lists::build(vectors, self.quantizer, seed, keep_bytes, threads, progress)?;
         if let Some(folder) = folder {
             lists.write(folder, vectors, self.quantizer, threads, progress)?;
         }
@@ -150,16 +153,18 @@ impl Clustered {
         }
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let mut scores = Scores::zeros(1, 1)?;
+        let (mut picked, mut scores) = (Picked::new(dim), Scores::zeros(QUERIES, BLOCK / 8)?);
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
-            let rows = queries.values(range.clone()).chunks_exact(dim);
-            for (row, out) in rows.zip(values.chunks_exact_mut(dim)) {
-                self.quantizer.row(row, &mut room, out);
+            for (query, out) in range.clone().zip(values.chunks_exact_mut(dim)) {
+                let place = queries.row_of(query).map(|row| ready.places[row] as usize);
+                if !place.is_some_and(|place| ready.lists.kept_row(place, out)) {
+                    self.quantizer.row(queries.values(query..query + 1), &mut room, out);
+                }
             }
             let nearest = ready.nearest(&values, probes, queries, range.start, progress)?;
-            let mut best = vec![Best::keeping(keep); range.len()];
+            let mut best: Vec<Best> = range.clone().map(|_| Best::keeping(keep)).collect();
             // The nearest list of all queries first: it raises the threshold for the others.
             for ranks in [0..1, 1..probes] {
                 let visits = Visits::new(&nearest, probes, ranks, lists);
@@ -176,6 +181,7 @@ impl Clustered {
                             block,
                             &values,
                             visitors,
+                            &mut picked,
                             &mut scores,
                             progress,
                             |query, scores, ids| {
@@ -205,6 +211,7 @@ impl Clustered {
         block: usize,
         values: &[i8],
         visitors: &[u32],
+        picked: &mut Picked,
         scores: &mut Scores,
         progress: &Progress,
         mut see: impl FnMut(usize, &[i32], &[u32]),
@@ -214,8 +221,9 @@ impl Clustered {
         let first = places.start + (block - ready.blocks[list]) * BLOCK;
         let places = first..(first + BLOCK).min(places.end);
         let pack = || {
-            let mut rows = Rows::zeros(places.len(), dim)?;
-            ready.lists.read(places.clone(), vectors, self.quantizer, rows.values());
+            let mut rows = Rows::zeros(places.len().next_multiple_of(STEP), dim)?;
+            let values = &mut rows.values()[..places.len() * dim];
+            ready.lists.read(places.clone(), vectors, self.quantizer, values);
             rows.pack()
         };
         let packed;
@@ -234,13 +242,11 @@ impl Clustered {
         let ids = ready.lists.rows(places.clone());
         for visitors in visitors.chunks(QUERIES) {
             progress.check()?;
-            let mut some = Rows::zeros(visitors.len(), dim)?;
-            for (&query, row) in visitors.iter().zip(some.values().chunks_exact_mut(dim)) {
-                row.copy_from_slice(&values[query as usize * dim..][..dim]);
-            }
-            scores.fill(&some, rows)?;
+            let some = picked
+                .of(visitors.len(), |place| &values[visitors[place] as usize * dim..][..dim])?;
+            scores.fill(some, rows)?;
             for (place, &query) in visitors.iter().enumerate() {
-                see(query as usize, scores.of(place), ids);
+                see(query as usize, &scores.of(place)[..ids.len()], ids);
             }
         }
         Ok(())

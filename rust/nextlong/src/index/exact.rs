@@ -3,6 +3,7 @@
 //! In: int8 queries. Out: for each the ids of its best rows, to be ranked again in f32.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Result;
 use crate::index::cosine::Queries;
@@ -23,6 +24,8 @@ const QUERIES: usize = 64;
 pub struct Exact {
     quantizer: Quantizer,
     kept: Vec<OnceLock<Packed>>,
+    /// Calls so far: each begins at another block, so that threads do not all pack the same one.
+    calls: AtomicUsize,
 }
 
 impl Exact {
@@ -32,7 +35,8 @@ impl Exact {
     pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Self {
         let blocks = vectors.len().div_ceil(BLOCK);
         let kept = blocks.min(keep_bytes / (BLOCK * vectors.dim().max(1)));
-        Self { quantizer, kept: (0..kept).map(|_| OnceLock::new()).collect() }
+        let kept = (0..kept).map(|_| OnceLock::new()).collect();
+        Self { quantizer, kept, calls: AtomicUsize::new(0) }
     }
 
     /// The best rows of each query by int8 product, as many as `keep` says, best first.
@@ -68,7 +72,10 @@ impl Exact {
         let packed_queries = self.queries(queries, vectors.dim())?;
         let mut best = vec![Best::keeping(keep); queries.len()];
         let mut scores = Scores::zeros(1, 1)?;
-        for block in 0..vectors.len().div_ceil(BLOCK) {
+        let blocks = vectors.len().div_ceil(BLOCK);
+        let first =
+            (self.calls.fetch_add(1, Ordering::Relaxed) * (blocks * 5 / 8 + 1)) % blocks.max(1);
+        for block in (first..blocks).chain(0..first) {
             let packed;
             let rows = match self.kept.get(block).map(|kept| (kept, kept.get())) {
                 Some((_, Some(rows))) => rows,

@@ -36,7 +36,7 @@ pub struct Lists {
     starts: Vec<usize>,
     /// The row at each place.
     rows: Vec<u32>,
-    /// The int8 rows by place, where they are kept on disk.
+    /// The int8 rows by place, where they are kept: on disk or, if they are few, in memory.
     stored: Option<Bytes>,
 }
 
@@ -49,7 +49,8 @@ pub fn list_count(rows: usize) -> usize {
 }
 
 impl Lists {
-    /// Finds centroids and puts every row in the list of its nearest
+    /// Finds centroids and puts every row in the list of its nearest; keeps the int8 rows if they
+    /// take at most `keep_bytes`.
     ///
     /// # Errors
     ///
@@ -58,23 +59,27 @@ impl Lists {
         vectors: &Vectors,
         quantizer: Quantizer,
         seed: u64,
+        keep_bytes: usize,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
+        let keep = vectors.len() * vectors.dim() <= keep_bytes;
         let count = list_count(vectors.len());
         let centroids = Centroids::fit(vectors, quantizer, count, seed, threads, progress)?;
         let finder = centroids.finder(quantizer, seed, progress)?;
         let tasks = vectors.len().div_ceil(TASK);
-        let list_of = fan::out(tasks, threads, |task| {
+        let found = fan::out(tasks, threads, |task| {
             let range = task * TASK..((task + 1) * TASK).min(vectors.len());
             let mut values = vec![0; range.len() * vectors.dim()];
             quantizer.rows(vectors, range.clone(), &mut values);
             let nearest = finder.nearest(&values, progress)?;
             progress.add(range.len() as u64);
-            Ok(nearest.into_iter().map(|pair| pair.1).collect::<Vec<u32>>())
-        })?
-        .concat();
+            let nearest: Vec<u32> = nearest.into_iter().map(|pair| pair.1).collect();
+            Ok((nearest, if keep { values } else { Vec::new() }))
+        })?;
         drop(finder);
+        let (list_of, values): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let list_of = list_of.concat();
         let mut starts = vec![0; count + 1];
         for &list in &list_of {
             starts[list as usize + 1] += 1;
@@ -88,7 +93,17 @@ impl Lists {
             rows[next[list as usize]] = row as u32;
             next[list as usize] += 1;
         }
-        Ok(Self { centroids, starts, rows, stored: None })
+        let stored = keep.then(|| {
+            let dim = vectors.dim();
+            let mut stored = Vec::with_capacity(rows.len() * dim);
+            for &row in &rows {
+                let (task, place) = (row as usize / TASK, row as usize % TASK);
+                let values = &values[task][place * dim..][..dim];
+                stored.extend(values.iter().map(|value| value.cast_unsigned()));
+            }
+            Bytes::from(stored)
+        });
+        Ok(Self { centroids, starts, rows, stored })
     }
 
     /// Writes the lists to `folder` and from then on reads their rows there.
@@ -245,6 +260,16 @@ impl Lists {
             }
             None => quantizer.gather(vectors, self.rows(places), out),
         }
+    }
+
+    /// Copies the int8 row at a place to `out`, if it is kept.
+    pub fn kept_row(&self, place: usize, out: &mut [i8]) -> bool {
+        let Some(stored) = &self.stored else { return false };
+        let stored = &stored[place * out.len()..][..out.len()];
+        for (out, &byte) in out.iter_mut().zip(stored) {
+            *out = byte.cast_signed();
+        }
+        true
     }
 
     /// For each row the place that it has.

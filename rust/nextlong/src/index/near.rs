@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::index::kmeans::Centroids;
-use crate::index::product::{Rows, Scores};
+use crate::index::product::{Picked, Rows, STEP, Scores};
 use crate::progress::Progress;
 
 /// Rows multiplied together.
@@ -55,8 +55,8 @@ impl<'a> Near<'a> {
         let dim = self.centroids.dim();
         let mut order: Vec<u32> = (0..anchors.len() as u32).collect();
         order.sort_by_key(|&row| anchors[row as usize]);
-        let mut scores = Scores::zeros(1, 1)?;
-        let mut values = Rows::zeros(self.count, dim)?;
+        let (mut picked, mut scores) = (Picked::new(dim), Scores::zeros(ROWS, self.count + STEP)?);
+        let mut values = Rows::zeros(self.count.next_multiple_of(STEP), dim)?;
         for group in order.chunk_by(|&a, &b| anchors[a as usize] == anchors[b as usize]) {
             let anchor = anchors[group[0] as usize] as usize;
             let ids = &self.ids[anchor * self.count..][..self.count];
@@ -66,13 +66,11 @@ impl<'a> Near<'a> {
             let packed = values.pack()?;
             for some in group.chunks(ROWS) {
                 progress.check()?;
-                let mut block = Rows::zeros(some.len(), dim)?;
-                for (&row, out) in some.iter().zip(block.values().chunks_exact_mut(dim)) {
-                    out.copy_from_slice(&rows[row as usize * dim..][..dim]);
-                }
-                scores.fill(&block, &packed)?;
+                let block =
+                    picked.of(some.len(), |place| &rows[some[place] as usize * dim..][..dim])?;
+                scores.fill(block, &packed)?;
                 for (place, &row) in some.iter().enumerate() {
-                    see(row as usize, scores.of(place), ids);
+                    see(row as usize, &scores.of(place)[..ids.len()], ids);
                 }
             }
         }

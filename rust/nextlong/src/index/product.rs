@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use numkong::capabilities::{self, cap};
 use numkong::matrix::PackedMatrix;
-use numkong::tensor::{Matrix, TensorError};
+use numkong::tensor::{Matrix, SliceRange, TensorError};
 
 use crate::error::{Error, Result};
 
@@ -17,8 +17,21 @@ pub struct Packed(PackedMatrix<i8>);
 /// Some int8 rows, row-major, where a kernel can read them.
 pub struct Rows(Matrix<i8>);
 
-/// Room for the scores of one block of queries against one block of rows.
-pub struct Scores(Matrix<i32>);
+/// Rows are multiplied this many at a time: others of a whole number of them take a quarter longer.
+pub const STEP: usize = 4;
+
+/// Queries that are put together anew for each block of rows, in room that is kept.
+pub struct Picked {
+    dim: usize,
+    /// Room for `STEP`, 2 × `STEP`, … queries.
+    rooms: Vec<Option<Rows>>,
+}
+
+/// The scores of one block of queries against one block of rows, in room that is kept.
+pub struct Scores {
+    room: Matrix<i32>,
+    width: usize,
+}
 
 impl Rows {
     /// `count` rows of `dim` zeros.
@@ -70,6 +83,35 @@ impl Rows {
     }
 }
 
+impl Picked {
+    /// No queries yet, of `dim` values.
+    #[must_use]
+    pub fn new(dim: usize) -> Self {
+        Self { dim, rooms: Vec::new() }
+    }
+
+    /// The `count` queries that `query` gives; others may stand behind them, up to a whole number of
+    /// [`STEP`]s.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::zeros`].
+    pub fn of<'a>(&mut self, count: usize, query: impl Fn(usize) -> &'a [i8]) -> Result<&Rows> {
+        let class = count.div_ceil(STEP).max(1) - 1;
+        if self.rooms.len() <= class {
+            self.rooms.resize_with(class + 1, || None);
+        }
+        let room = match &mut self.rooms[class] {
+            Some(room) => room,
+            none => none.insert(Rows::zeros((class + 1) * STEP, self.dim)?),
+        };
+        for (number, row) in room.values().chunks_exact_mut(self.dim).take(count).enumerate() {
+            row.copy_from_slice(query(number));
+        }
+        Ok(room)
+    }
+}
+
 impl Packed {
     /// The number of rows that were packed.
     #[must_use]
@@ -85,33 +127,42 @@ impl Packed {
 }
 
 impl Scores {
-    /// Room for `queries` × `rows` scores.
+    /// Room for `queries` × `rows` scores; more is made when they are more.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
-        Matrix::try_zeros(&[queries, rows]).map(Self).map_err(|error| failed(&error))
+        let count = (queries * rows).max(1);
+        let room = Matrix::try_zeros(&[count]).map_err(|error| failed(&error))?;
+        Ok(Self { room, width: rows })
     }
 
-    /// Computes every query's product with every row; makes new room if the shape has changed.
+    /// Computes every query's product with every row.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory or the dimensions differ.
     pub fn fill(&mut self, queries: &Rows, rows: &Packed) -> Result<()> {
         configure();
-        if self.0.shape() != [queries.len(), rows.len()] {
-            *self = Self::zeros(queries.len(), rows.len())?;
+        let (height, width) = (queries.len(), rows.len());
+        let count = height * width;
+        if self.room.shape()[0] < count {
+            *self = Self::zeros(1, count.next_power_of_two())?;
         }
-        queries.0.try_dots_packed_into(&rows.0, &mut self.0).map_err(|error| failed(&error))
+        self.width = width;
+        let mut scores = self
+            .room
+            .slice_mut(&[SliceRange::range(0, count)][..])
+            .and_then(|some| some.reshape(&[height, width]))
+            .map_err(|error| failed(&error))?;
+        queries.0.try_dots_packed_into(&rows.0, &mut scores).map_err(|error| failed(&error))
     }
 
     /// The scores of query `query`, one a row.
     #[must_use]
     pub fn of(&self, query: usize) -> &[i32] {
-        let width = self.0.shape()[1];
-        &self.0.as_slice()[query * width..][..width]
+        &self.room.as_slice()[query * self.width..][..self.width]
     }
 }
 

@@ -8,6 +8,9 @@ const LANES: usize = 64;
 /// Places of good scores that are collected before they are taken.
 const GOOD: usize = 64;
 
+/// Pairs that room is made for before they come.
+const MOST_AT_ONCE: usize = 256;
+
 /// Which candidates are kept, to be ranked by a better score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -41,7 +44,9 @@ impl Best {
     #[must_use]
     pub fn keeping(keep: Keep) -> Self {
         let keep = Keep { most: keep.most.max(keep.sure), ..keep };
-        Self { keep, room: keep.most + keep.sure.max(LANES), keys: Vec::new(), floor: 0 }
+        let room = keep.most + keep.sure.max(LANES);
+        // Most fill it: growing step by step would cost more than the selecting.
+        Self { keep, room, keys: Vec::with_capacity(room.min(MOST_AT_ONCE)), floor: 0 }
     }
 
     /// The lowest score that may still enter.
