@@ -30,6 +30,8 @@ class Lock:
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Lock:
+        if self.path.is_symlink():
+            raise RunError(f"{self.path} is a link, which no run made; remove it")
         file = self.path.open("a+b")
         try:
             if not _lock(file):
