@@ -45,7 +45,7 @@ rust-test:  ## Tests of the core
 python-test: install $(VENV)/.tested  ## Tests of the package
 	$(BIN)/python -m pytest
 
-torture: install  ## Kill a run at 200 random moments; it must go on to the same bytes
+torture: install $(VENV)/.tested  ## Kill a run at 200 random moments; it must go on to the same bytes
 	$(BIN)/python tests/killing.py 200
 
 # Where a budget is not enough: FUZZ_CASES=1000000 make fuzz.
