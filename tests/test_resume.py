@@ -17,7 +17,7 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, sequencing
+from nextlong_rs import _nextlong, corpus, sequencing
 from nextlong_rs.embedders import identity
 from nextlong_rs.status import status
 
@@ -153,12 +153,12 @@ def test_a_damaged_file_is_noticed_and_made_again(
 
 
 def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus.jsonl"
+    path = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"text": f"word{n} " * 900}) for n in range(60)]
-    corpus.write_text("\n".join(lines))
-    options = {"inputs": corpus, "num_sequences": 4, "max_containment": None, "max_score": None}
+    path.write_text("\n".join(lines))
+    options = {"inputs": path, "num_sequences": 4, "max_containment": None, "max_score": None}
     synthesize(tmp_path / "a", **options)
-    corpus.write_text("\n".join(lines[1:]))
+    path.write_text("\n".join(lines[1:]))
     synthesize(tmp_path / "a", **options, overwrite=True)
     assert any("chunk: made again, inputs changed" in note for note in notes(tmp_path / "a"))
     synthesize(tmp_path / "b", **options)
@@ -191,6 +191,34 @@ def test_a_failing_embedder_is_one_error_and_the_restart_goes_on(tmp_path: Path)
         synthesize(tmp_path / "a", embedder=embed)
     assert status(tmp_path / "a").state == "stopped"
     synthesize(tmp_path / "a", embedder=embed)
+    synthesize(tmp_path / "b", embedder=embed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_what_an_embedder_made_before_it_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    given: list[int] = []
+    broken = [5]
+
+    def embed(texts: list[str]) -> Any:
+        if len(given) == broken[0]:
+            raise ConnectionError("the server is away")
+        given.append(len(texts))
+        return np.array([[text.count(letter) for letter in "etaoinshrdlu"] for text in texts])
+
+    with pytest.raises(nl.EmbeddingError, match="the server is away"):
+        synthesize(tmp_path / "a", embedder=embed)
+    assert len(list((tmp_path / "a/work/_done/embed").glob("0*.json"))) >= 4
+    broken.clear()
+    broken.append(-1)
+    begun = sum(given)
+    synthesize(tmp_path / "a", embedder=embed)
+    assert notes(tmp_path / "a") == []
+    chunks = json.loads((tmp_path / "a/manifest.json").read_bytes())["summary"]["corpus"]["chunks"]
+    assert sum(given) == chunks
+    assert 0 < begun < chunks
     synthesize(tmp_path / "b", embedder=embed)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
@@ -258,17 +286,17 @@ def test_status_says_where_a_run_stands(tmp_path: Path) -> None:
 
 
 def test_an_input_that_kept_its_size_and_time_is_noticed(tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus.jsonl"
+    path = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"text": f"w{n} " * 900}) for n in range(80)]
-    corpus.write_text("\n".join(lines))
-    stamp = corpus.stat()
-    options: dict[str, Any] = {"inputs": corpus, "num_sequences": 2, "min_meta_chunks": 1}
+    path.write_text("\n".join(lines))
+    stamp = path.stat()
+    options: dict[str, Any] = {"inputs": path, "num_sequences": 2, "min_meta_chunks": 1}
     options |= {"max_score": None, "max_containment": None, "seq_len": 2048}
     synthesize(tmp_path / "out", **options)
     lines[0] = lines[0].replace("w0", "v0")
-    corpus.write_text("\n".join(lines))
-    os.utime(corpus, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert corpus.stat().st_size == stamp.st_size
+    path.write_text("\n".join(lines))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert path.stat().st_size == stamp.st_size
     with pytest.raises(nl.RunError, match="made with other inputs"):
         synthesize(tmp_path / "out", **options)
     synthesize(tmp_path / "out", overwrite=True, **options)
