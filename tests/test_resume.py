@@ -160,9 +160,28 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
     synthesize(tmp_path / "a", **options)
     path.write_text("\n".join(lines[1:]))
     synthesize(tmp_path / "a", **options, overwrite=True)
-    assert any("chunk: made again, inputs changed" in note for note in notes(tmp_path / "a"))
+    named = f"chunk: made again, inputs changed ({path} changed)"
+    assert named in notes(tmp_path / "a")
     synthesize(tmp_path / "b", **options)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_a_message_names_the_inputs_that_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.txt").write_text(f"word{number} " * 900)
+    options = {"inputs": folder, "num_sequences": 2, "max_containment": None, "max_score": None}
+    options |= {"long_documents": "pass", "on_short": "shorten", "min_meta_chunks": 1}
+    synthesize(tmp_path / "a", **options)
+    (folder / "2.txt").write_text("other " * 900)
+    (folder / "4.txt").unlink()
+    (folder / "7.txt").write_text("word7 " * 900)
+    with pytest.raises(nl.RunError, match=r"2.txt changed, \S*4.txt is gone, \S*7.txt is new"):
+        synthesize(tmp_path / "a", **options)
+    named = r"the weight of \S*0.txt, the weight of \S*1.txt, \S*2.txt changed and 4 more"
+    with pytest.raises(nl.RunError, match=named):
+        synthesize(tmp_path / "a", **{**options, "inputs": {folder: 2.0}})
 
 
 def test_an_iterable_is_cut_again_and_the_rest_is_kept(tmp_path: Path, work: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextlong_rs import differences
 from nextlong_rs.errors import ConfigError, RunError
 from nextlong_rs.lock import Lock
 from nextlong_rs.markers import read_json
@@ -149,17 +149,4 @@ def _difference(manifest: Path, facts: Mapping[str, Any]) -> str:
     before = read_json(manifest)
     if before is None:
         return "or unknown settings (its manifest is damaged)"
-    names = []
-    for name, value in json.loads(json.dumps(facts)).items():
-        known = before.get(name)
-        if known == value:
-            continue
-        if name == "settings" and isinstance(known, dict):
-            names += [
-                f"{setting} ({known.get(setting)!r}, not {value[setting]!r})"
-                for setting in value
-                if known.get(setting) != value[setting]
-            ]
-        else:
-            names.append(name)
-    return ", ".join(names)
+    return differences.of_facts(before, facts)

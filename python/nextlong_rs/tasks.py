@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextlong_rs import _nextlong
+from nextlong_rs import _nextlong, differences
 from nextlong_rs.files import write_json
 from nextlong_rs.markers import files_of, fingerprint, has_seal, read_json, sealed, sound
 
@@ -55,7 +55,7 @@ class Tasks:
         if before is not None and before.get("depends") == self.depends:
             return
         if state.exists():
-            changes = _changes((before or {}).get("depends"), self.depends)
+            changes = differences.of_stage((before or {}).get("depends"), self.depends)
             self._say(f"{self.stage}: made again, {changes}")
         # The first to go: what the stage made under other settings must not look like this run's.
         (self.folder / "stage.json").unlink(missing_ok=True)
@@ -173,27 +173,3 @@ class Tasks:
         """How many tasks the stage had when it was finished; None if it was not."""
         count = (self._recorded() or {}).get("tasks")
         return count if isinstance(count, int) else None
-
-
-def _changes(before: Any, after: Mapping[str, Any]) -> str:
-    """Which of the things that a stage depends on changed, in words."""
-    if not isinstance(before, Mapping):
-        return "its record is damaged"
-    changed = sorted(
-        name
-        for name in before.keys() | after.keys()
-        if before.get(name, _MISSING) != after.get(name, _MISSING)
-    )
-    return ", ".join(_change(name, before.get(name), after.get(name)) for name in changed)
-
-
-def _change(name: str, before: Any, after: Any) -> str:
-    def short(value: Any) -> bool:
-        return not isinstance(value, list | dict) and len(str(value)) <= 60
-
-    if name.endswith(" hash") or not (short(before) and short(after)):
-        return f"{name.removesuffix(' hash')} changed"
-    return f"{name} changed from {before!r} to {after!r}"
-
-
-_MISSING = object()
