@@ -20,6 +20,7 @@ import nextlong_rs as nl
 from nextlong_rs import _nextlong, corpus, sequencing
 from nextlong_rs.embedders import identity
 from nextlong_rs.status import status
+from nextlong_rs.tasks import Tasks
 
 
 def synthesize(output: Path, **options: Any) -> nl.Result:
@@ -239,6 +240,42 @@ def test_what_an_embedder_made_before_it_failed_is_kept(
     assert sum(given) == chunks
     assert 0 < begun < chunks
     synthesize(tmp_path / "b", embedder=embed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stage", ["chunk", "fit", "embed", "mine", "write"])
+def test_what_a_killed_run_of_other_settings_left_unmarked_is_not_used(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    mark = Tasks.mark
+
+    def killed(tasks: Tasks, number: int, *rest: Any, **facts: Any) -> Any:
+        if (tasks.stage, number) == (stage, 0 if stage in ("fit", "write") else 3):
+            raise SystemExit("killed")
+        return mark(tasks, number, *rest, **facts)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Tasks, "mark", killed)
+        synthesize(tmp_path / "a")
+    # Another corpus, of fewer parts.
+    made = [" ".join(f"w{n}x{m % 97}" for m in range(3000)) for n in range(60)]
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in made))
+    options: dict[str, Any] = {"inputs": path, "num_sequences": 4, "min_meta_chunks": 1}
+    options |= {"max_score": None, "max_containment": None, "long_documents": "pass"}
+    calls = [0]
+
+    def embed(texts: list[str]) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise ConnectionError("the server is away")
+        return np.array([[text.count(letter) for letter in "etaoinshrdlu"] for text in texts])
+
+    with pytest.raises(nl.EmbeddingError, match="the server is away"):
+        synthesize(tmp_path / "a", embedder=embed, **options)
+    synthesize(tmp_path / "a", embedder=embed, **options)
+    synthesize(tmp_path / "b", embedder=embed, **options)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["files_of", "fingerprint", "has_seal", "read_json", "sealed", "sound"]
+__all__ = ["all_files_of", "files_of", "fingerprint", "has_seal", "read_json", "sealed", "sound"]
 
 _FILES: dict[str, list[str]] = {
     "chunk": ["work/chunks/part-{:05}.arrow", "work/chunks/part-{:05}.quarantine.jsonl"],
@@ -79,6 +79,12 @@ _FACTS = {
 def files_of(output: Path, stage: str, number: int) -> list[Path]:
     """The files that a task may have written, whatever its marker says."""
     return [output / name for name in _names(stage, number)]
+
+
+def all_files_of(output: Path, stage: str) -> list[Path]:
+    """The files that any task of a stage has written, with a marker or without."""
+    names = [re.sub(r"\{.*?\}", "[0-9]*", name) for name in _FILES[stage]]
+    return [path for name in names for path in output.glob(name)]
 
 
 def _names(stage: str, number: int) -> list[str]:

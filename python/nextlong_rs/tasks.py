@@ -19,7 +19,15 @@ from typing import Any
 
 from nextlong_rs import _nextlong, differences
 from nextlong_rs.files import write_json
-from nextlong_rs.markers import files_of, fingerprint, has_seal, read_json, sealed, sound
+from nextlong_rs.markers import (
+    all_files_of,
+    files_of,
+    fingerprint,
+    has_seal,
+    read_json,
+    sealed,
+    sound,
+)
 
 __all__ = ["FORMAT", "Tasks", "fingerprint"]
 
@@ -59,8 +67,11 @@ class Tasks:
             self._say(f"{self.stage}: made again, {changes}")
         # The first to go: what the stage made under other settings must not look like this run's.
         (self.folder / "stage.json").unlink(missing_ok=True)
-        for number, _ in self._numbered():
-            self.discard(number)
+        for _, marker in self._numbered():
+            marker.unlink()
+        # A run that was killed may have left some without a marker.
+        for path in all_files_of(self.output, self.stage):
+            path.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(state, sealed({"depends": self.depends}))
 
