@@ -32,6 +32,7 @@ def files(result: nl.Result) -> list[bytes]:
 @pytest.mark.parametrize(
     ("stage", "free", "options"),
     [
+        ("fit", 4_000_000, {}),
         ("embed", 200_000, {}),
         ("index", 120_000, {"index": "clustered"}),
         ("index", 120_000, {"index": "hnsw"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tokenizers
 from tests.hostile import GOOD, outcome, text
@@ -33,6 +34,22 @@ class Strange(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return 0
+
+
+class Streams:
+    """What gives a capsule of the Arrow interface, perhaps a wrong one."""
+
+    def __init__(self, capsule: object) -> None:
+        self.capsule = capsule
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return self.capsule
+
+
+def read_before() -> Streams:
+    streams = Streams(pa.table({"text": TEXTS}).__arrow_c_stream__())
+    assert pa.RecordBatchReader._import_from_c_capsule(streams.capsule).read_all().num_rows == 20
+    return streams
 
 
 CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]]] = {
@@ -100,9 +117,19 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
     ),
     "bytes": (lambda: b"abc", {}, "ConfigError: an input is bytes"),
     "a stream that is none": (
-        lambda: type("Fake", (), {"__arrow_c_stream__": lambda self, schema=None: 3})(),
+        lambda: Streams(3),
         {},
         "CorpusError: __arrow_c_stream__ gave no capsule",
+    ),
+    "a stream that is a schema": (
+        lambda: Streams(pa.schema({"text": pa.string()}).__arrow_c_schema__()),
+        {},
+        "CorpusError: __arrow_c_stream__ gave no capsule",
+    ),
+    "a stream that was read before": (
+        read_before,
+        {},
+        "CorpusError: the Arrow stream: C Data interface error: input stream is already released",
     ),
 }  # fmt: skip
 

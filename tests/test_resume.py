@@ -17,10 +17,11 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, parts, sequencing
+from nextlong_rs import _nextlong, corpus, parts, sequencing
 from nextlong_rs.embedders import identity
 from nextlong_rs.parts import Parts
 from nextlong_rs.status import status
+from nextlong_rs.tasks import Tasks
 
 
 def synthesize(output: Path, **options: Any) -> nl.Result:
@@ -154,16 +155,35 @@ def test_a_damaged_file_is_noticed_and_made_again(
 
 
 def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus.jsonl"
+    path = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"text": f"word{n} " * 900}) for n in range(60)]
-    corpus.write_text("\n".join(lines))
-    options = {"inputs": corpus, "num_sequences": 4, "max_containment": None, "max_score": None}
+    path.write_text("\n".join(lines))
+    options = {"inputs": path, "num_sequences": 4, "max_containment": None, "max_score": None}
     synthesize(tmp_path / "a", **options)
-    corpus.write_text("\n".join(lines[1:]))
+    path.write_text("\n".join(lines[1:]))
     synthesize(tmp_path / "a", **options, overwrite=True)
-    assert any("chunk: made again, inputs changed" in note for note in notes(tmp_path / "a"))
+    named = f"chunk: made again, inputs changed ({path} changed)"
+    assert named in notes(tmp_path / "a")
     synthesize(tmp_path / "b", **options)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_a_message_names_the_inputs_that_changed(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.txt").write_text(f"word{number} " * 900)
+    options = {"inputs": folder, "num_sequences": 2, "max_containment": None, "max_score": None}
+    options |= {"long_documents": "pass", "on_short": "shorten", "min_meta_chunks": 1}
+    synthesize(tmp_path / "a", **options)
+    (folder / "2.txt").write_text("other " * 900)
+    (folder / "4.txt").unlink()
+    (folder / "7.txt").write_text("word7 " * 900)
+    with pytest.raises(nl.RunError, match=r"2.txt changed, \S*4.txt is gone, \S*7.txt is new"):
+        synthesize(tmp_path / "a", **options)
+    named = r"the weight of \S*0.txt, the weight of \S*1.txt, \S*2.txt changed and 4 more"
+    with pytest.raises(nl.RunError, match=named):
+        synthesize(tmp_path / "a", **{**options, "inputs": {folder: 2.0}})
 
 
 def test_an_iterable_is_cut_again_and_the_rest_is_kept(tmp_path: Path, work: list[str]) -> None:
@@ -193,6 +213,70 @@ def test_a_failing_embedder_is_one_error_and_the_restart_goes_on(tmp_path: Path)
     assert status(tmp_path / "a").state == "stopped"
     synthesize(tmp_path / "a", embedder=embed)
     synthesize(tmp_path / "b", embedder=embed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+def test_what_an_embedder_made_before_it_failed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    given: list[int] = []
+    broken = [5]
+
+    def embed(texts: list[str]) -> Any:
+        if len(given) == broken[0]:
+            raise ConnectionError("the server is away")
+        given.append(len(texts))
+        return np.array([[text.count(letter) for letter in "etaoinshrdlu"] for text in texts])
+
+    with pytest.raises(nl.EmbeddingError, match="the server is away"):
+        synthesize(tmp_path / "a", embedder=embed)
+    assert len(list((tmp_path / "a/work/_done/embed").glob("0*.json"))) >= 4
+    broken.clear()
+    broken.append(-1)
+    begun = sum(given)
+    synthesize(tmp_path / "a", embedder=embed)
+    assert notes(tmp_path / "a") == []
+    chunks = json.loads((tmp_path / "a/manifest.json").read_bytes())["summary"]["corpus"]["chunks"]
+    assert sum(given) == chunks
+    assert 0 < begun < chunks
+    synthesize(tmp_path / "b", embedder=embed)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stage", ["chunk", "fit", "embed", "mine", "write"])
+def test_what_a_killed_run_of_other_settings_left_unmarked_is_not_used(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    mark = Tasks.mark
+
+    def killed(tasks: Tasks, number: int, *rest: Any, **facts: Any) -> Any:
+        if (tasks.stage, number) == (stage, 0 if stage in ("fit", "write") else 3):
+            raise SystemExit("killed")
+        return mark(tasks, number, *rest, **facts)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Tasks, "mark", killed)
+        synthesize(tmp_path / "a")
+    # Another corpus, of fewer parts.
+    made = [" ".join(f"w{n}x{m % 97}" for m in range(3000)) for n in range(60)]
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in made))
+    options: dict[str, Any] = {"inputs": path, "num_sequences": 4, "min_meta_chunks": 1}
+    options |= {"max_score": None, "max_containment": None, "long_documents": "pass"}
+    calls = [0]
+
+    def embed(texts: list[str]) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise ConnectionError("the server is away")
+        return np.array([[text.count(letter) for letter in "etaoinshrdlu"] for text in texts])
+
+    with pytest.raises(nl.EmbeddingError, match="the server is away"):
+        synthesize(tmp_path / "a", embedder=embed, **options)
+    synthesize(tmp_path / "a", embedder=embed, **options)
+    synthesize(tmp_path / "b", embedder=embed, **options)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
 
 
@@ -259,17 +343,17 @@ def test_status_says_where_a_run_stands(tmp_path: Path) -> None:
 
 
 def test_an_input_that_kept_its_size_and_time_is_noticed(tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus.jsonl"
+    path = tmp_path / "corpus.jsonl"
     lines = [json.dumps({"text": f"w{n} " * 900}) for n in range(80)]
-    corpus.write_text("\n".join(lines))
-    stamp = corpus.stat()
-    options: dict[str, Any] = {"inputs": corpus, "num_sequences": 2, "min_meta_chunks": 1}
+    path.write_text("\n".join(lines))
+    stamp = path.stat()
+    options: dict[str, Any] = {"inputs": path, "num_sequences": 2, "min_meta_chunks": 1}
     options |= {"max_score": None, "max_containment": None, "seq_len": 2048}
     synthesize(tmp_path / "out", **options)
     lines[0] = lines[0].replace("w0", "v0")
-    corpus.write_text("\n".join(lines))
-    os.utime(corpus, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert corpus.stat().st_size == stamp.st_size
+    path.write_text("\n".join(lines))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert path.stat().st_size == stamp.st_size
     with pytest.raises(nl.RunError, match="made with other inputs"):
         synthesize(tmp_path / "out", **options)
     synthesize(tmp_path / "out", overwrite=True, **options)

@@ -315,7 +315,7 @@ def _engine(
             core.load_lists(where)
         else:
             pool.call(lambda: core.build_lists(where, pool.threads, pool.watch))
-            mark(0, "*")
+            mark(0, "list*.npy")
     for _ in pool.in_order(build, range(core.shard_count)):
         pass
     if tasks is not None:

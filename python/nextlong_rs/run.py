@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextlong_rs import differences
 from nextlong_rs.errors import ConfigError, RunError
 from nextlong_rs.lock import Lock
+from nextlong_rs.markers import read_json
 from nextlong_rs.tasks import Tasks
 
 __all__ = ["STAGES", "Run"]
@@ -55,7 +56,7 @@ class Run:
         """The right to work here, for a `with` block; the folders are made.
 
         Raises:
-            RunError: Another process works here, or the folder holds files that no run made.
+            RunError: Another process works here, or the folder holds files or links that no run made.
             ConfigError: `output` is a file.
         """
         if self.output.exists() and not self.output.is_dir():
@@ -64,8 +65,15 @@ class Run:
             raise RunError(
                 f"output {self.output} holds files that no run made; name another folder"
             )
-        for folder in _FOLDERS:
-            (self.work / folder).mkdir(parents=True, exist_ok=True)
+        stages = [self.work / "_done" / stage for stage in STAGES]
+        for folder in [self.work, *(self.work / name for name in _FOLDERS), *stages]:
+            # What is removed and written below must lie in this folder.
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise RunError(
+                    f"{folder} is a link or a file, expected a folder that a run made; remove it, "
+                    "or name another output"
+                )
+            folder.mkdir(parents=True, exist_ok=True)
         return Lock(self.work / "lock")
 
     def prepare(self, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -138,21 +146,7 @@ class Run:
 
 def _difference(manifest: Path, facts: Mapping[str, Any]) -> str:
     """Which settings or other facts differ from those of a finished run; empty for none."""
-    try:
-        before = json.loads(manifest.read_bytes())
-    except (OSError, ValueError):
+    before = read_json(manifest)
+    if before is None:
         return "or unknown settings (its manifest is damaged)"
-    names = []
-    for name, value in json.loads(json.dumps(facts)).items():
-        known = before.get(name)
-        if known == value:
-            continue
-        if name == "settings" and isinstance(known, dict):
-            names += [
-                f"{setting} ({known.get(setting)!r}, not {value[setting]!r})"
-                for setting in value
-                if known.get(setting) != value[setting]
-            ]
-        else:
-            names.append(name)
-    return ", ".join(names)
+    return differences.of_facts(before, facts)

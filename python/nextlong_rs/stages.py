@@ -19,7 +19,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import CorpusError
 from nextlong_rs.files import write_json, write_lines
-from nextlong_rs.memory import needs
+from nextlong_rs.memory import WORDS, needs
 from nextlong_rs.tasks import fingerprint
 
 if TYPE_CHECKING:
@@ -215,8 +215,11 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     need = needs(settings, chunks=len(store))
     need_of_fit = need["fit" if settings.embedder == "lsa" else "embed"]
     sampled = min(settings.fit_chunks, len(store)) if settings.embedder == "lsa" else None
+    fitted_before = fits.done(0) is not None
+    if settings.embedder == "lsa" and not fitted_before:
+        run.check_disk("fit", WORDS * (settings.dim + 4))
     with job.stage("fit", need_of_fit, total=sampled, unit="chunk") as pool:
-        if fits.done(0) and saved.exists():
+        if fitted_before and settings.embedder == "lsa":
             embedder = Embedder.load(saved)
         model = open_embedder(
             embedder,
@@ -228,7 +231,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             folder=run.work / "embed",
             pool=pool,
         )
-        if not fits.done(0):
+        if not fitted_before:
             fits.mark(0, [saved] if settings.embedder == "lsa" else [])
         fitted = fits.finish(1)
     tasks = run.tasks("embed", **depends, **{"model hash": fitted})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from nextlong_rs.errors import RunError
 from nextlong_rs.lock import holder
+from nextlong_rs.markers import read_json
 from nextlong_rs.run import STAGES
 
 __all__ = ["Status", "status"]
@@ -63,11 +63,9 @@ def status(run: str | os.PathLike[str]) -> Status:
     stages: dict[str, tuple[int, int | None]] = {}
     for stage in STAGES:
         folder = work / "_done" / stage
-        try:
-            tasks = json.loads((folder / "stage.json").read_bytes()).get("tasks")
-        except (OSError, ValueError, AttributeError):
-            tasks = None
-        stages[stage] = (len(list(folder.glob("[0-9]*.json"))), tasks)
+        tasks = (read_json(folder / "stage.json") or {}).get("tasks")
+        known = tasks if isinstance(tasks, int) else None
+        stages[stage] = (len(list(folder.glob("[0-9]*.json"))), known)
     busy = holder(work / "lock")
     finished = (output / "manifest.json").is_file()
     state = "running" if busy else "finished" if finished else "stopped"

@@ -4,22 +4,34 @@ A task is done when its marker is there, `work/_done/<stage>/<number>.json`, and
 names has the size and the content that it had. Beside the markers `stage.json` keeps what the
 stage depends on: its settings and the hashes of what it read. When one of them changes, the stage
 starts over and says which it was.
+
+A marker is data: one that was changed does not fit its seal, and no file is read or removed but
+those that the stage itself would write.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nextlong_rs import _nextlong
+from nextlong_rs import _nextlong, differences
 from nextlong_rs.files import write_json
+from nextlong_rs.markers import (
+    all_files_of,
+    files_of,
+    fingerprint,
+    has_seal,
+    read_json,
+    sealed,
+    sound,
+)
 
 __all__ = ["FORMAT", "Tasks", "fingerprint"]
 
-FORMAT = 3
+FORMAT = 4
 """The version of the run directory's layout; files of another version are made again."""
 
 
@@ -47,32 +59,45 @@ class Tasks:
 
     def _open(self) -> None:
         state = self.folder / "stage.json"
-        before = _read(state)
+        before = self._recorded()
         if before is not None and before.get("depends") == self.depends:
             return
-        if before is not None:
-            changes = _changes(before.get("depends"), self.depends)
+        if state.exists():
+            changes = differences.of_stage((before or {}).get("depends"), self.depends)
             self._say(f"{self.stage}: made again, {changes}")
         # The first to go: what the stage made under other settings must not look like this run's.
         (self.folder / "stage.json").unlink(missing_ok=True)
-        for marker in self.folder.glob("[0-9]*.json"):
-            self.discard(int(marker.stem))
+        for _, marker in self._numbered():
+            marker.unlink()
+        # A run that was killed may have left some without a marker.
+        for path in all_files_of(self.output, self.stage):
+            path.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(state, {"depends": self.depends})
+        write_json(state, sealed({"depends": self.depends}))
+
+    def _recorded(self) -> dict[str, Any] | None:
+        """What `stage.json` says; None if it is missing or damaged."""
+        found = read_json(self.folder / "stage.json")
+        return found if found is not None and has_seal(found) else None
 
     def done(self, number: int) -> dict[str, Any] | None:
         """The marker of task `number` if it is done and its files are whole."""
         known = self._markers.get(number)
         if known is not None:
             return known
-        marker = _read(self.folder / f"{number:05}.json")
-        if marker is None:
+        path = self.folder / f"{number:05}.json"
+        if not path.exists():
+            return None
+        marker = read_json(path)
+        if marker is None or not sound(marker, self.stage, number):
+            self._say(f"{self.stage}: the marker of task {number} is damaged, made again")
+            self.discard(number)
             return None
         for file in marker["files"]:
             what = self._fault(file)
             if what is not None:
                 self._say(f"{self.stage}: {file['name']} {what}, made again")
-                (self.folder / f"{number:05}.json").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
                 return None
         self._markers[number] = marker
         self.reused += 1
@@ -86,12 +111,19 @@ class Tasks:
         """What is wrong with a file of a marker; None if it is the one that was written."""
         path = self.output / file["name"]
         try:
-            found = path.stat()
+            found = path.lstat()
         except OSError:
             return "is missing"
+        if not stat.S_ISREG(found.st_mode):
+            return "is no file"
         if found.st_size != file["bytes"]:
             return f"has {found.st_size} bytes instead of {file['bytes']}"
-        if found.st_mtime_ns != file["mtime_ns"] and _nextlong.file_hash(path) != file["hash"]:
+        # A file can be given an old time of change, but not an old time of that.
+        times = (found.st_mtime_ns, found.st_ctime_ns)
+        if (
+            times != (file["mtime_ns"], file["ctime_ns"])
+            and _nextlong.file_hash(path) != file["hash"]
+        ):
             return "was changed"
         return None
 
@@ -106,10 +138,11 @@ class Tasks:
                     "name": path.relative_to(self.output).as_posix(),
                     "bytes": found.st_size,
                     "mtime_ns": found.st_mtime_ns,
+                    "ctime_ns": found.st_ctime_ns,
                     "hash": _nextlong.file_hash(path),
                 }
             )
-        marker = {"files": listed, **facts}
+        marker = sealed({"files": listed, **facts})
         write_json(self.folder / f"{number:05}.json", marker)
         self._markers[number] = marker
         return marker
@@ -123,65 +156,31 @@ class Tasks:
         for number in range(count):
             marker = self._markers[number]
             hashes.append([file["hash"] for file in marker["files"]])
-        for path in self.folder.glob("[0-9]*.json"):
-            if int(path.stem) >= count:
-                self.discard(int(path.stem))
+        for number, _ in self._numbered():
+            if number >= count:
+                self.discard(number)
         digest = fingerprint(hashes)
         write_json(
             self.folder / "stage.json",
-            {"depends": self.depends, "tasks": count, "digest": digest},
+            sealed({"depends": self.depends, "tasks": count, "digest": digest}),
         )
         return digest
 
     def discard(self, number: int) -> None:
         """Removes a task's marker and its files."""
         path = self.folder / f"{number:05}.json"
-        for file in (_read(path) or {"files": []})["files"]:
-            (self.output / file["name"]).unlink(missing_ok=True)
+        for file in files_of(self.output, self.stage, number):
+            file.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         self._markers.pop(number, None)
+
+    def _numbered(self) -> list[tuple[int, Path]]:
+        """The markers that are there, with their numbers."""
+        found = self.folder.glob("[0-9]*.json")
+        return sorted((int(path.stem), path) for path in found if path.stem.isdecimal())
 
     @property
     def count(self) -> int | None:
         """How many tasks the stage had when it was finished; None if it was not."""
-        count = (_read(self.folder / "stage.json") or {}).get("tasks")
+        count = (self._recorded() or {}).get("tasks")
         return count if isinstance(count, int) else None
-
-
-def fingerprint(value: Any) -> str:
-    """A hash of anything that JSON can hold, 32 hexadecimal digits."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None if the file is missing or holds anything else."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _changes(before: Any, after: Mapping[str, Any]) -> str:
-    """Which of the things that a stage depends on changed, in words."""
-    if not isinstance(before, Mapping):
-        return "its record is damaged"
-    changed = sorted(
-        name
-        for name in before.keys() | after.keys()
-        if before.get(name, _MISSING) != after.get(name, _MISSING)
-    )
-    return ", ".join(_change(name, before.get(name), after.get(name)) for name in changed)
-
-
-def _change(name: str, before: Any, after: Any) -> str:
-    def short(value: Any) -> bool:
-        return not isinstance(value, list | dict) and len(str(value)) <= 60
-
-    if name.endswith(" hash") or not (short(before) and short(after)):
-        return f"{name.removesuffix(' hash')} changed"
-    return f"{name} changed from {before!r} to {after!r}"
-
-
-_MISSING = object()

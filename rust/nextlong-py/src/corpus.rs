@@ -164,6 +164,7 @@ fn stream_of(table: &Bound<'_, PyAny>) -> PyResult<RecordBatchStreamReader> {
     })?;
     // SAFETY: a capsule of that name points to an ArrowArrayStream (the Arrow PyCapsule interface);
     // it is moved out and its release cleared, so the capsule's destructor frees nothing twice.
+    // Python's tests hand over streams that were read before, and capsules of other things.
     #[allow(unsafe_code, reason = "the C stream interface is a pointer")]
     let stream =
         unsafe { FFI_ArrowArrayStream::from_raw(pointer.as_ptr().cast::<FFI_ArrowArrayStream>()) };

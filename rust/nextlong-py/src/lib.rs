@@ -1,5 +1,6 @@
 //! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
 
+#![deny(unsafe_code)]
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
 #![allow(clippy::too_many_arguments, reason = "one argument a keyword of the layer above")]
 

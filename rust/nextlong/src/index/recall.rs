@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::index::cosine::{self, Queries};
-use crate::index::{Neighbours, Search};
+use crate::index::{Neighbours, Search, fan};
 use crate::progress::Progress;
 use crate::seed;
 
@@ -117,23 +117,9 @@ fn in_parts(
 ) -> Result<Neighbours> {
     let parts = threads.clamp(1, queries.len().max(1));
     let bounds: Vec<usize> = (0..=parts).map(|part| part * queries.len() / parts).collect();
-    let task = &task;
-    let outcomes = std::thread::scope(|scope| {
-        let workers: Vec<_> = bounds
-            .windows(2)
-            .map(|bounds| {
-                let part = queries.part(bounds[0]..bounds[1]);
-                scope.spawn(move || task(&part))
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Vec<_>>()
-    });
+    let parts = fan::out(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
     let mut all = Neighbours::with_room(queries.len(), k);
-    for outcome in outcomes {
-        let part = outcome?;
+    for part in parts {
         all.ids.extend(part.ids);
         all.scores.extend(part.scores);
     }
