@@ -87,7 +87,7 @@ def test_a_limit_that_one_thread_passes_is_refused_before_the_first_stage(tmp_pa
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process were a new one: other tests may have left it with much memory."""
-    monkeypatch.setattr(memory, "held_now", lambda process=None: 150 * MB)
+    monkeypatch.setattr(memory, "held_now", lambda process=None: 60 * MB)
 
 
 @pytest.mark.usefixtures("fresh")
