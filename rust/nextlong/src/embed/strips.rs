@@ -38,7 +38,7 @@ pub(super) fn sketched(
         let mut out = vec![ZEROS; matrix.columns()];
         for row in 0..matrix.rows() {
             let bits = random(row as u32);
-            let place = ((bits >> 32) * width as u64 >> 32) as usize;
+            let place = (((bits >> 32) * width as u64) >> 32) as usize;
             if (start..start + STRIP).contains(&place) {
                 let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
                 let (columns, values) = matrix.entries(row);
