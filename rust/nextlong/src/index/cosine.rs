@@ -213,65 +213,56 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[multiversion::multiversion(targets = "simd")]
 fn dot_lanes(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];
-    let (blocks_a, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (tail_a, tail_b) = (blocks_a.remainder(), blocks_b.remainder());
-    for (a, b) in blocks_a.zip(blocks_b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
+    let ((a, tail_a), (b, tail_b)) = (a.as_chunks(), b.as_chunks());
+    for (a, b) in a.iter().zip(b) {
+        add(&mut sums, a, b);
     }
-    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
-        sums[lane] += a * b;
+    if !tail_a.is_empty() {
+        add(&mut sums, &padded(tail_a), &padded(tail_b));
     }
-    total(sums)
+    total(&sums)
 }
 
 /// `dot(a, b)` and `dot(b, b)`, the same bits, reading `b` once.
 #[multiversion::multiversion(targets = "simd")]
 fn products(a: &[f32], b: &[f32]) -> (f32, f32) {
     let (mut sums, mut squares) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let (blocks_a, blocks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (tail_a, tail_b) = (blocks_a.remainder(), blocks_b.remainder());
-    for (a, b) in blocks_a.zip(blocks_b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-            squares[lane] += b[lane] * b[lane];
-        }
+    let ((a, tail_a), (b, tail_b)) = (a.as_chunks(), b.as_chunks());
+    for (a, b) in a.iter().zip(b) {
+        add(&mut sums, a, b);
+        add(&mut squares, b, b);
     }
-    for (lane, (a, b)) in tail_a.iter().zip(tail_b).enumerate() {
-        sums[lane] += a * b;
-        squares[lane] += b * b;
+    if !tail_b.is_empty() {
+        let b = padded(tail_b);
+        add(&mut sums, &padded(tail_a), &b);
+        add(&mut squares, &b, &b);
     }
-    (total(sums), total(squares))
+    (total(&sums), total(&squares))
 }
 
 /// `dot(one, row)` for each of some rows, the same bits, four rows at a time.
 #[multiversion::multiversion(targets = "simd")]
 fn dots(one: &[f32], rows: &[f32], out: &mut [f32]) {
     let dim = one.len();
-    let whole = dim - dim % LANES;
+    let (blocks, tail) = one.as_chunks();
     let mut start = 0;
     while start + 4 <= out.len() {
-        let [a, b, c, d]: [&[f32]; 4] =
-            std::array::from_fn(|number| &rows[(start + number) * dim..][..dim]);
+        let rows: [(&[[f32; LANES]], &[f32]); 4] =
+            std::array::from_fn(|number| rows[(start + number) * dim..][..dim].as_chunks());
+        let [a, b, c, d] = rows.map(|row| row.0);
         let mut sums = [[0.0f32; LANES]; 4];
-        let blocks = one[..whole].chunks_exact(LANES);
-        let four = a[..whole].chunks_exact(LANES).zip(b[..whole].chunks_exact(LANES));
-        let four = four.zip(c[..whole].chunks_exact(LANES).zip(d[..whole].chunks_exact(LANES)));
-        for (one, ((a, b), (c, d))) in blocks.zip(four) {
-            for lane in 0..LANES {
-                sums[0][lane] += one[lane] * a[lane];
-                sums[1][lane] += one[lane] * b[lane];
-                sums[2][lane] += one[lane] * c[lane];
-                sums[3][lane] += one[lane] * d[lane];
+        for (one, ((a, b), (c, d))) in blocks.iter().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
+            add(&mut sums[0], one, a);
+            add(&mut sums[1], one, b);
+            add(&mut sums[2], one, c);
+            add(&mut sums[3], one, d);
+        }
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            if !tail.is_empty() {
+                add(sums, &padded(tail), &padded(row.1));
             }
         }
-        for (sums, row) in sums.iter_mut().zip([a, b, c, d]) {
-            for (lane, (one, row)) in one[whole..].iter().zip(&row[whole..]).enumerate() {
-                sums[lane] += one * row;
-            }
-        }
-        for (out, sums) in out[start..].iter_mut().zip(sums) {
+        for (out, sums) in out[start..].iter_mut().zip(&sums) {
             *out = total(sums);
         }
         start += 4;
@@ -281,9 +272,27 @@ fn dots(one: &[f32], rows: &[f32], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn add(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += a[lane] * b[lane];
+    }
+}
+
+/// The values and zeros: no sum that begins with zero is another after zero is added.
+fn padded(values: &[f32]) -> [f32; LANES] {
+    let mut block = [0.0; LANES];
+    block[..values.len()].copy_from_slice(values);
+    block
+}
+
 /// The sum of the sums, halved again and again.
-#[inline]
-fn total(mut sums: [f32; LANES]) -> f32 {
+///
+/// Not inlined: its last halvings would make the compiler hold the sums of the loops before it in
+/// vectors of two.
+#[inline(never)]
+fn total(sums: &[f32; LANES]) -> f32 {
+    let mut sums = *sums;
     let mut width = LANES;
     while width > 1 {
         width /= 2;

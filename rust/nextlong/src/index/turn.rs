@@ -57,13 +57,23 @@ fn mix(values: &mut [f32], other: &mut [f32], scale: f32) {
     }
     // Each step is the same: sums and differences of the two halves, pair by pair. What comes out
     // is the Walsh-Hadamard transform in another order.
-    for _ in 0..size.trailing_zeros() {
-        let (front, back) = values.split_at(size / 2);
-        for ((a, b), pair) in front.iter().zip(back).zip(other.chunks_exact_mut(2)) {
-            pair[0] = a + b;
-            pair[1] = a - b;
-        }
+    let steps = size.trailing_zeros();
+    for _ in 0..steps / 2 {
+        step(values, other);
+        step(other, values);
+    }
+    if steps % 2 == 1 {
+        step(values, other);
         values.copy_from_slice(other);
+    }
+}
+
+#[inline(always)]
+fn step(values: &[f32], other: &mut [f32]) {
+    let (front, back) = values.split_at(values.len() / 2);
+    for ((a, b), pair) in front.iter().zip(back).zip(other.chunks_exact_mut(2)) {
+        pair[0] = a + b;
+        pair[1] = a - b;
     }
 }
 
