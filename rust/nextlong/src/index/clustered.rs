@@ -11,7 +11,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
 use crate::index::near::Near;
-use crate::index::product::{Packed, Rows, Scores};
+use crate::index::product::{Packed, Rows, Scores, even, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -20,7 +20,7 @@ use crate::vectors::Vectors;
 /// Rows of a list that are packed together at most.
 const BLOCK: usize = 2048;
 
-/// Queries multiplied together.
+/// Queries multiplied together at most.
 const QUERIES: usize = 64;
 
 /// (query, list) pairs that are held at a time.
@@ -73,7 +73,8 @@ impl Clustered {
         threads: usize,
         progress: &Progress,
     ) -> Result<()> {
-        let mut lists = Lists::build(vectors, self.quantizer, seed, threads, progress)?;
+        let mut lists =
+            Lists::build(vectors, self.quantizer, seed, self.keep_bytes / 2, threads, progress)?;
         if let Some(folder) = folder {
             lists.write(folder, vectors, self.quantizer, threads, progress)?;
         }
@@ -92,12 +93,13 @@ impl Clustered {
     }
 
     fn seat(&self, lists: Lists, dim: usize) {
+        let keep_bytes = self.keep_bytes - lists.held_bytes();
         let mut blocks = vec![0];
         let mut kept = 0;
         for list in 0..lists.len() {
             let count = lists.places(list).len().div_ceil(BLOCK);
             blocks.push(blocks[list] + count);
-            if lists.places(list).end * dim <= self.keep_bytes {
+            if lists.places(list).end * dim <= keep_bytes {
                 kept = blocks[list + 1];
             }
         }
@@ -154,9 +156,12 @@ impl Clustered {
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
-            let rows = queries.values(range.clone()).chunks_exact(dim);
-            for (row, out) in rows.zip(values.chunks_exact_mut(dim)) {
-                self.quantizer.row(row, &mut room, out);
+            let rows = range.clone().zip(queries.values(range.clone()).chunks_exact(dim));
+            for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
+                let place = queries.row_of(query).map(|row| ready.places[row] as usize);
+                if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
+                    self.quantizer.row(row, &mut room, out);
+                }
             }
             let nearest = ready.nearest(&values, probes, queries, range.start, progress)?;
             let mut best = vec![Best::keeping(keep); range.len()];
@@ -214,8 +219,9 @@ impl Clustered {
         let first = places.start + (block - ready.blocks[list]) * BLOCK;
         let places = first..(first + BLOCK).min(places.end);
         let pack = || {
-            let mut rows = Rows::zeros(places.len(), dim)?;
-            ready.lists.read(places.clone(), vectors, self.quantizer, rows.values());
+            let mut rows = Rows::zeros(even(places.len()), dim)?;
+            let values = &mut rows.values()[..places.len() * dim];
+            ready.lists.read(places.clone(), vectors, self.quantizer, values);
             rows.pack()
         };
         let packed;
@@ -232,7 +238,7 @@ impl Clustered {
             }
         };
         let ids = ready.lists.rows(places.clone());
-        for visitors in visitors.chunks(QUERIES) {
+        for visitors in visitors.chunks(together(rows.len(), QUERIES)) {
             progress.check()?;
             let mut some = Rows::zeros(visitors.len(), dim)?;
             for (&query, row) in visitors.iter().zip(some.values().chunks_exact_mut(dim)) {
@@ -240,7 +246,7 @@ impl Clustered {
             }
             scores.fill(&some, rows)?;
             for (place, &query) in visitors.iter().enumerate() {
-                see(query as usize, scores.of(place), ids);
+                see(query as usize, &scores.of(place)[..ids.len()], ids);
             }
         }
         Ok(())

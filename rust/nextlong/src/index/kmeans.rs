@@ -12,10 +12,10 @@ use crate::index::fan;
 use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
+use crate::index::small::Small;
 use crate::index::topk::Best;
 use crate::progress::Progress;
 use crate::seed;
-use crate::vectors::Vectors;
 
 /// Sampled rows for each centroid.
 pub(super) const SAMPLE: usize = 32;
@@ -73,20 +73,20 @@ impl Centroids {
     /// # Errors
     ///
     /// [`crate::Error::Cancelled`] when asked to stop; [`crate::Error::Retrieval`] without memory.
-    pub fn fit(
-        vectors: &Vectors,
-        quantizer: Quantizer,
+    pub(super) fn fit(
+        small: &Small<'_>,
         count: usize,
         seed: u64,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
+        let (vectors, quantizer) = (small.vectors(), small.quantizer());
         let dim = vectors.dim();
         let size = count.saturating_mul(SAMPLE).min(SAMPLE_LIMIT.max(count));
         let sample = seed::sample(seed, "clusters", vectors.len(), size);
         let sample: Vec<u32> = sample.into_iter().map(|row| row as u32).collect();
         let mut values = vec![0; sample.len() * dim];
-        quantizer.gather(vectors, &sample, &mut values);
+        small.gather(&sample, &mut values);
         let first = seed::sample(seed, "centroids", sample.len(), count);
         let first = gathered(&values, dim, first.into_iter());
         let mut centroids = Self::new(first, dim)?;

@@ -5,10 +5,10 @@
 
 use crate::error::Result;
 use crate::index::kmeans::Centroids;
-use crate::index::product::{Rows, Scores};
+use crate::index::product::{Rows, Scores, even, together};
 use crate::progress::Progress;
 
-/// Rows multiplied together.
+/// Rows multiplied together at most.
 const ROWS: usize = 64;
 
 /// For each anchor the centroids nearest to it.
@@ -56,7 +56,8 @@ impl<'a> Near<'a> {
         let mut order: Vec<u32> = (0..anchors.len() as u32).collect();
         order.sort_by_key(|&row| anchors[row as usize]);
         let mut scores = Scores::zeros(1, 1)?;
-        let mut values = Rows::zeros(self.count, dim)?;
+        let mut values = Rows::zeros(even(self.count), dim)?;
+        let together = together(values.len(), ROWS);
         for group in order.chunk_by(|&a, &b| anchors[a as usize] == anchors[b as usize]) {
             let anchor = anchors[group[0] as usize] as usize;
             let ids = &self.ids[anchor * self.count..][..self.count];
@@ -64,7 +65,7 @@ impl<'a> Near<'a> {
                 out.copy_from_slice(&self.centroids.values()[id as usize * dim..][..dim]);
             }
             let packed = values.pack()?;
-            for some in group.chunks(ROWS) {
+            for some in group.chunks(together) {
                 progress.check()?;
                 let mut block = Rows::zeros(some.len(), dim)?;
                 for (&row, out) in some.iter().zip(block.values().chunks_exact_mut(dim)) {
@@ -72,7 +73,7 @@ impl<'a> Near<'a> {
                 }
                 scores.fill(&block, &packed)?;
                 for (place, &row) in some.iter().enumerate() {
-                    see(row as usize, scores.of(place), ids);
+                    see(row as usize, &scores.of(place)[..ids.len()], ids);
                 }
             }
         }

@@ -18,7 +18,30 @@ pub struct Packed(PackedMatrix<i8>);
 pub struct Rows(Matrix<i8>);
 
 /// Room for the scores of one block of queries against one block of rows.
-pub struct Scores(Matrix<i32>);
+pub struct Scores {
+    room: Matrix<i32>,
+    /// The queries and rows of the last product, at the front of the room.
+    shape: (usize, usize),
+}
+
+/// The kernels of AVX-512 are fastest where rows are a multiple of so many and at least twice the
+/// queries; of other shapes they hold the sums in memory.
+const STEP: usize = 8;
+
+/// Queries are best a multiple of what a matrix tile holds.
+const TILE: usize = 16;
+
+/// `count` or a few more, so that the products of so many packed rows are fast.
+#[must_use]
+pub fn even(count: usize) -> usize {
+    count.next_multiple_of(STEP)
+}
+
+/// The queries, at most `most`, that are best multiplied at a time with `rows` packed rows.
+#[must_use]
+pub fn together(rows: usize, most: usize) -> usize {
+    (rows / 2 / TILE * TILE).clamp(TILE, most.max(TILE))
+}
 
 impl Rows {
     /// `count` rows of `dim` zeros.
@@ -85,33 +108,39 @@ impl Packed {
 }
 
 impl Scores {
-    /// Room for `queries` × `rows` scores.
+    /// Room for `queries` × `rows` scores; it grows when more are computed.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
-        Matrix::try_zeros(&[queries, rows]).map(Self).map_err(|error| failed(&error))
+        let room = Matrix::try_zeros(&[queries, rows]).map_err(|error| failed(&error))?;
+        Ok(Self { room, shape: (queries, rows) })
     }
 
-    /// Computes every query's product with every row; makes new room if the shape has changed.
+    /// Computes every query's product with every row; makes new room if there is too little.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory or the dimensions differ.
     pub fn fill(&mut self, queries: &Rows, rows: &Packed) -> Result<()> {
         configure();
-        if self.0.shape() != [queries.len(), rows.len()] {
-            *self = Self::zeros(queries.len(), rows.len())?;
+        let (height, width) = (queries.len(), rows.len());
+        let (high, wide) = (self.room.shape()[0], self.room.shape()[1]);
+        if high < height || wide < width {
+            *self = Self::zeros(high.max(height), wide.max(width))?;
         }
-        queries.0.try_dots_packed_into(&rows.0, &mut self.0).map_err(|error| failed(&error))
+        self.shape = (height, width);
+        let mut some =
+            self.room.slice_mut((0..height, 0..width)).map_err(|error| failed(&error))?;
+        queries.0.try_dots_packed_into(&rows.0, &mut some).map_err(|error| failed(&error))
     }
 
     /// The scores of query `query`, one a row.
     #[must_use]
     pub fn of(&self, query: usize) -> &[i32] {
-        let width = self.0.shape()[1];
-        &self.0.as_slice()[query * width..][..width]
+        let stride = self.room.shape()[1];
+        &self.room.as_slice()[query * stride..][..self.shape.1]
     }
 }
 
