@@ -278,7 +278,7 @@ impl Ready {
         lists.sort_unstable();
         lists.dedup();
         let anchors = centroids.some(lists.iter().map(|&list| list as usize));
-        let near = Near::new(centroids, &anchors, asked, progress)?;
+        let near = Near::new(centroids, &anchors, asked, 1, progress)?;
         let own: Vec<u32> =
             own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();
         let mut nearest = vec![0; own.len() * probes];

@@ -69,7 +69,7 @@ impl Lists {
         let count = list_count(vectors.len());
         let small = Small::new(vectors, quantizer, room, threads, progress)?;
         let centroids = Centroids::fit(&small, count, seed, threads, progress)?;
-        let finder = centroids.finder(quantizer, seed, progress)?;
+        let finder = centroids.finder(quantizer, seed, threads, progress)?;
         let tasks = vectors.len().div_ceil(TASK);
         let list_of = fan::out(tasks, threads, |task| {
             let range = task * TASK..((task + 1) * TASK).min(vectors.len());

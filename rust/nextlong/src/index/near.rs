@@ -4,7 +4,7 @@
 //! centroids near that anchor alone, a fraction of all.
 
 use crate::error::Result;
-use crate::index::kmeans::Centroids;
+use crate::index::kmeans::{Centroids, in_tasks};
 use crate::index::product::{Rows, Scores, even, together};
 use crate::progress::Progress;
 
@@ -29,10 +29,13 @@ impl<'a> Near<'a> {
         centroids: &'a Centroids,
         anchors: &[i8],
         count: usize,
+        threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
         let count = count.clamp(1, centroids.len().max(1));
-        let mut ids = centroids.nearest_some(anchors, count, progress)?;
+        let mut ids = in_tasks(anchors, centroids.dim(), threads, ROWS, |rows, _| {
+            centroids.nearest_some(rows, count, progress)
+        })?;
         for ids in ids.chunks_exact_mut(count) {
             ids.sort_unstable();
         }
