@@ -24,8 +24,8 @@ _CALL_QUERIES = 4096
 # Neighbours of one call: their candidates are held in memory.
 _CALL_NEIGHBOURS = 1 << 20
 
-# Rows that are checked and normalised at once.
-_BLOCK_ROWS = 65_536
+# Values that are checked and normalised at once: few enough to stay in a cache.
+_BLOCK_VALUES = 1 << 19
 
 
 def check(*, index: str = "auto", k: int = 1, min_recall: float = 0.5, seed: int = 0) -> None:
@@ -80,8 +80,9 @@ def unit_rows(array: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
         )
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
-    for start in range(0, len(values), _BLOCK_ROWS):
-        block: NDArray[Any] = values[start : start + _BLOCK_ROWS].astype(wide)
+    rows = max(_BLOCK_VALUES // values.shape[1], 1)
+    for start in range(0, len(values), rows):
+        block: NDArray[Any] = values[start : start + rows].astype(wide)
         # Divide by the largest value first, so that no square overflows or vanishes.
         largest = np.abs(block).max(axis=1, keepdims=True)
         wrong = np.flatnonzero(~np.isfinite(largest))
@@ -91,7 +92,7 @@ def unit_rows(array: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
             )
         block /= np.where(largest > 0, largest, 1)
         length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
-        unit[start : start + _BLOCK_ROWS] = block / np.where(length > 0, length, 1)
+        unit[start : start + rows] = block / np.where(length > 0, length, 1)
     return unit, values.dtype.itemsize > 2
 
 

@@ -11,7 +11,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
 use crate::index::near::Near;
-use crate::index::product::{Packed, Picked, Rows, STEP, Scores};
+use crate::index::product::{Packed, Rows, Scores, even, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -20,7 +20,7 @@ use crate::vectors::Vectors;
 /// Rows of a list that are packed together at most.
 const BLOCK: usize = 2048;
 
-/// Queries multiplied together.
+/// Queries multiplied together at most.
 const QUERIES: usize = 64;
 
 /// (query, list) pairs that are held at a time.
@@ -54,8 +54,7 @@ struct Visits {
 }
 
 impl Clustered {
-    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls, and as
-    /// many of int8 rows if they are all of them.
+    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls.
     #[must_use]
     pub fn new(quantizer: Quantizer, keep_bytes: usize) -> Self {
         Self { quantizer, keep_bytes, ready: OnceLock::new() }
@@ -74,9 +73,8 @@ impl Clustered {
         threads: usize,
         progress: &Progress,
     ) -> Result<()> {
-        // Those that are written are read from there.
-        let keep_bytes = if folder.is_some() { 0 } else { self.keep_bytes };
-        let mut lists = Lists::build(vectors, self.quantizer, seed, keep_bytes, threads, progress)?;
+        let mut lists =
+            Lists::build(vectors, self.quantizer, seed, self.keep_bytes / 2, threads, progress)?;
         if let Some(folder) = folder {
             lists.write(folder, vectors, self.quantizer, threads, progress)?;
         }
@@ -95,12 +93,13 @@ impl Clustered {
     }
 
     fn seat(&self, lists: Lists, dim: usize) {
+        let keep_bytes = self.keep_bytes - lists.held_bytes();
         let mut blocks = vec![0];
         let mut kept = 0;
         for list in 0..lists.len() {
             let count = lists.places(list).len().div_ceil(BLOCK);
             blocks.push(blocks[list] + count);
-            if lists.places(list).end * dim <= self.keep_bytes {
+            if lists.places(list).end * dim <= keep_bytes {
                 kept = blocks[list + 1];
             }
         }
@@ -153,18 +152,19 @@ impl Clustered {
         }
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let (mut picked, mut scores) = (Picked::new(dim), Scores::zeros(QUERIES, BLOCK / 8)?);
+        let mut scores = Scores::zeros(1, 1)?;
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
-            for (query, out) in range.clone().zip(values.chunks_exact_mut(dim)) {
+            let rows = range.clone().zip(queries.values(range.clone()).chunks_exact(dim));
+            for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
                 let place = queries.row_of(query).map(|row| ready.places[row] as usize);
-                if !place.is_some_and(|place| ready.lists.kept_row(place, out)) {
-                    self.quantizer.row(queries.values(query..query + 1), &mut room, out);
+                if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
+                    self.quantizer.row(row, &mut room, out);
                 }
             }
             let nearest = ready.nearest(&values, probes, queries, range.start, progress)?;
-            let mut best: Vec<Best> = range.clone().map(|_| Best::keeping(keep)).collect();
+            let mut best = vec![Best::keeping(keep); range.len()];
             // The nearest list of all queries first: it raises the threshold for the others.
             for ranks in [0..1, 1..probes] {
                 let visits = Visits::new(&nearest, probes, ranks, lists);
@@ -181,7 +181,6 @@ impl Clustered {
                             block,
                             &values,
                             visitors,
-                            &mut picked,
                             &mut scores,
                             progress,
                             |query, scores, ids| {
@@ -211,7 +210,6 @@ impl Clustered {
         block: usize,
         values: &[i8],
         visitors: &[u32],
-        picked: &mut Picked,
         scores: &mut Scores,
         progress: &Progress,
         mut see: impl FnMut(usize, &[i32], &[u32]),
@@ -221,7 +219,7 @@ impl Clustered {
         let first = places.start + (block - ready.blocks[list]) * BLOCK;
         let places = first..(first + BLOCK).min(places.end);
         let pack = || {
-            let mut rows = Rows::zeros(places.len().next_multiple_of(STEP), dim)?;
+            let mut rows = Rows::zeros(even(places.len()), dim)?;
             let values = &mut rows.values()[..places.len() * dim];
             ready.lists.read(places.clone(), vectors, self.quantizer, values);
             rows.pack()
@@ -240,11 +238,13 @@ impl Clustered {
             }
         };
         let ids = ready.lists.rows(places.clone());
-        for visitors in visitors.chunks(QUERIES) {
+        for visitors in visitors.chunks(together(rows.len(), QUERIES)) {
             progress.check()?;
-            let some = picked
-                .of(visitors.len(), |place| &values[visitors[place] as usize * dim..][..dim])?;
-            scores.fill(some, rows)?;
+            let mut some = Rows::zeros(visitors.len(), dim)?;
+            for (&query, row) in visitors.iter().zip(some.values().chunks_exact_mut(dim)) {
+                row.copy_from_slice(&values[query as usize * dim..][..dim]);
+            }
+            scores.fill(&some, rows)?;
             for (place, &query) in visitors.iter().enumerate() {
                 see(query as usize, &scores.of(place)[..ids.len()], ids);
             }
@@ -278,7 +278,7 @@ impl Ready {
         lists.sort_unstable();
         lists.dedup();
         let anchors = centroids.some(lists.iter().map(|&list| list as usize));
-        let near = Near::new(centroids, &anchors, asked, progress)?;
+        let near = Near::new(centroids, &anchors, asked, 1, progress)?;
         let own: Vec<u32> =
             own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();
         let mut nearest = vec![0; own.len() * probes];

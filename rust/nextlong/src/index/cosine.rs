@@ -14,8 +14,9 @@ use crate::vectors::Vectors;
 /// Sums kept side by side: two AVX-512 registers.
 const LANES: usize = 32;
 
-/// Rows read at once by the exhaustive search.
-const READ: usize = 256;
+/// Rows read at once by the exhaustive search: so few that all queries pass while they are in the
+/// first-level cache.
+const READ: usize = 32;
 
 /// Queries of a search, as f32 with their lengths.
 #[derive(Debug, Clone)]

@@ -1,6 +1,7 @@
 //! Blocks of work on some threads; the results come in the order of the blocks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
 
@@ -47,6 +48,24 @@ pub fn out<T: Send>(
     all.into_iter().map(|outcome| outcome.1).collect()
 }
 
+/// Runs `task` for every part, with its number, on `threads` threads that end with the call.
+///
+/// # Errors
+///
+/// The first error in the order of the parts.
+pub fn over<P: Send>(
+    parts: impl ExactSizeIterator<Item = P>,
+    threads: usize,
+    task: impl Fn(usize, P) -> Result<()> + Sync,
+) -> Result<()> {
+    let parts: Vec<Mutex<Option<P>>> = parts.map(|part| Mutex::new(Some(part))).collect();
+    out(parts.len(), threads, |number| {
+        let part = parts[number].lock().unwrap_or_else(PoisonError::into_inner).take();
+        part.map_or(Ok(()), |part| task(number, part))
+    })
+    .map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +81,20 @@ mod tests {
             assert!(matches!(failed, Err(Error::Cancelled)));
         }
         assert!(out(0, 2, |_| Ok(())).expect("nothing").is_empty());
+    }
+
+    #[test]
+    fn every_part_is_worked_on_once() {
+        for threads in [1, 3] {
+            let mut all = vec![0; 1000];
+            over(all.chunks_mut(7), threads, |number, part| {
+                for value in part {
+                    *value += number;
+                }
+                Ok(())
+            })
+            .expect("done");
+            assert!(all.iter().enumerate().all(|(place, &value)| value == place / 7));
+        }
     }
 }

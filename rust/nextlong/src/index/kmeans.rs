@@ -12,10 +12,10 @@ use crate::index::fan;
 use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
+use crate::index::small::Small;
 use crate::index::topk::Best;
 use crate::progress::Progress;
 use crate::seed;
-use crate::vectors::Vectors;
 
 /// Sampled rows for each centroid.
 pub(super) const SAMPLE: usize = 32;
@@ -40,6 +40,9 @@ pub(super) const STILL_NEAR: usize = 64;
 
 /// Centroids packed together.
 const BLOCK: usize = 2048;
+
+/// Centroids of one task.
+const SOME: usize = 64;
 
 /// Rows of one task.
 const TASK: usize = 4096;
@@ -73,37 +76,37 @@ impl Centroids {
     /// # Errors
     ///
     /// [`crate::Error::Cancelled`] when asked to stop; [`crate::Error::Retrieval`] without memory.
-    pub fn fit(
-        vectors: &Vectors,
-        quantizer: Quantizer,
+    pub(super) fn fit(
+        small: &Small<'_>,
         count: usize,
         seed: u64,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
+        let (vectors, quantizer) = (small.vectors(), small.quantizer());
         let dim = vectors.dim();
         let size = count.saturating_mul(SAMPLE).min(SAMPLE_LIMIT.max(count));
         let sample = seed::sample(seed, "clusters", vectors.len(), size);
         let sample: Vec<u32> = sample.into_iter().map(|row| row as u32).collect();
         let mut values = vec![0; sample.len() * dim];
-        quantizer.gather(vectors, &sample, &mut values);
+        small.gather(&sample, &mut values);
         let first = seed::sample(seed, "centroids", sample.len(), count);
         let first = gathered(&values, dim, first.into_iter());
         let mut centroids = Self::new(first, dim)?;
         let mut nearest = {
-            let finder = centroids.finder(quantizer, seed, progress)?;
-            in_tasks(&values, dim, threads, |rows, _| finder.nearest(rows, progress))?
+            let finder = centroids.finder(quantizer, seed, threads, progress)?;
+            in_tasks(&values, dim, threads, TASK, |rows, _| finder.nearest(rows, progress))?
         };
         // Rows that lie together are then moved together.
         (values, nearest) = by_list(&values, dim, &nearest);
         for round in 1..=ROUNDS {
-            let moved = centroids.moved(&values, &nearest, quantizer)?;
+            let moved = centroids.moved(&values, &nearest, quantizer, threads)?;
             if round == ROUNDS {
                 return Ok(moved);
             }
             let last: Vec<u32> = nearest.iter().map(|pair| pair.1).collect();
-            let near = Near::new(&moved, &centroids.values, STILL_NEAR, progress)?;
-            nearest = in_tasks(&values, dim, threads, |rows, range| {
+            let near = Near::new(&moved, &centroids.values, STILL_NEAR, threads, progress)?;
+            nearest = in_tasks(&values, dim, threads, TASK, |rows, range| {
                 nearest_of(&near, rows, &last[range], progress)
             })?;
             drop(near);
@@ -125,6 +128,7 @@ impl Centroids {
         &self,
         quantizer: Quantizer,
         seed: u64,
+        threads: usize,
         progress: &Progress,
     ) -> Result<Finder<'_>> {
         if self.len() < MANY {
@@ -133,11 +137,13 @@ impl Centroids {
         let first = seed::sample(seed, "groups", self.len(), self.len().isqrt());
         let mut groups = Self::new(self.some(first.into_iter()), self.dim)?;
         for _ in 0..GROUP_ROUNDS {
-            let nearest = groups.nearest(&self.values, progress)?;
-            groups = groups.moved(&self.values, &nearest, quantizer)?;
+            let nearest = in_tasks(&self.values, self.dim, threads, SOME, |rows, _| {
+                groups.nearest(rows, progress)
+            })?;
+            groups = groups.moved(&self.values, &nearest, quantizer, threads)?;
         }
         let around = GROUPS_AROUND * self.len() / groups.len();
-        let near = Near::new(self, &groups.values, around, progress)?;
+        let near = Near::new(self, &groups.values, around, threads, progress)?;
         Ok(Finder { centroids: self, groups: Some((groups, near)) })
     }
 
@@ -222,28 +228,45 @@ impl Centroids {
 
     /// Each centroid in the direction of the sum of its rows; one without rows takes the row that
     /// lies worst where it is.
-    fn moved(&self, values: &[i8], nearest: &[(i32, u32)], quantizer: Quantizer) -> Result<Self> {
+    fn moved(
+        &self,
+        values: &[i8],
+        nearest: &[(i32, u32)],
+        quantizer: Quantizer,
+        threads: usize,
+    ) -> Result<Self> {
         let dim = self.dim;
-        let mut sums = vec![0i32; self.values.len()];
-        let mut counts = vec![0u32; self.len()];
-        for (row, &(_, list)) in values.chunks_exact(dim).zip(nearest) {
+        let (mut order, mut counts) = (vec![0u32; nearest.len()], vec![0usize; self.len() + 1]);
+        for &(_, list) in nearest {
+            counts[list as usize + 1] += 1;
+        }
+        for list in 0..self.len() {
+            counts[list + 1] += counts[list];
+        }
+        let starts = counts.clone();
+        for (row, &(_, list)) in nearest.iter().enumerate() {
+            order[counts[list as usize]] = row as u32;
             counts[list as usize] += 1;
-            let sum = &mut sums[list as usize * dim..][..dim];
-            for (sum, &value) in sum.iter_mut().zip(row) {
-                *sum += i32::from(value);
-            }
         }
         let mut moved = self.values.clone();
-        let mut direction = vec![0.0; dim];
-        for (sum, out) in sums.chunks_exact(dim).zip(moved.chunks_exact_mut(dim)) {
-            if sum.iter().any(|&value| value != 0) {
-                for (value, &sum) in direction.iter_mut().zip(sum) {
-                    *value = sum as f32;
+        fan::over(moved.chunks_mut(SOME * dim), threads, |part, out| {
+            let (mut sums, mut direction) = (vec![0i32; dim], vec![0.0; dim]);
+            for (list, out) in (part * SOME..).zip(out.chunks_exact_mut(dim)) {
+                sums.fill(0);
+                for &row in &order[starts[list]..starts[list + 1]] {
+                    add(&mut sums, &values[row as usize * dim..][..dim]);
                 }
-                quantizer.turned_row(&direction, out);
+                if sums.iter().any(|&value| value != 0) {
+                    for (value, &sum) in direction.iter_mut().zip(&sums) {
+                        *value = sum as f32;
+                    }
+                    quantizer.turned_row(&direction, out);
+                }
             }
-        }
-        let empty: Vec<usize> = (0..counts.len()).filter(|&list| counts[list] == 0).collect();
+            Ok(())
+        })?;
+        let empty: Vec<usize> =
+            (0..self.len()).filter(|&list| starts[list] == starts[list + 1]).collect();
         if !empty.is_empty() {
             let mut worst: Vec<(i32, usize)> =
                 nearest.iter().enumerate().map(|(row, pair)| (pair.0, row)).collect();
@@ -294,16 +317,17 @@ fn nearest_of(
     Ok(all)
 }
 
-/// `task` for some rows at a time, with their numbers, on some threads.
-fn in_tasks<T: Send + Clone>(
+/// `task` for `size` rows at a time, with their numbers, on some threads.
+pub(super) fn in_tasks<T: Send + Clone>(
     values: &[i8],
     dim: usize,
     threads: usize,
+    size: usize,
     task: impl Fn(&[i8], Range<usize>) -> Result<Vec<T>> + Sync,
 ) -> Result<Vec<T>> {
-    let tasks: Vec<&[i8]> = values.chunks(TASK * dim.max(1)).collect();
+    let tasks: Vec<&[i8]> = values.chunks(size * dim.max(1)).collect();
     let parts = fan::out(tasks.len(), threads, |number| {
-        let start = number * TASK;
+        let start = number * size;
         task(tasks[number], start..start + tasks[number].len() / dim)
     })?;
     Ok(parts.concat())
@@ -324,6 +348,13 @@ fn by_list(values: &[i8], dim: usize, nearest: &[(i32, u32)]) -> (Vec<i8>, Vec<(
     order.sort_by_key(|&row| nearest[row].1);
     let rows = gathered(values, dim, order.iter().copied());
     (rows, order.into_iter().map(|row| nearest[row]).collect())
+}
+
+#[multiversion(targets = "simd")]
+fn add(sums: &mut [i32], row: &[i8]) {
+    for (sum, &value) in sums.iter_mut().zip(row) {
+        *sum += i32::from(value);
+    }
 }
 
 /// The largest score and its first place.

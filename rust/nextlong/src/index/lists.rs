@@ -13,6 +13,7 @@ use crate::index::fan;
 use crate::index::kmeans::Centroids;
 use crate::index::npy;
 use crate::index::quantize::Quantizer;
+use crate::index::small::Small;
 use crate::progress::Progress;
 use crate::seed;
 use crate::vectors::Vectors;
@@ -36,8 +37,10 @@ pub struct Lists {
     starts: Vec<usize>,
     /// The row at each place.
     rows: Vec<u32>,
-    /// The int8 rows by place, where they are kept: on disk or, if they are few, in memory.
+    /// The int8 rows by place, where they are kept on disk or held.
     stored: Option<Bytes>,
+    /// Bytes of them that are held.
+    held: usize,
 }
 
 /// The number of lists for so many rows, fixed by them alone: about 3.25 times the square root.
@@ -49,8 +52,8 @@ pub fn list_count(rows: usize) -> usize {
 }
 
 impl Lists {
-    /// Finds centroids and puts every row in the list of its nearest; keeps the int8 rows if they
-    /// take at most `keep_bytes`.
+    /// Finds centroids and puts every row in the list of its nearest; holds the int8 rows, and
+    /// then those in the order of the lists, if each takes at most `room` bytes.
     ///
     /// # Errors
     ///
@@ -59,27 +62,24 @@ impl Lists {
         vectors: &Vectors,
         quantizer: Quantizer,
         seed: u64,
-        keep_bytes: usize,
+        room: usize,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
-        let keep = vectors.len() * vectors.dim() <= keep_bytes;
         let count = list_count(vectors.len());
-        let centroids = Centroids::fit(vectors, quantizer, count, seed, threads, progress)?;
-        let finder = centroids.finder(quantizer, seed, progress)?;
+        let small = Small::new(vectors, quantizer, room, threads, progress)?;
+        let centroids = Centroids::fit(&small, count, seed, threads, progress)?;
+        let finder = centroids.finder(quantizer, seed, threads, progress)?;
         let tasks = vectors.len().div_ceil(TASK);
-        let found = fan::out(tasks, threads, |task| {
+        let list_of = fan::out(tasks, threads, |task| {
             let range = task * TASK..((task + 1) * TASK).min(vectors.len());
-            let mut values = vec![0; range.len() * vectors.dim()];
-            quantizer.rows(vectors, range.clone(), &mut values);
-            let nearest = finder.nearest(&values, progress)?;
+            let mut room = Vec::new();
+            let nearest = finder.nearest(small.rows(range.clone(), &mut room), progress)?;
             progress.add(range.len() as u64);
-            let nearest: Vec<u32> = nearest.into_iter().map(|pair| pair.1).collect();
-            Ok((nearest, if keep { values } else { Vec::new() }))
-        })?;
+            Ok(nearest.into_iter().map(|pair| pair.1).collect::<Vec<u32>>())
+        })?
+        .concat();
         drop(finder);
-        let (list_of, values): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        let list_of = list_of.concat();
         let mut starts = vec![0; count + 1];
         for &list in &list_of {
             starts[list as usize + 1] += 1;
@@ -93,17 +93,9 @@ impl Lists {
             rows[next[list as usize]] = row as u32;
             next[list as usize] += 1;
         }
-        let stored = keep.then(|| {
-            let dim = vectors.dim();
-            let mut stored = Vec::with_capacity(rows.len() * dim);
-            for &row in &rows {
-                let (task, place) = (row as usize / TASK, row as usize % TASK);
-                let values = &values[task][place * dim..][..dim];
-                stored.extend(values.iter().map(|value| value.cast_unsigned()));
-            }
-            Bytes::from(stored)
-        });
-        Ok(Self { centroids, starts, rows, stored })
+        let stored = small.is_held().then(|| in_order(&small, &rows, threads)).transpose()?;
+        let held = stored.as_ref().map_or(0, Bytes::len);
+        Ok(Self { centroids, starts, rows, stored, held })
     }
 
     /// Writes the lists to `folder` and from then on reads their rows there.
@@ -129,6 +121,9 @@ impl Lists {
         let shape = [self.centroids.len() + self.rows.len(), dim];
         npy::write(&folder.join("lists.npy"), npy::I8, &shape, |put| {
             put(&bytes_of(self.centroids.values()))?;
+            if let Some(stored) = &self.stored {
+                return stored.chunks(1 << 20).try_for_each(put);
+            }
             // Large parts, each read from the front of the vectors to the end.
             for part in self.rows.chunks((WRITE_BYTES / dim).max(1)) {
                 let slices: Vec<&[u32]> =
@@ -146,6 +141,7 @@ impl Lists {
             Ok(())
         })?;
         self.stored = Some(self.map(folder, dim)?);
+        self.held = 0;
         Ok(())
     }
 
@@ -177,8 +173,13 @@ impl Lists {
                 _ => return Err(broken(&path)),
             }
         }
-        let mut lists =
-            Self { centroids: Centroids::new(Vec::new(), dim)?, starts, rows, stored: None };
+        let mut lists = Self {
+            centroids: Centroids::new(Vec::new(), dim)?,
+            starts,
+            rows,
+            stored: None,
+            held: 0,
+        };
         let path = folder.join("lists.npy");
         let shape = [Some(count + vectors.len()), Some(dim)];
         let all = npy::map(&path, npy::I8, &shape)?;
@@ -251,25 +252,30 @@ impl Lists {
         out: &mut [i8],
     ) {
         let dim = vectors.dim();
-        match &self.stored {
-            Some(stored) => {
-                let stored = &stored[places.start * dim..places.end * dim];
-                for (out, &byte) in out.iter_mut().zip(stored) {
-                    *out = byte.cast_signed();
-                }
-            }
-            None => quantizer.gather(vectors, self.rows(places), out),
+        if !self.copy(places.clone(), dim, out) {
+            quantizer.gather(vectors, self.rows(places), out);
         }
     }
 
-    /// Copies the int8 row at a place to `out`, if it is kept.
-    pub fn kept_row(&self, place: usize, out: &mut [i8]) -> bool {
+    /// Copies the int8 rows at some places to `out` if they are kept; tells whether they are.
+    ///
+    /// # Panics
+    ///
+    /// As [`Lists::read`].
+    pub fn copy(&self, places: Range<usize>, dim: usize, out: &mut [i8]) -> bool {
         let Some(stored) = &self.stored else { return false };
-        let stored = &stored[place * out.len()..][..out.len()];
+        let stored = &stored[places.start * dim..places.end * dim];
+        assert_eq!(out.len(), stored.len(), "`out` holds the rows");
         for (out, &byte) in out.iter_mut().zip(stored) {
             *out = byte.cast_signed();
         }
         true
+    }
+
+    /// The bytes of rows that are held in memory: none once the lists are written.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// For each row the place that it has.
@@ -281,6 +287,19 @@ impl Lists {
         }
         places
     }
+}
+
+/// The rows by place.
+fn in_order(small: &Small<'_>, rows: &[u32], threads: usize) -> Result<Bytes> {
+    let dim = small.vectors().dim();
+    let mut values = vec![0; rows.len() * dim];
+    let parts = rows.chunks(TASK).zip(values.chunks_mut(TASK * dim));
+    fan::over(parts, threads, |_, (rows, out)| {
+        small.gather(rows, out);
+        Ok(())
+    })?;
+    // The same memory.
+    Ok(Bytes::from(values.into_iter().map(i8::cast_unsigned).collect::<Vec<u8>>()))
 }
 
 fn bytes_of(values: &[i8]) -> Vec<u8> {

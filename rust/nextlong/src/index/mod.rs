@@ -23,6 +23,7 @@ pub mod product;
 pub mod quantize;
 pub mod recall;
 pub mod shard_file;
+mod small;
 pub mod topk;
 mod turn;
 

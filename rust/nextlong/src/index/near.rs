@@ -4,11 +4,11 @@
 //! centroids near that anchor alone, a fraction of all.
 
 use crate::error::Result;
-use crate::index::kmeans::Centroids;
-use crate::index::product::{Picked, Rows, STEP, Scores};
+use crate::index::kmeans::{Centroids, in_tasks};
+use crate::index::product::{Rows, Scores, even, together};
 use crate::progress::Progress;
 
-/// Rows multiplied together.
+/// Rows multiplied together at most.
 const ROWS: usize = 64;
 
 /// For each anchor the centroids nearest to it.
@@ -29,10 +29,13 @@ impl<'a> Near<'a> {
         centroids: &'a Centroids,
         anchors: &[i8],
         count: usize,
+        threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
         let count = count.clamp(1, centroids.len().max(1));
-        let mut ids = centroids.nearest_some(anchors, count, progress)?;
+        let mut ids = in_tasks(anchors, centroids.dim(), threads, ROWS, |rows, _| {
+            centroids.nearest_some(rows, count, progress)
+        })?;
         for ids in ids.chunks_exact_mut(count) {
             ids.sort_unstable();
         }
@@ -55,8 +58,9 @@ impl<'a> Near<'a> {
         let dim = self.centroids.dim();
         let mut order: Vec<u32> = (0..anchors.len() as u32).collect();
         order.sort_by_key(|&row| anchors[row as usize]);
-        let (mut picked, mut scores) = (Picked::new(dim), Scores::zeros(ROWS, self.count + STEP)?);
-        let mut values = Rows::zeros(self.count.next_multiple_of(STEP), dim)?;
+        let mut scores = Scores::zeros(1, 1)?;
+        let mut values = Rows::zeros(even(self.count), dim)?;
+        let together = together(values.len(), ROWS);
         for group in order.chunk_by(|&a, &b| anchors[a as usize] == anchors[b as usize]) {
             let anchor = anchors[group[0] as usize] as usize;
             let ids = &self.ids[anchor * self.count..][..self.count];
@@ -64,11 +68,13 @@ impl<'a> Near<'a> {
                 out.copy_from_slice(&self.centroids.values()[id as usize * dim..][..dim]);
             }
             let packed = values.pack()?;
-            for some in group.chunks(ROWS) {
+            for some in group.chunks(together) {
                 progress.check()?;
-                let block =
-                    picked.of(some.len(), |place| &rows[some[place] as usize * dim..][..dim])?;
-                scores.fill(block, &packed)?;
+                let mut block = Rows::zeros(some.len(), dim)?;
+                for (&row, out) in some.iter().zip(block.values().chunks_exact_mut(dim)) {
+                    out.copy_from_slice(&rows[row as usize * dim..][..dim]);
+                }
+                scores.fill(&block, &packed)?;
                 for (place, &row) in some.iter().enumerate() {
                     see(row as usize, &scores.of(place)[..ids.len()], ids);
                 }

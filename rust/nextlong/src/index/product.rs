@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use numkong::capabilities::{self, cap};
 use numkong::matrix::PackedMatrix;
-use numkong::tensor::{Matrix, SliceRange, TensorError};
+use numkong::tensor::{Matrix, TensorError};
 
 use crate::error::{Error, Result};
 
@@ -17,20 +17,30 @@ pub struct Packed(PackedMatrix<i8>);
 /// Some int8 rows, row-major, where a kernel can read them.
 pub struct Rows(Matrix<i8>);
 
-/// Rows are multiplied this many at a time: others of a whole number of them take a quarter longer.
-pub const STEP: usize = 4;
-
-/// Queries that are put together anew for each block of rows, in room that is kept.
-pub struct Picked {
-    dim: usize,
-    /// Room for `STEP`, 2 × `STEP`, … queries.
-    rooms: Vec<Option<Rows>>,
-}
-
-/// The scores of one block of queries against one block of rows, in room that is kept.
+/// Room for the scores of one block of queries against one block of rows.
 pub struct Scores {
     room: Matrix<i32>,
-    width: usize,
+    /// The queries and rows of the last product, at the front of the room.
+    shape: (usize, usize),
+}
+
+/// The kernels of AVX-512 are fastest where rows are a multiple of so many and at least twice the
+/// queries; of other shapes they hold the sums in memory.
+const STEP: usize = 8;
+
+/// Queries are best a multiple of what a matrix tile holds.
+const TILE: usize = 16;
+
+/// `count` or a few more, so that the products of so many packed rows are fast.
+#[must_use]
+pub fn even(count: usize) -> usize {
+    count.next_multiple_of(STEP)
+}
+
+/// The queries, at most `most`, that are best multiplied at a time with `rows` packed rows.
+#[must_use]
+pub fn together(rows: usize, most: usize) -> usize {
+    (rows / 2 / TILE * TILE).clamp(TILE, most.max(TILE))
 }
 
 impl Rows {
@@ -83,35 +93,6 @@ impl Rows {
     }
 }
 
-impl Picked {
-    /// No queries yet, of `dim` values.
-    #[must_use]
-    pub fn new(dim: usize) -> Self {
-        Self { dim, rooms: Vec::new() }
-    }
-
-    /// The `count` queries that `query` gives; others may stand behind them, up to a whole number of
-    /// [`STEP`]s.
-    ///
-    /// # Errors
-    ///
-    /// As [`Rows::zeros`].
-    pub fn of<'a>(&mut self, count: usize, query: impl Fn(usize) -> &'a [i8]) -> Result<&Rows> {
-        let class = count.div_ceil(STEP).max(1) - 1;
-        if self.rooms.len() <= class {
-            self.rooms.resize_with(class + 1, || None);
-        }
-        let room = match &mut self.rooms[class] {
-            Some(room) => room,
-            none => none.insert(Rows::zeros((class + 1) * STEP, self.dim)?),
-        };
-        for (number, row) in room.values().chunks_exact_mut(self.dim).take(count).enumerate() {
-            row.copy_from_slice(query(number));
-        }
-        Ok(room)
-    }
-}
-
 impl Packed {
     /// The number of rows that were packed.
     #[must_use]
@@ -127,18 +108,17 @@ impl Packed {
 }
 
 impl Scores {
-    /// Room for `queries` × `rows` scores; more is made when they are more.
+    /// Room for `queries` × `rows` scores; it grows when more are computed.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
-        let count = (queries * rows).max(1);
-        let room = Matrix::try_zeros(&[count]).map_err(|error| failed(&error))?;
-        Ok(Self { room, width: rows })
+        let room = Matrix::try_zeros(&[queries, rows]).map_err(|error| failed(&error))?;
+        Ok(Self { room, shape: (queries, rows) })
     }
 
-    /// Computes every query's product with every row.
+    /// Computes every query's product with every row; makes new room if there is too little.
     ///
     /// # Errors
     ///
@@ -146,23 +126,21 @@ impl Scores {
     pub fn fill(&mut self, queries: &Rows, rows: &Packed) -> Result<()> {
         configure();
         let (height, width) = (queries.len(), rows.len());
-        let count = height * width;
-        if self.room.shape()[0] < count {
-            *self = Self::zeros(1, count.next_power_of_two())?;
+        let (high, wide) = (self.room.shape()[0], self.room.shape()[1]);
+        if high < height || wide < width {
+            *self = Self::zeros(high.max(height), wide.max(width))?;
         }
-        self.width = width;
-        let mut scores = self
-            .room
-            .slice_mut(&[SliceRange::range(0, count)][..])
-            .and_then(|some| some.reshape(&[height, width]))
-            .map_err(|error| failed(&error))?;
-        queries.0.try_dots_packed_into(&rows.0, &mut scores).map_err(|error| failed(&error))
+        self.shape = (height, width);
+        let mut some =
+            self.room.slice_mut((0..height, 0..width)).map_err(|error| failed(&error))?;
+        queries.0.try_dots_packed_into(&rows.0, &mut some).map_err(|error| failed(&error))
     }
 
     /// The scores of query `query`, one a row.
     #[must_use]
     pub fn of(&self, query: usize) -> &[i32] {
-        &self.room.as_slice()[query * self.width..][..self.width]
+        let stride = self.room.shape()[1];
+        &self.room.as_slice()[query * stride..][..self.shape.1]
     }
 }
 

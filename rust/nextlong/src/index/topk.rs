@@ -8,8 +8,11 @@ const LANES: usize = 64;
 /// Places of good scores that are collected before they are taken.
 const GOOD: usize = 64;
 
-/// Pairs that room is made for before they come.
-const MOST_AT_ONCE: usize = 256;
+/// Columns of scores whose highest are compared for a first threshold.
+const COLUMNS: usize = 32;
+
+/// So many are guessed from them at most.
+const GUESSED: usize = COLUMNS / 2;
 
 /// Which candidates are kept, to be ranked by a better score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +47,7 @@ impl Best {
     #[must_use]
     pub fn keeping(keep: Keep) -> Self {
         let keep = Keep { most: keep.most.max(keep.sure), ..keep };
-        let room = keep.most + keep.sure.max(LANES);
-        // Most fill it: growing step by step would cost more than the selecting.
-        Self { keep, room, keys: Vec::with_capacity(room.min(MOST_AT_ONCE)), floor: 0 }
+        Self { keep, room: keep.most + keep.sure.max(LANES), keys: Vec::new(), floor: 0 }
     }
 
     /// The lowest score that may still enter.
@@ -73,6 +74,25 @@ impl Best {
         name: impl Fn(usize) -> u32,
         skip: impl Fn(u32) -> bool,
     ) {
+        let Keep { sure, margin, .. } = self.keep;
+        if self.floor == 0 && self.keys.is_empty() && (1..=GUESSED).contains(&sure) {
+            // Nothing is known yet, and nearly all that is shown would be taken first.
+            let last = guess(scores, sure);
+            let floor = key(last.saturating_sub(margin), u32::MAX);
+            self.floor = floor;
+            self.take(scores, &name, &skip);
+            let enough = self.keys.iter().filter(|&&key| score_of(key) >= last).count() >= sure;
+            if enough || last == i32::MIN {
+                return;
+            }
+            // Some were skipped, and what is below the guess is wanted as well.
+            self.keys.clear();
+            self.floor = 0;
+        }
+        self.take(scores, name, skip);
+    }
+
+    fn take(&mut self, scores: &[i32], name: impl Fn(usize) -> u32, skip: impl Fn(u32) -> bool) {
         let mut places = [0; GOOD + LANES];
         let mut from = 0;
         while from < scores.len() {
@@ -141,6 +161,29 @@ fn id_of(key: u64) -> u32 {
 /// The score in a [`key`].
 fn score_of(key: u64) -> i32 {
     ((key >> 32) as u32 ^ (1 << 31)) as i32
+}
+
+/// A score that at least `rank` others are above, often not many more; the lowest if none is found.
+#[multiversion(targets = "simd")]
+fn guess(scores: &[i32], rank: usize) -> i32 {
+    let mut highest = [i32::MIN; COLUMNS];
+    let (blocks, rest) = scores.as_chunks::<COLUMNS>();
+    for block in blocks {
+        for (highest, &score) in highest.iter_mut().zip(block) {
+            *highest = score.max(*highest);
+        }
+    }
+    for (highest, &score) in highest.iter_mut().zip(rest) {
+        *highest = score.max(*highest);
+    }
+    let mut above = [0u32; COLUMNS];
+    for other in highest {
+        for (above, &one) in above.iter_mut().zip(&highest) {
+            *above += u32::from(other > one);
+        }
+    }
+    let wanted = |(&one, &above): (&i32, &u32)| if above as usize >= rank { one } else { i32::MIN };
+    highest.iter().zip(&above).map(wanted).fold(i32::MIN, i32::max)
 }
 
 /// Writes the places from `from` on whose score is at least `threshold` to `places`, at least

@@ -1,0 +1,86 @@
+//! The rows in int8 while lists are made of them: all of them where they fit, made when they are
+//! asked for where not.
+//!
+//! In: vectors. Out: int8 rows, the same either way.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::index::fan;
+use crate::index::quantize::Quantizer;
+use crate::progress::Progress;
+use crate::vectors::Vectors;
+
+/// Rows of one task.
+const TASK: usize = 4096;
+
+/// See the module.
+pub(super) struct Small<'a> {
+    vectors: &'a Vectors,
+    quantizer: Quantizer,
+    held: Option<Vec<i8>>,
+}
+
+impl<'a> Small<'a> {
+    /// Makes all rows int8 if they take at most `room` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Cancelled`] when asked to stop.
+    pub fn new(
+        vectors: &'a Vectors,
+        quantizer: Quantizer,
+        room: usize,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let (count, dim) = (vectors.len(), vectors.dim());
+        if count.saturating_mul(dim) > room {
+            return Ok(Self { vectors, quantizer, held: None });
+        }
+        let mut held = vec![0; count * dim];
+        fan::over(held.chunks_mut((TASK * dim).max(1)), threads, |task, out| {
+            progress.check()?;
+            quantizer.rows(vectors, task * TASK..((task + 1) * TASK).min(count), out);
+            Ok(())
+        })?;
+        Ok(Self { vectors, quantizer, held: Some(held) })
+    }
+
+    /// The vectors that they are made of.
+    pub fn vectors(&self) -> &'a Vectors {
+        self.vectors
+    }
+
+    /// What makes them.
+    pub fn quantizer(&self) -> Quantizer {
+        self.quantizer
+    }
+
+    /// The rows of `range`, where they are held or made in `room`.
+    pub fn rows<'b>(&'b self, range: Range<usize>, room: &'b mut Vec<i8>) -> &'b [i8] {
+        let dim = self.vectors.dim();
+        if let Some(held) = &self.held {
+            return &held[range.start * dim..range.end * dim];
+        }
+        room.resize(range.len() * dim, 0);
+        self.quantizer.rows(self.vectors, range, room);
+        room
+    }
+
+    /// Copies the rows of those numbers to `out`, row after row.
+    pub fn gather(&self, rows: &[u32], out: &mut [i8]) {
+        let dim = self.vectors.dim();
+        let Some(held) = &self.held else {
+            return self.quantizer.gather(self.vectors, rows, out);
+        };
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(dim)) {
+            out.copy_from_slice(&held[row as usize * dim..][..dim]);
+        }
+    }
+
+    /// Whether all rows are held.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+}
