@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 import nextlong_rs as nl
+from nextlong_rs import _nextlong
 from nextlong_rs.cli import main
 
 SMALL: dict[str, Any] = {"seq_len": 8192, "num_sequences": 60, "seed": 3, "dim": 64}
@@ -72,7 +73,7 @@ def test_an_estimate_is_near_what_comes_out(kind: str, tmp_path: Path) -> None:
     disk = sum(path.stat().st_size for path in made.path.rglob("*") if path.is_file())
     assert near(told.disk_bytes, disk)
     assert 0 < told.sampled_bytes < summary["corpus"]["text_bytes"]
-    assert list(told.seconds) == ["chunk", "fit", "embed", "index", "mine", "write"]
+    assert list(told.seconds) == ["start", "chunk", "fit", "embed", "index", "mine", "write"]
     assert told.total_seconds == pytest.approx(sum(told.seconds.values()))
 
 
@@ -84,6 +85,16 @@ def test_all_documents_are_counted_where_no_number_is_asked_for(tmp_path: Path) 
         corpus, tmp_path / "out", tokenizer=nl.sample_tokenizer(), progress=False, **options
     )
     assert len(made) / 1.5 <= told.sequences <= len(made) * 1.5
+
+
+def test_building_an_index_takes_its_time(tmp_path: Path) -> None:
+    corpus = write("jsonl", tmp_path / "corpus")
+    options = {"tokenizer": nl.sample_tokenizer(), "sample_bytes": 1 << 20, "threads": 1, **SMALL}
+    told = nl.estimate(corpus, index="hnsw", **options)
+    building = _nextlong.building_seconds("hnsw", told.chunks, 64)
+    assert told.seconds["index"] > building > 0 == _nextlong.building_seconds("exact", 10**9, 256)
+    with pytest.raises(nl.ConfigError, match="tree"):
+        _nextlong.building_seconds("tree", 1, 1)
 
 
 def test_the_command_line_estimates(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "Watch",
     "Wave",
     "border_kind",
+    "building_seconds",
     "choose_engine",
     "chunk",
     "chunk_part",
@@ -203,6 +204,7 @@ class Graph:
 def choose_engine(
     rows: int, queries: int, k: int, dim: int, min_recall: float
 ) -> tuple[str, str]: ...
+def building_seconds(engine: str, rows: int, dim: int) -> float: ...
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 

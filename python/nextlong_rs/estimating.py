@@ -34,6 +34,8 @@ _FILES = 8
 _TOKENS = 2_000_000
 _FIT_FIXED = 16_000
 """Fitting takes as long as for so many chunks more, whatever their number."""
+_DEPTH = 128
+"""Neighbours of a meta-chunk that are looked for at first, about."""
 _ASKED_FOR = 0.8
 """The share of the chunks that are any meta-chunk's neighbour, if enough sequences are made."""
 
@@ -50,7 +52,7 @@ class Estimate:
         tokens: Of all sequences.
         disk_bytes: Of the finished run's folder, `work` included.
         memory_bytes: The most that the process holds, mapped files aside.
-        seconds: Of each stage, by the clock.
+        seconds: Of each stage, by the clock; `start` is loading the tokenizer and listing the inputs.
         threads: That it is meant for.
         sampled_bytes: UTF-8 bytes of the documents that were looked at.
     """
@@ -120,7 +122,9 @@ def estimate(
     """
     if sample_bytes < 1:
         raise ConfigError(f"sample_bytes is {sample_bytes}, expected at least 1")
+    begun = time.perf_counter()
     given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    start = time.perf_counter() - begun
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
         raise ConfigError("ready vectors are those of a whole corpus; estimate with the default")
     for one in given.listing:
@@ -128,7 +132,7 @@ def estimate(
             raise ConfigError(f"input {one.name} is no file; an estimate reads files only")
     with tempfile.TemporaryDirectory(prefix="nextlong-estimate-") as folder:
         sample = _Sample(given, Path(folder) / "out", threads, memory_limit, sample_bytes)
-        return sample.scaled()
+        return sample.scaled(start)
 
 
 class _Sample:
@@ -188,7 +192,7 @@ class _Sample:
                 if held >= most:
                     break
 
-    def scaled(self) -> Estimate:
+    def scaled(self, start: float) -> Estimate:
         """The whole run, by what each part of it grows with."""
         summary, seconds = self.job.summary, self.job.seconds
         corpus, made = summary["corpus"], summary["sequences"]
@@ -214,6 +218,7 @@ class _Sample:
             for count, scale in ((chunks, more), (self.chunks, 1.0))
         ]
         expected = {
+            "start": start,
             "chunk": seconds["chunk"] * growth,
             "fit": seconds["fit"] * fitted[0] / fitted[1],
             "embed": seconds["embed"] * growth,
@@ -221,6 +226,11 @@ class _Sample:
             "mine": rest * more + scan * more * chunks,
             "write": seconds["write"] * more,
         }
+        # The sample was searched by the exact scan, which builds nothing.
+        building = _nextlong.building_seconds(
+            self._engine(chunks, searches * more), chunks, self.dim
+        )
+        expected["index"] += building / self.job.threads
         if self.settings.embedder != "lsa":
             expected["fit"] = seconds["fit"]
         return Estimate(
@@ -235,6 +245,12 @@ class _Sample:
             threads=self.job.threads,
             sampled_bytes=corpus["text_bytes"],
         )
+
+    def _engine(self, chunks: int, queries: float) -> str:
+        if self.settings.index != "auto":
+            return self.settings.index
+        recall = self.settings.min_recall
+        return _nextlong.choose_engine(chunks, round(queries), _DEPTH, self.dim, recall)[0]
 
     def _disk(self, growth: float, more: float, chunks: int) -> float:
         work = self.job.run.work

@@ -39,11 +39,7 @@ impl Search {
         callers: usize,
         keep_bytes: usize,
     ) -> PyResult<Self> {
-        let kind = Kind::named(engine).ok_or_else(|| {
-            into_py(Error::Config(format!(
-                "index is '{engine}'; choose 'auto', 'exact', 'clustered' or 'hnsw'"
-            )))
-        })?;
+        let kind = kind(engine)?;
         let groups = groups.map(|groups| groups.as_array().to_vec());
         let vectors = vectors.0.clone();
         let settings = Settings { kind, groups, seed, callers, keep_bytes };
@@ -238,6 +234,21 @@ pub fn choose_engine(
 ) -> (&'static str, String) {
     let (kind, reason) = choose::choose(choose::Job { rows, queries, k, dim, min_recall });
     (kind.name(), reason)
+}
+
+fn kind(engine: &str) -> PyResult<Kind> {
+    Kind::named(engine).ok_or_else(|| {
+        into_py(Error::Config(format!(
+            "index is '{engine}'; choose 'auto', 'exact', 'clustered' or 'hnsw'"
+        )))
+    })
+}
+
+/// What making the lists or the graph of an engine takes, by the model of `choose_engine`, in seconds
+/// of one core.
+#[pyfunction]
+pub fn building_seconds(engine: &str, rows: usize, dim: usize) -> PyResult<f64> {
+    kind(engine).map(|kind| choose::building(kind, rows, dim))
 }
 
 /// The queries, of `total`, that recall is measured on.
