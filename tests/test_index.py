@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -328,3 +331,39 @@ def test_another_thread_runs_meanwhile_and_a_stop_is_heard() -> None:
     assert time.perf_counter() - stopped < 1.0
     assert ticks > 1000
     assert isinstance(outcome[0], KeyboardInterrupt)
+
+
+def with_kernel(kernel: str | None) -> subprocess.CompletedProcess[str]:
+    """Searches in a process of its own; prints the kernel and a hash of what both scans find."""
+    script = """if True:
+        import hashlib
+        import numpy as np
+        from nextlong_rs import _nextlong
+        from nextlong_rs.index import knn
+
+        vectors = np.random.default_rng(0).normal(size=(3000, 96)).astype("f4")
+        digest = hashlib.sha256()
+        for index in ("exact", "clustered"):
+            found = knn(vectors, 10, index=index, threads=2)
+            digest.update(found.ids.tobytes() + found.scores.tobytes())
+        core = _nextlong.Search(_nextlong.Vectors.from_array(vectors), "exact")
+        print(core.kernel, digest.hexdigest(), sep="\\n")
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "NEXTLONG_KERNEL"}
+    if kernel is not None:
+        environment["NEXTLONG_KERNEL"] = kernel
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+    )
+
+
+def test_a_kernel_can_be_chosen_and_finds_the_same() -> None:
+    best, slow = with_kernel(None), with_kernel("serial")
+    assert best.returncode == 0, best.stderr
+    assert slow.returncode == 0, slow.stderr
+    assert slow.stdout.split("\n")[0] == "serial"
+    assert best.stdout.split("\n")[1] == slow.stdout.split("\n")[1]
+    wrong = with_kernel("abacus")
+    assert wrong.returncode != 0
+    assert "NEXTLONG_KERNEL is abacus; this processor has" in wrong.stderr
+    assert best.stdout.split("\n")[0] in wrong.stderr.split("this processor has")[1]

@@ -11,7 +11,7 @@ use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
 use crate::index::near::Near;
-use crate::index::product::{Packed, Rows, Scores, even, together};
+use crate::index::product::{Packed, Rows, Scores, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -152,7 +152,7 @@ impl Clustered {
         }
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let mut scores = Scores::zeros(1, 1)?;
+        let (mut some, mut scores) = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
@@ -181,7 +181,7 @@ impl Clustered {
                             block,
                             &values,
                             visitors,
-                            &mut scores,
+                            (&mut some, &mut scores),
                             progress,
                             |query, scores, ids| {
                                 let own = exclusion.of(queries.row_of(start + query));
@@ -210,7 +210,7 @@ impl Clustered {
         block: usize,
         values: &[i8],
         visitors: &[u32],
-        scores: &mut Scores,
+        (some, scores): (&mut Rows, &mut Scores),
         progress: &Progress,
         mut see: impl FnMut(usize, &[i32], &[u32]),
     ) -> Result<()> {
@@ -219,9 +219,8 @@ impl Clustered {
         let first = places.start + (block - ready.blocks[list]) * BLOCK;
         let places = first..(first + BLOCK).min(places.end);
         let pack = || {
-            let mut rows = Rows::zeros(even(places.len()), dim)?;
-            let values = &mut rows.values()[..places.len() * dim];
-            ready.lists.read(places.clone(), vectors, self.quantizer, values);
+            let mut rows = Rows::to_pack(places.len(), dim)?;
+            ready.lists.read(places.clone(), vectors, self.quantizer, rows.values());
             rows.pack()
         };
         let packed;
@@ -240,13 +239,13 @@ impl Clustered {
         let ids = ready.lists.rows(places.clone());
         for visitors in visitors.chunks(together(rows.len(), QUERIES)) {
             progress.check()?;
-            let mut some = Rows::zeros(visitors.len(), dim)?;
+            some.resize(visitors.len())?;
             for (&query, row) in visitors.iter().zip(some.values().chunks_exact_mut(dim)) {
                 row.copy_from_slice(&values[query as usize * dim..][..dim]);
             }
-            scores.fill(&some, rows)?;
+            scores.fill(some, rows)?;
             for (place, &query) in visitors.iter().enumerate() {
-                see(query as usize, &scores.of(place)[..ids.len()], ids);
+                see(query as usize, scores.of(place), ids);
             }
         }
         Ok(())

@@ -110,6 +110,13 @@ impl Queries {
     }
 }
 
+/// Room that [`rank`] uses again and again.
+#[derive(Debug, Default)]
+pub struct Room {
+    values: Vec<f32>,
+    scored: Vec<(f32, u32)>,
+}
+
 /// The `k` best of `candidates` (ids) by cosine, score falling, id rising.
 pub fn rank(
     vectors: &Vectors,
@@ -117,14 +124,15 @@ pub fn rank(
     query: usize,
     mut candidates: Vec<u32>,
     k: usize,
+    room: &mut Room,
     found: &mut Neighbours,
 ) {
     candidates.sort_unstable(); // Read the file from front to back.
-    let mut room = Vec::new();
+    let Room { values, scored } = room;
     let own = queries.values(query..query + 1);
-    let mut scored: Vec<(f32, u32)> = Vec::with_capacity(candidates.len());
+    scored.clear();
     for id in candidates {
-        let (product, square) = products(own, vectors.row(id as usize, &mut room));
+        let (product, square) = products(own, vectors.row(id as usize, values));
         scored.push((queries.scaled(query, product, square.sqrt()), id));
     }
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
@@ -134,7 +142,7 @@ pub fn rank(
     }
     scored.sort_unstable_by(order);
     scored.truncate(k);
-    found.push_row(&scored, k);
+    found.push_row(scored, k);
 }
 
 /// The `k` best of all rows by cosine in f32: what the other engines are measured against.

@@ -124,7 +124,7 @@ impl Exact {
 
     fn pack(&self, vectors: &Vectors, block: usize) -> Result<Packed> {
         let range = block * BLOCK..((block + 1) * BLOCK).min(vectors.len());
-        let mut rows = Rows::zeros(range.len(), vectors.dim())?;
+        let mut rows = Rows::to_pack(range.len(), vectors.dim())?;
         self.quantizer.rows(vectors, range, rows.values());
         rows.pack()
     }

@@ -231,6 +231,7 @@ impl Graph {
             );
         }
         let mut found = Neighbours::with_room(queries.len(), k);
+        let mut room = cosine::Room::default();
         for (query, mut best) in all.into_iter().enumerate() {
             progress.check()?;
             let own = everyone.of(queries.row_of(query));
@@ -238,7 +239,7 @@ impl Graph {
             best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             best.truncate(most);
             let ids = best.into_iter().map(|pair| pair.1).collect();
-            cosine::rank(&self.vectors, queries, query, ids, k, &mut found);
+            cosine::rank(&self.vectors, queries, query, ids, k, &mut room, &mut found);
         }
         Ok(found)
     }

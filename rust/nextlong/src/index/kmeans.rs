@@ -24,7 +24,7 @@ pub(super) const SAMPLE: usize = 32;
 const SAMPLE_LIMIT: usize = 1 << 19;
 
 /// Times that the sample is assigned and the centroids are moved.
-pub(super) const ROUNDS: usize = 6;
+pub(super) const ROUNDS: usize = 3;
 
 /// Fewest centroids that are looked for in two steps.
 pub(super) const MANY: usize = 256;
@@ -66,7 +66,11 @@ impl Centroids {
     pub fn new(values: Vec<i8>, dim: usize) -> Result<Self> {
         let packed = values
             .chunks(BLOCK * dim.max(1))
-            .map(|block| Rows::of(block, dim)?.pack())
+            .map(|block| {
+                let mut rows = Rows::to_pack(block.len() / dim, dim)?;
+                rows.values().copy_from_slice(block);
+                rows.pack()
+            })
             .collect::<Result<_>>()?;
         Ok(Self { values, dim, packed })
     }

@@ -143,9 +143,10 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for wrong groups, [`Error::Retrieval`] for vectors that cannot be
-    /// searched.
+    /// [`Error::Config`] for wrong groups or a wrong `NEXTLONG_KERNEL`, [`Error::Retrieval`] for
+    /// vectors that cannot be searched.
     pub fn new(vectors: Vectors, settings: Settings) -> Result<Self> {
+        product::obey_environment()?;
         if vectors.len() >= u32::MAX as usize {
             return Err(Error::Retrieval(format!(
                 "{} vectors; an index holds fewer than {}, so search in parts",
@@ -325,9 +326,10 @@ impl Search {
                 hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
             }
         };
+        let mut room = cosine::Room::default();
         for (query, candidates) in candidates.into_iter().enumerate() {
             progress.check()?;
-            cosine::rank(&self.vectors, queries, query, candidates, k, &mut found);
+            cosine::rank(&self.vectors, queries, query, candidates, k, &mut room, &mut found);
         }
         Ok(found)
     }

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::index::kmeans::{Centroids, in_tasks};
-use crate::index::product::{Rows, Scores, even, together};
+use crate::index::product::{Rows, Scores, together};
 use crate::progress::Progress;
 
 /// Rows multiplied together at most.
@@ -59,7 +59,8 @@ impl<'a> Near<'a> {
         let mut order: Vec<u32> = (0..anchors.len() as u32).collect();
         order.sort_by_key(|&row| anchors[row as usize]);
         let mut scores = Scores::zeros(1, 1)?;
-        let mut values = Rows::zeros(even(self.count), dim)?;
+        let mut values = Rows::to_pack(self.count, dim)?;
+        let mut block = Rows::zeros(ROWS, dim)?;
         let together = together(values.len(), ROWS);
         for group in order.chunk_by(|&a, &b| anchors[a as usize] == anchors[b as usize]) {
             let anchor = anchors[group[0] as usize] as usize;
@@ -70,13 +71,13 @@ impl<'a> Near<'a> {
             let packed = values.pack()?;
             for some in group.chunks(together) {
                 progress.check()?;
-                let mut block = Rows::zeros(some.len(), dim)?;
+                block.resize(some.len())?;
                 for (&row, out) in some.iter().zip(block.values().chunks_exact_mut(dim)) {
                     out.copy_from_slice(&rows[row as usize * dim..][..dim]);
                 }
                 scores.fill(&block, &packed)?;
                 for (place, &row) in some.iter().enumerate() {
-                    see(row as usize, &scores.of(place)[..ids.len()], ids);
+                    see(row as usize, scores.of(place), ids);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! the same on every processor, in every block order and at any thread count.
 
 use std::cell::Cell;
+use std::sync::OnceLock;
 
 use numkong::capabilities::{self, cap};
 use numkong::matrix::PackedMatrix;
@@ -12,45 +13,91 @@ use numkong::tensor::{Matrix, TensorError};
 use crate::error::{Error, Result};
 
 /// Some rows in the layout that the processor's kernel wants.
-pub struct Packed(PackedMatrix<i8>);
+pub struct Packed {
+    matrix: PackedMatrix<i8>,
+    /// The rows; what the matrix has more fills up its shape.
+    len: usize,
+}
 
 /// Some int8 rows, row-major, where a kernel can read them.
-pub struct Rows(Matrix<i8>);
+pub struct Rows {
+    matrix: Matrix<i8>,
+    len: usize,
+}
 
 /// Room for the scores of one block of queries against one block of rows.
 pub struct Scores {
     room: Matrix<i32>,
-    /// The queries and rows of the last product, at the front of the room.
-    shape: (usize, usize),
+    /// The packed rows of the last product, whose scores are at the front of the room.
+    width: usize,
 }
 
-/// The kernels of AVX-512 are fastest where rows are a multiple of so many and at least twice the
-/// queries; of other shapes they hold the sums in memory.
-const STEP: usize = 8;
+/// The shapes in which a kernel is fast.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Queries come in multiples of it; of others the tiles are filled by hand.
+    queries: usize,
+    /// So do packed rows.
+    packed: usize,
+    /// Packed rows are at least so many times the queries, or sums are held in memory.
+    wider: usize,
+}
 
-/// Queries are best a multiple of what a matrix tile holds.
-const TILE: usize = 16;
-
-/// `count` or a few more, so that the products of so many packed rows are fast.
-#[must_use]
-pub fn even(count: usize) -> usize {
-    count.next_multiple_of(STEP)
+impl Shape {
+    fn of_kernel() -> Self {
+        match kernel() {
+            "amx" => Self { queries: 32, packed: 32, wider: 0 },
+            _ => Self { queries: 1, packed: 8, wider: 2 },
+        }
+    }
 }
 
 /// The queries, at most `most`, that are best multiplied at a time with `rows` packed rows.
 #[must_use]
 pub fn together(rows: usize, most: usize) -> usize {
-    (rows / 2 / TILE * TILE).clamp(TILE, most.max(TILE))
+    /// A multiple that suits all kernels.
+    const STEP: usize = 16;
+    let wide = rows.checked_div(Shape::of_kernel().wider).unwrap_or(most);
+    (wide / STEP * STEP).clamp(STEP, most.max(STEP))
 }
 
 impl Rows {
-    /// `count` rows of `dim` zeros.
+    /// `count` rows of `dim` zeros, to be multiplied with packed ones.
     ///
     /// # Errors
     ///
     /// [`Error::Retrieval`] when there is no memory or no row.
     pub fn zeros(count: usize, dim: usize) -> Result<Self> {
-        Matrix::try_zeros(&[count, dim]).map(Self).map_err(|error| failed(&error))
+        Self::filled_up(count, Shape::of_kernel().queries, dim)
+    }
+
+    /// `count` rows of `dim` zeros, to be packed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::zeros`].
+    pub fn to_pack(count: usize, dim: usize) -> Result<Self> {
+        Self::filled_up(count, Shape::of_kernel().packed, dim)
+    }
+
+    fn filled_up(count: usize, step: usize, dim: usize) -> Result<Self> {
+        let matrix = Matrix::try_zeros(&[count.next_multiple_of(step), dim]);
+        matrix.map(|matrix| Self { matrix, len: count }).map_err(|error| failed(&error))
+    }
+
+    /// Makes it `count` rows of any values, in the same memory where that has their shape.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::zeros`].
+    pub fn resize(&mut self, count: usize) -> Result<()> {
+        let [held, dim] = [self.matrix.shape()[0], self.matrix.shape()[1]];
+        if count > 0 && count.next_multiple_of(Shape::of_kernel().queries) == held {
+            self.len = count;
+        } else if count != self.len {
+            *self = Self::zeros(count, dim)?;
+        }
+        Ok(())
     }
 
     /// A copy of some rows, row-major.
@@ -67,19 +114,20 @@ impl Rows {
     /// The values, row after row.
     #[must_use]
     pub fn values(&mut self) -> &mut [i8] {
-        self.0.as_mut_slice()
+        let end = self.len * self.matrix.shape()[1];
+        &mut self.matrix.as_mut_slice()[..end]
     }
 
     /// The number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.shape()[0]
+        self.len
     }
 
     /// Never: [`Rows::zeros`] refuses to make no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// The same rows in the layout of the kernel.
@@ -89,7 +137,8 @@ impl Rows {
     /// [`Error::Retrieval`] when there is no memory.
     pub fn pack(&self) -> Result<Packed> {
         configure();
-        PackedMatrix::try_pack(&self.0).map(Packed).map_err(|error| failed(&error))
+        let packed = PackedMatrix::try_pack(&self.matrix).map_err(|error| failed(&error))?;
+        Ok(Packed { matrix: packed, len: self.len })
     }
 }
 
@@ -97,13 +146,13 @@ impl Packed {
     /// The number of rows that were packed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.dims().0
+        self.len
     }
 
     /// Whether there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 }
 
@@ -115,7 +164,7 @@ impl Scores {
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
         let room = Matrix::try_zeros(&[queries, rows]).map_err(|error| failed(&error))?;
-        Ok(Self { room, shape: (queries, rows) })
+        Ok(Self { room, width: rows })
     }
 
     /// Computes every query's product with every row; makes new room if there is too little.
@@ -125,22 +174,23 @@ impl Scores {
     /// [`Error::Retrieval`] when there is no memory or the dimensions differ.
     pub fn fill(&mut self, queries: &Rows, rows: &Packed) -> Result<()> {
         configure();
-        let (height, width) = (queries.len(), rows.len());
+        let (height, width) = (queries.matrix.shape()[0], rows.matrix.dims().0);
         let (high, wide) = (self.room.shape()[0], self.room.shape()[1]);
         if high < height || wide < width {
             *self = Self::zeros(high.max(height), wide.max(width))?;
         }
-        self.shape = (height, width);
+        self.width = rows.len;
         let mut some =
             self.room.slice_mut((0..height, 0..width)).map_err(|error| failed(&error))?;
-        queries.0.try_dots_packed_into(&rows.0, &mut some).map_err(|error| failed(&error))
+        let into = queries.matrix.try_dots_packed_into(&rows.matrix, &mut some);
+        into.map_err(|error| failed(&error))
     }
 
     /// The scores of query `query`, one a row.
     #[must_use]
     pub fn of(&self, query: usize) -> &[i32] {
         let stride = self.room.shape()[1];
-        &self.room.as_slice()[query * stride..][..self.shape.1]
+        &self.room.as_slice()[query * stride..][..self.width]
     }
 }
 
@@ -153,32 +203,69 @@ fn configure() {
     }
 }
 
+/// The names of the kernels, in the order in which numkong looks for an int8 product.
+const KERNELS: [(u64, &str); 13] = [
+    (cap::V128RELAXED, "relaxed simd"),
+    (cap::SME, "sme"),
+    (cap::NEONSDOT, "neon sdot"),
+    (cap::NEON, "neon"),
+    (cap::SAPPHIREAMX, "amx"),
+    (cap::ICELAKE, "avx-512 vnni"),
+    (cap::SIERRA, "avx-vnni-int8"),
+    (cap::ALDER, "avx-vnni"),
+    (cap::HASWELL, "avx2"),
+    (cap::POWERVSX, "vsx"),
+    (cap::LOONGSONASX, "lasx"),
+    (cap::RVV, "rvv"),
+    (cap::SERIAL, "serial"),
+];
+
+/// Has numkong take the kernel that the environment variable `NEXTLONG_KERNEL` names, by a name of
+/// [`kernel`], instead of the processor's best: to measure it, or to find out whether one is broken.
+/// What is found is the same.
+///
+/// # Errors
+///
+/// [`Error::Config`] for a kernel that there is not or that the processor lacks.
+pub fn obey_environment() -> Result<()> {
+    taken().as_ref().map(drop).map_err(|message| Error::Config(message.clone()))
+}
+
 /// The name of the int8 kernel that numkong takes on this processor; `"serial"` is the slow one.
 #[must_use]
 pub fn kernel() -> &'static str {
-    // In the order in which numkong looks for an int8 product.
-    const KERNELS: [(u64, &str); 13] = [
-        (cap::V128RELAXED, "relaxed simd"),
-        (cap::SME, "sme"),
-        (cap::NEONSDOT, "neon sdot"),
-        (cap::NEON, "neon"),
-        (cap::SAPPHIREAMX, "amx"),
-        (cap::ICELAKE, "avx-512 vnni"),
-        (cap::SIERRA, "avx-vnni-int8"),
-        (cap::ALDER, "avx-vnni"),
-        (cap::HASWELL, "avx2"),
-        (cap::POWERVSX, "vsx"),
-        (cap::LOONGSONASX, "lasx"),
-        (cap::RVV, "rvv"),
-        (cap::SERIAL, "serial"),
-    ];
-    let available = capabilities::available();
-    let found = KERNELS.iter().find(|(bit, _)| available & bit != 0);
-    if capabilities::uses_dynamic_dispatch() {
-        found.map_or("serial", |found| found.1)
-    } else {
-        "serial"
+    taken().as_ref().copied().unwrap_or("serial")
+}
+
+/// The kernel that is taken, found once and for all: asking a processor takes long.
+fn taken() -> &'static std::result::Result<&'static str, String> {
+    static TAKEN: OnceLock<std::result::Result<&str, String>> = OnceLock::new();
+    TAKEN.get_or_init(|| {
+        let available = capabilities::available() | cap::SERIAL;
+        let mut known = KERNELS.iter().filter(|(bit, _)| available & bit != 0);
+        let wanted = std::env::var_os("NEXTLONG_KERNEL").filter(|name| !name.is_empty());
+        let Some(wanted) = wanted else {
+            let best = known.next().filter(|_| capabilities::uses_dynamic_dispatch());
+            return Ok(best.map_or("serial", |best| best.1));
+        };
+        let names: Vec<&str> = known.clone().map(|kernel| kernel.1).collect();
+        let Some(&(bit, name)) = known.find(|(_, name)| wanted == **name) else {
+            let (wanted, names) = (wanted.display(), names.join(", "));
+            return Err(format!("NEXTLONG_KERNEL is {wanted}; this processor has {names}"));
+        };
+        use_only(bit | cap::SERIAL);
+        Ok(name)
+    })
+}
+
+#[allow(unsafe_code, reason = "numkong's Rust side cannot switch kernels off")]
+fn use_only(kernels: u64) {
+    unsafe extern "C" {
+        fn nk_dispatch_table_update(capabilities: u64);
     }
+    // SAFETY: the processor has these kernels, and no product was made yet: the shape of the first
+    // rows asks for the kernel.
+    unsafe { nk_dispatch_table_update(kernels) };
 }
 
 fn failed(error: &TensorError) -> Error {
@@ -204,8 +291,8 @@ mod tests {
             scores.fill(&left, &right.pack().expect("packed")).expect("product");
             for query in 0..queries {
                 for row in 0..rows {
-                    let a = &left.0.as_slice()[query * dim..][..dim];
-                    let b = &right.0.as_slice()[row * dim..][..dim];
+                    let a = &left.values()[query * dim..][..dim].to_vec();
+                    let b = &right.values()[row * dim..][..dim].to_vec();
                     let sum: i32 =
                         a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
                     assert_eq!(scores.of(query)[row], sum);

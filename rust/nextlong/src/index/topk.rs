@@ -60,6 +60,9 @@ impl Best {
     pub fn push(&mut self, score: i32, id: u32) {
         let key = key(score, id);
         if key >= self.floor {
+            if self.keys.capacity() == 0 {
+                self.keys.reserve_exact(self.room);
+            }
             self.keys.push(key);
             if self.keys.len() >= self.room {
                 self.shrink();
