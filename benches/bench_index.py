@@ -81,7 +81,7 @@ def _ours(vectors: Floats, engine: str, breadth: int) -> Ids:
     return np.concatenate([core.rows(some, K, breadth)[0] for some in rows])
 
 
-@pytest.mark.parametrize(("engine", "breadth"), [("exact", 3), ("hnsw", 1)])
+@pytest.mark.parametrize(("engine", "breadth"), [("exact", 8), ("hnsw", 1)])
 def test_ours(
     benchmark: Any,
     report: Any,

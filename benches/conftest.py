@@ -37,7 +37,9 @@ class Inputs:
 
     @cached_property
     def corpus(self) -> Path:
-        """A JSONL.zst file."""
+        """A JSONL.zst file: that of `NEXTLONG_BENCH_CORPUS`, if it is set."""
+        if given := os.environ.get("NEXTLONG_BENCH_CORPUS"):
+            return Path(given)
         return self.shared("corpus", "corpus_medium.jsonl.zst") or DATA / "sample.jsonl.zst"
 
     @cached_property
@@ -60,8 +62,9 @@ class Inputs:
         return [document["text"] for document in self.documents]
 
     def __str__(self) -> str:
-        real = self.folder is not None and self.corpus.is_relative_to(self.folder)
-        name = self.corpus.name if real else f"the shipped sample ({self.corpus.name})"
+        shipped = self.corpus.is_relative_to(DATA)
+        name = f"the shipped sample ({self.corpus.name})" if shipped else self.corpus.name
+        real = self.folder is not None and self.tokenizer.is_relative_to(self.folder)
         tokenizer = self.tokenizer.parent.name if real else "the shipped tokenizer"
         return f"{name} with {tokenizer}"
 

@@ -69,7 +69,8 @@ def ours(kind: str) -> Engine:
             core.build_shard(shard)
         if kind != "hnsw":
             # One query that sees every row, so that all are packed now and not in the first search.
-            core.rows(np.zeros(1, dtype=np.int64), 1, len(vectors) if kind == "clustered" else 2)
+            lists = int(4 * len(vectors) ** 0.5)  # A few more than there are.
+            core.rows(np.zeros(1, dtype=np.int64), 1, lists if kind == "clustered" else 8)
 
         def search(rows: Ids, k: int, width: int) -> Ids:
             ids = np.empty((len(rows), k), dtype=np.int64)

@@ -123,7 +123,9 @@ def estimate(
     if sample_bytes < 1:
         raise ConfigError(f"sample_bytes is {sample_bytes}, expected at least 1")
     begun = time.perf_counter()
-    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    given = prepare(
+        inputs, tokenizer=tokenizer, settings=settings, options=options, threads=threads
+    )
     start = time.perf_counter() - begun
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
         raise ConfigError("ready vectors are those of a whole corpus; estimate with the default")

@@ -90,13 +90,16 @@ def synthesize(
 
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
+    if embedder is not None:
+        from nextlong_rs.embedders import describe
+
+        options["embedder"] = describe(embedder)
+    given = prepare(
+        inputs, tokenizer=tokenizer, settings=settings, options=options, threads=threads
+    )
     from nextlong_rs import sequencing, stages
-    from nextlong_rs.embedders import describe
     from nextlong_rs.result import Result
 
-    if embedder is not None:
-        options["embedder"] = describe(embedder)
-    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
     chosen, listing, loaded = given.settings, given.listing, given.tokenizer
     special, separator = given.special, given.separator
     run = Run(output, shown=progress is True)
@@ -169,16 +172,26 @@ class Prepared:
 
 
 def prepare(
-    inputs: Any, *, tokenizer: Any, settings: Settings | None, options: dict[str, Any]
+    inputs: Any,
+    *,
+    tokenizer: Any,
+    settings: Settings | None,
+    options: dict[str, Any],
+    threads: int | None = None,
 ) -> Prepared:
     """Reads and checks what a run is given, without touching its folder."""
     from nextlong_rs.tokenize import load
 
-    chosen = Settings.of(settings, **options)
-    listing = corpora.resolve(inputs)
     # On a thread, so that Ctrl-C is heard while a large file is read.
     with Pool(1) as pool:
-        loaded = pool.call(lambda: load(tokenizer))
+        alone = thread_count(threads) == 1
+        chosen = Settings.of(settings, **options)
+        listing = corpora.resolve(inputs)
+        loading = pool.submit(lambda: load(tokenizer))
+        if not alone:
+            # Python reads what the stages need meanwhile.
+            from nextlong_rs import result, sequencing  # noqa: F401
+        loaded = pool.wait(loading)
     special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
     separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
     return Prepared(chosen, listing, loaded, special, separator)

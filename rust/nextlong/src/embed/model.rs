@@ -148,8 +148,7 @@ impl LsaModel {
             Error::Embedding(format!("{}: the model cannot be written: {what}", path.display()))
         };
         let dim = self.dim();
-        let rows: Vec<u8> =
-            (0..BUCKETS).flat_map(|row| self.rows.row(row, dim).map(i8::cast_unsigned)).collect();
+        let rows = self.rows.bytes(dim);
         let weights: Vec<u8> =
             self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
         let tensors = [

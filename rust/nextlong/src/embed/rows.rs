@@ -47,10 +47,16 @@ impl ByteRows {
         self.lines.len() / self.lines_per_row
     }
 
-    /// The first `dim` values of `row`.
-    pub(super) fn row(&self, row: usize, dim: usize) -> impl Iterator<Item = i8> + '_ {
-        let lines = &self.lines[row * self.lines_per_row..(row + 1) * self.lines_per_row];
-        lines.iter().flat_map(|line| line.0).take(dim)
+    /// The values as bytes, `dim` to a row.
+    pub(super) fn bytes(&self, dim: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.len() * dim);
+        for row in self.lines.chunks_exact(self.lines_per_row) {
+            for (number, line) in row.iter().enumerate() {
+                let values = &line.0[..LINE.min(dim - number * LINE)];
+                bytes.extend(values.iter().map(|value| value.cast_unsigned()));
+            }
+        }
+        bytes
     }
 
     /// Writes the sum of `weight × row` over `terms` (row, weight) to `out`.
@@ -148,7 +154,7 @@ mod tests {
             });
             sum_floats(terms, &mut out);
             assert!(plain.iter().zip(&out).all(|(sum, out)| sum[1].to_bits() == out.to_bits()));
-            assert!(rows.row(49, dim).eq(values[49 * dim..].iter().copied()));
+            assert!(rows.bytes(dim).into_iter().map(u8::cast_signed).eq(values));
         }
     }
 

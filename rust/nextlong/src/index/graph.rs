@@ -22,7 +22,7 @@ use crate::index::hnsw::Hnsw;
 use crate::index::quantize::Quantizer;
 use crate::index::recall::{self, Report};
 use crate::index::topk::Keep;
-use crate::index::{KEPT, Neighbours, SPARE, hnsw_width};
+use crate::index::{Neighbours, SPARE, hnsw_width};
 use crate::progress::Progress;
 use crate::vectors::{self, Vectors};
 
@@ -207,7 +207,7 @@ impl Graph {
                 self.vectors.dim()
             )));
         }
-        let most = k.saturating_mul(breadth + KEPT - 1).saturating_add(SPARE);
+        let most = k.saturating_mul(breadth + 1).saturating_add(SPARE);
         let most = most.min(self.vectors.len());
         let width = hnsw_width(k, breadth);
         let mut all: Vec<Vec<(f64, u32)>> = vec![Vec::new(); queries.len()];

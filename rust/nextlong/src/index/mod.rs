@@ -43,8 +43,9 @@ use quantize::Quantizer;
 /// The id where there are fewer than `k` neighbours; the score there is -inf.
 pub const NO_NEIGHBOUR: i64 = -1;
 
-/// Candidates that a scan keeps for each neighbour wanted, at first.
-const KEPT: usize = 2;
+/// Candidates that a scan keeps at most for each neighbour wanted, at first: so many are only where
+/// the neighbours are nearly the same text and rounding hides which is nearest.
+const KEPT: usize = 8;
 
 /// Candidates that are kept besides: a few, where few neighbours are wanted.
 const SPARE: usize = 4;
@@ -280,7 +281,7 @@ impl Search {
     ///
     /// Exact: up to `breadth * k` candidates and a few are kept in int8 and ranked in f32, at first
     /// only those that rounding may have put below the `k` best. Clustered: `breadth` lists are
-    /// scanned and up to `2 * k` candidates and a few kept; once all lists are, as many more times
+    /// scanned and up to `8 * k` candidates and a few kept; once all lists are, as many more times
     /// `k` as `breadth` has more than there are lists. HNSW: each shard is searched
     /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
     ///

@@ -2,7 +2,8 @@
 //!
 //! All rows are turned alike, which leaves their products as they are and spreads what stands in a
 //! few large values over all of them. So one scale does them justice: of LSA vectors, whose first
-//! values are the largest, the true k nearest are among the 2 k of the largest int8 products.
+//! values are the largest, the true k nearest are among the 2 k of the largest int8 products, but for
+//! rows that are nearly the same text as many others.
 
 use std::ops::Range;
 

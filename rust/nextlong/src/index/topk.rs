@@ -29,6 +29,7 @@ pub struct Keep {
 #[derive(Debug, Clone)]
 pub struct Best {
     keep: Keep,
+    /// So many are held before what cannot stay is forgotten.
     room: usize,
     /// Pairs as numbers that compare like the ranking: see [`key`].
     keys: Vec<u64>,
@@ -47,7 +48,7 @@ impl Best {
     #[must_use]
     pub fn keeping(keep: Keep) -> Self {
         let keep = Keep { most: keep.most.max(keep.sure), ..keep };
-        Self { keep, room: keep.most + keep.sure.max(LANES), keys: Vec::new(), floor: 0 }
+        Self { keep, room: room_beside(keep, keep.sure), keys: Vec::new(), floor: 0 }
     }
 
     /// The lowest score that may still enter.
@@ -66,6 +67,7 @@ impl Best {
             self.keys.push(key);
             if self.keys.len() >= self.room {
                 self.shrink();
+                self.room = room_beside(self.keep, self.keys.len());
             }
         }
     }
@@ -149,6 +151,11 @@ impl Best {
             self.keys.truncate(most);
         }
     }
+}
+
+/// Room for so many that stay and for as many new ones as it takes to be worth looking through all.
+fn room_beside(keep: Keep, stay: usize) -> usize {
+    stay + keep.sure.max(LANES)
 }
 
 /// A number that is larger for a higher score, and for a lower id at the same score.
