@@ -28,7 +28,7 @@ const PAIRS: usize = 1 << 22;
 
 /// A row is near the lists that are near its own: so many times those that it scans, and at least
 /// so many, are asked.
-pub(super) const ASKED: (usize, usize) = (12, 256);
+pub(super) const ASKED: (usize, usize) = (12, 128);
 
 /// The lists, once they are built or loaded, and the packed rows that may be kept.
 pub struct Clustered {

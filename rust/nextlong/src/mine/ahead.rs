@@ -30,7 +30,8 @@ impl Candidate {
         let needed = f64::from(self.needed) * if estimated { ESTIMATE_MARGIN } else { 1.0 };
         let mut copies = self.copies.take().or(copies);
         let chunks = self.chunks.clone();
-        let mut seen: HashSet<u64, Hashed> = HashSet::default();
+        let room = self.needed.min(self.lists.iter().map(|list| list.ids.len() as u32).sum());
+        let mut seen = HashSet::with_capacity_and_hasher(room as usize, Hashed::default());
         let mut cursors = vec![0; self.lists.len()];
         let mut taken = vec![0u32; self.lists.len()];
         let (mut sum, mut turn) = (0.0, 0);

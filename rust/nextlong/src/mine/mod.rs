@@ -315,6 +315,9 @@ impl<'a> Judge<'a> {
     ) -> Result<()> {
         let before = list.ids.len();
         let known: HashSet<u32, Hashed> = list.ids.iter().copied().collect();
+        let more = ids.len().saturating_sub(list.depth as usize);
+        list.ids.reserve(more);
+        list.scores.reserve(more);
         let neighbours = ids.iter().zip(scores).enumerate();
         for (rank, (&id, &score)) in neighbours.skip(list.depth as usize) {
             let Ok(id) = u32::try_from(id) else {
