@@ -76,7 +76,7 @@ def test_ours(benchmark: Any, report: Any, workshop: Any, made: Any, expected: A
             for start, stop in zip(starts, stops, strict=True)
         )
 
-    tokens = benchmark.pedantic(assemble, rounds=5, warmup_rounds=1)
+    tokens = benchmark.pedantic(assemble, rounds=30, warmup_rounds=1)
     report("assemble", "nextlong_rs with spans", tokens, "tokens/s", target=1e9)
 
 
@@ -108,7 +108,7 @@ def test_peer(benchmark: Any, report: Any, workshop: Any, expected: Any, who: st
         return out
 
     assemble = by_numpy if who == "numpy concatenate" else by_lists
-    sequences = benchmark.pedantic(assemble, rounds=5, warmup_rounds=1)
+    sequences = benchmark.pedantic(assemble, rounds=30, warmup_rounds=1)
     # Which negative of the last meta-chunk is cut shows only in the ids after it.
     same = [
         int((np.asarray(a) != b).argmax()) or length for a, b in zip(sequences, ids, strict=True)

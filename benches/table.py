@@ -34,18 +34,36 @@ Entry = dict[str, Any]
 
 
 def run(names: list[str], keep: Path) -> int:
-    """Runs the benches; their figures go to `keep`."""
+    """Runs the benches, each file in a process of its own, as runs are: what one bench left in memory
+    slows the next. Their figures go to `keep`.
+    """
     rooms = [HERE / f"bench_{name}.py" for name in names or ROOMS]
     named = {HERE / f"bench_{name}.py" for name in BY_NAME_ONLY}
     others = sorted(set(HERE.glob("bench_*.py")) - {*rooms} - named) if not names else []
-    wanted = [*rooms, *others]
     command = [sys.executable, "-m", "pytest", "-q", "-s", "--no-header", "-p", "no:cacheprovider"]
-    command += [f"--benchmark-json={keep}", "--benchmark-columns=min", "--benchmark-disable-gc"]
+    command += ["--benchmark-columns=min", "--benchmark-disable-gc"]
     # CPU seconds: a library that takes more than one core is charged for all, a busy machine for none.
     command += ["--benchmark-timer=time.process_time"]
-    # The figures are printed as they come, on stderr: the table alone is on stdout.
-    command += map(str, wanted)
-    return subprocess.run(command, cwd=HERE.parent, stdout=sys.stderr, check=False).returncode
+    code, whole = 0, None
+    with tempfile.TemporaryDirectory() as folder:
+        for bench in [*rooms, *others]:
+            figures = Path(folder) / f"{bench.stem}.json"
+            # The figures are printed as they come, on stderr: the table alone is on stdout.
+            one = subprocess.run(
+                [*command, f"--benchmark-json={figures}", str(bench)],
+                cwd=HERE.parent,
+                stdout=sys.stderr,
+                check=False,
+            )
+            code = code or one.returncode
+            if figures.exists() and figures.stat().st_size:
+                result = json.loads(figures.read_text(encoding="utf-8"))
+                if whole is not None:
+                    result["benchmarks"] = whole["benchmarks"] + result["benchmarks"]
+                whole = result
+    if whole is not None:
+        keep.write_text(json.dumps(whole), encoding="utf-8")
+    return code
 
 
 def entries(result: dict[str, Any]) -> list[Entry]:

@@ -330,3 +330,30 @@ fn no_damaged_shard_is_followed() {
     }
     assert!(refused > 60, "{refused}");
 }
+
+#[test]
+fn neighbours_that_int8_cannot_tell_apart_are_all_ranked() {
+    let (dim, clumps, rows, k) = (64, 30, 60, 10);
+    let mut rng = Rng::new(0, "clumps", 0);
+    let mut values: Vec<f32> = Vec::with_capacity(clumps * rows * dim);
+    for _ in 0..clumps {
+        let centre: Vec<f32> = (0..dim).map(|_| rng.uniform() as f32 - 0.5).collect();
+        for _ in 0..rows {
+            values.extend(centre.iter().map(|value| value + 0.004 * (rng.uniform() as f32 - 0.5)));
+        }
+    }
+    let vectors = Vectors::in_full(&values, dim).expect("vectors");
+    let queries = Queries::of_rows(&vectors, &(0..vectors.len()).step_by(17).collect::<Vec<_>>());
+    let progress = Progress::default();
+    let none = Exclusion::new(None, vectors.len()).expect("none");
+    let truth = cosine::search(&vectors, &queries, &none, k, &progress).expect("truth");
+    for kind in [Kind::Exact, Kind::Clustered] {
+        let search = Search::new(vectors.clone(), settings(kind, None)).expect("search");
+        if kind == Kind::Clustered {
+            search.build_lists(None, 1, &progress).expect("lists");
+        }
+        let found = search.search(&queries, k, kind.first_breadth(), &progress).expect("found");
+        let share = recall::recall(&truth, &found);
+        assert!(share > 0.99, "{kind:?} finds {share} of the clumps");
+    }
+}
