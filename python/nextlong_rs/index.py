@@ -217,7 +217,8 @@ def knn(
     """
     started = time.perf_counter()
     check(index=index, k=k, min_recall=min_recall, seed=seed)
-    given, full = unit_rows(vectors, "vectors")
+    with Pool(threads) as pool:
+        given, full = unit_rows(vectors, "vectors", pool)
     stored = _nextlong.Vectors.from_array(given, full=full)
     del given
     rows, values = query_arrays(queries, len(stored), stored.dim)

@@ -11,6 +11,8 @@ from nextlong_rs.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from nextlong_rs.pool import Pool
+
 __all__ = ["blocks_of", "check", "query_arrays", "room", "row_numbers", "unit_rows"]
 
 _ENGINES = ("auto", "exact", "clustered", "hnsw")
@@ -69,7 +71,9 @@ def row_numbers(rows: ArrayLike, count: int) -> NDArray[np.int64]:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def unit_rows(array: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
+def unit_rows(
+    array: ArrayLike, name: str, pool: Pool | None = None
+) -> tuple[NDArray[np.float32], bool]:
     """The rows as float32 unit vectors, rows of zeros still zeros; whether float16 is too narrow."""
     values = _array(array, name)
     if values.ndim != 2 or values.shape[1] == 0:
@@ -81,7 +85,8 @@ def unit_rows(array: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
     unit = np.empty(values.shape, dtype=np.float32)
     wide = np.float64 if values.dtype.itemsize > 4 else np.float32
     rows = max(_BLOCK_VALUES // values.shape[1], 1)
-    for start in range(0, len(values), rows):
+
+    def divide(start: int) -> None:
         block: NDArray[Any] = values[start : start + rows].astype(wide)
         # Divide by the largest value first, so that no square overflows or vanishes.
         largest = np.abs(block).max(axis=1, keepdims=True)
@@ -93,6 +98,9 @@ def unit_rows(array: ArrayLike, name: str) -> tuple[NDArray[np.float32], bool]:
         block /= np.where(largest > 0, largest, 1)
         length = np.sqrt(np.einsum("nd,nd->n", block, block))[:, None]
         unit[start : start + rows] = block / np.where(length > 0, length, 1)
+
+    for _ in (map if pool is None else pool.in_order)(divide, range(0, len(values), rows)):
+        pass
     return unit, values.dtype.itemsize > 2
 
 
