@@ -19,6 +19,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError, RetrievalError
 from nextlong_rs.index import Search, knn
 from nextlong_rs.pool import Pool
+from nextlong_rs.query import unit_rows
 from nextlong_rs.tasks import Tasks
 
 Floats = NDArray[np.float32]
@@ -331,6 +332,17 @@ def test_another_thread_runs_meanwhile_and_a_stop_is_heard() -> None:
     assert time.perf_counter() - stopped < 1.0
     assert ticks > 1000
     assert isinstance(outcome[0], KeyboardInterrupt)
+
+
+def test_unit_rows_are_the_same_on_any_threads_and_name_the_first_wrong_row() -> None:
+    values = np.random.default_rng(1).normal(size=(9000, 200)).astype(np.float32)
+    alone, full = unit_rows(values, "vectors")
+    with Pool(3) as pool:
+        assert full
+        assert unit_rows(values, "vectors", pool)[0].tobytes() == alone.tobytes()
+        values[[4000, 8000], 7] = np.nan
+        with pytest.raises(ConfigError, match="row 4000 of vectors"):
+            unit_rows(values, "vectors", pool)
 
 
 def with_kernel(kernel: str | None) -> subprocess.CompletedProcess[str]:

@@ -184,11 +184,10 @@ def prepare(
 
     # On a thread, so that Ctrl-C is heard while a large file is read.
     with Pool(1) as pool:
-        alone = thread_count(threads) == 1
         chosen = Settings.of(settings, **options)
         listing = corpora.resolve(inputs)
         loading = pool.submit(lambda: load(tokenizer))
-        if not alone:
+        if thread_count(threads) > 1:
             # Python reads what the stages need meanwhile.
             from nextlong_rs import result, sequencing  # noqa: F401
         loaded = pool.wait(loading)

@@ -92,9 +92,9 @@ impl Rows {
     /// As [`Rows::zeros`].
     pub fn resize(&mut self, count: usize) -> Result<()> {
         let [held, dim] = [self.matrix.shape()[0], self.matrix.shape()[1]];
-        if count > 0 && count.next_multiple_of(Shape::of_kernel().queries) == held {
+        if count.next_multiple_of(Shape::of_kernel().queries) == held {
             self.len = count;
-        } else if count != self.len {
+        } else {
             *self = Self::zeros(count, dim)?;
         }
         Ok(())
