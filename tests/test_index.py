@@ -345,18 +345,21 @@ def test_unit_rows_are_the_same_on_any_threads_and_name_the_first_wrong_row() ->
             unit_rows(values, "vectors", pool)
 
 
-def with_kernel(kernel: str | None) -> subprocess.CompletedProcess[str]:
-    """Searches in a process of its own; prints the kernel and a hash of what both scans find."""
+def with_kernel(kernel: str | None, *engines: str) -> subprocess.CompletedProcess[str]:
+    """Searches in a process of its own; prints the kernel and a hash of what the engines find."""
     script = """if True:
         import hashlib
+        import sys
         import numpy as np
-        from nextlong_rs import _nextlong
-        from nextlong_rs.index import knn
+        from nextlong_rs import Index, _nextlong, knn
 
         vectors = np.random.default_rng(0).normal(size=(3000, 96)).astype("f4")
         digest = hashlib.sha256()
-        for index in ("exact", "clustered"):
-            found = knn(vectors, 10, index=index, threads=2)
+        for engine in sys.argv[1:]:
+            if engine == "kept":
+                found = Index.build(vectors, threads=2).search(vectors, 10, threads=2)
+            else:
+                found = knn(vectors, 10, index=engine, threads=2)
             digest.update(found.ids.tobytes() + found.scores.tobytes())
         core = _nextlong.Search(_nextlong.Vectors.from_array(vectors), "exact")
         print(core.kernel, digest.hexdigest(), sep="\\n")
@@ -365,17 +368,19 @@ def with_kernel(kernel: str | None) -> subprocess.CompletedProcess[str]:
     if kernel is not None:
         environment["NEXTLONG_KERNEL"] = kernel
     return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", script, *engines], env=environment, capture_output=True, text=True
     )
 
 
 def test_a_kernel_can_be_chosen_and_finds_the_same() -> None:
-    best, slow = with_kernel(None), with_kernel("serial")
+    engines = ("exact", "clustered", "kept")
+    best, slow = with_kernel(None, *engines), with_kernel("serial", *engines)
     assert best.returncode == 0, best.stderr
     assert slow.returncode == 0, slow.stderr
     assert slow.stdout.split("\n")[0] == "serial"
     assert best.stdout.split("\n")[1] == slow.stdout.split("\n")[1]
-    wrong = with_kernel("abacus")
-    assert wrong.returncode != 0
-    assert "NEXTLONG_KERNEL is abacus; this processor has" in wrong.stderr
-    assert best.stdout.split("\n")[0] in wrong.stderr.split("this processor has")[1]
+    for engine in engines:
+        wrong = with_kernel("abacus", engine)
+        assert wrong.returncode != 0
+        assert "NEXTLONG_KERNEL is abacus; this processor has" in wrong.stderr
+        assert best.stdout.split("\n")[0] in wrong.stderr.split("this processor has")[1]

@@ -219,7 +219,7 @@ def knn(
     check(index=index, k=k, min_recall=min_recall, seed=seed)
     with Pool(threads) as pool:
         given, full = unit_rows(vectors, "vectors", pool)
-    stored = _nextlong.Vectors.from_array(given, full=full)
+        stored = _nextlong.Vectors.from_array(given, full=full, threads=pool.threads)
     del given
     rows, values = query_arrays(queries, len(stored), stored.dim)
     count = len(rows) if values is None else len(values)

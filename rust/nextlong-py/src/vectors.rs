@@ -20,16 +20,28 @@ impl Vectors {
         outside(py, None, |_| vectors::Vectors::open(&paths)).map(Self)
     }
 
-    /// Holds the rows of a C-contiguous float32 array, `full` or rounded to float16.
+    /// Holds the rows of a C-contiguous float32 array, `full`, copied on some threads, or rounded to
+    /// float16.
     #[staticmethod]
-    #[pyo3(signature = (array, *, full = false))]
-    fn from_array(py: Python<'_>, array: PyReadonlyArray2<'_, f32>, full: bool) -> PyResult<Self> {
+    #[pyo3(signature = (array, *, full = false, threads = 1))]
+    fn from_array(
+        py: Python<'_>,
+        array: PyReadonlyArray2<'_, f32>,
+        full: bool,
+        threads: usize,
+    ) -> PyResult<Self> {
         let dim = array.shape()[1];
         let values = array
             .as_slice()
             .map_err(|_| PyValueError::new_err("the array must be C-contiguous float32"))?;
-        let hold = if full { vectors::Vectors::in_full } else { vectors::Vectors::from_f32 };
-        outside(py, None, |_| hold(values, dim)).map(Self)
+        let held = outside(py, None, |_| {
+            if full {
+                vectors::Vectors::in_full(values, dim, threads)
+            } else {
+                vectors::Vectors::from_f32(values, dim)
+            }
+        });
+        held.map(Self)
     }
 
     fn __len__(&self) -> usize {

@@ -6,9 +6,9 @@
 use serde::Serialize;
 
 use crate::error::Result;
+use crate::fan;
 use crate::index::cosine::{self, Queries, dot};
 use crate::index::exclude::Exclusion;
-use crate::index::fan;
 use crate::mine::made::Made;
 use crate::progress::Progress;
 use crate::seed;

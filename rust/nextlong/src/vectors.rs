@@ -13,6 +13,7 @@ use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::large::Large;
 
 /// Rows that a part must have to stay a part of its own when rows are added.
 const WHOLE_PART: usize = 1 << 16;
@@ -31,7 +32,7 @@ enum Part {
     /// Little-endian float16.
     Half(Bytes),
     /// Full precision: the values from `.1` on, as many as the part has rows.
-    Full(Arc<[f32]>, usize),
+    Full(Arc<Large<f32>>, usize),
 }
 
 impl Vectors {
@@ -69,13 +70,15 @@ impl Vectors {
         Self::of_part(Part::Half(Bytes::from(bytes)), values.len(), dim)
     }
 
-    /// Rows held in memory as they are, as one part.
+    /// Rows held in memory as they are, as one part, copied on `threads` threads.
     ///
     /// # Errors
     ///
-    /// [`Error::Embedding`] when `values` is not a whole number of rows of `dim`.
-    pub fn in_full(values: &[f32], dim: usize) -> Result<Self> {
-        Self::of_part(Part::Full(values.into(), 0), values.len(), dim)
+    /// [`Error::Embedding`] when `values` is not a whole number of rows of `dim`; [`Error::Retrieval`]
+    /// without memory.
+    pub fn in_full(values: &[f32], dim: usize, threads: usize) -> Result<Self> {
+        let copy = Large::of(values, threads)?;
+        Self::of_part(Part::Full(Arc::new(copy), 0), values.len(), dim)
     }
 
     fn of_part(part: Part, values: usize, dim: usize) -> Result<Self> {
@@ -345,7 +348,9 @@ mod tests {
     fn slices_and_joined_rows_are_the_rows() {
         let rows: Vec<f32> = (0..40 * 3).map(|value| value as f32).collect();
         for full in [false, true] {
-            let hold = if full { Vectors::in_full } else { Vectors::from_f32 };
+            let hold = |values: &[f32], dim| {
+                if full { Vectors::in_full(values, dim, 2) } else { Vectors::from_f32(values, dim) }
+            };
             let mut joined = hold(&[], 3).expect("vectors");
             for part in rows.chunks(7 * 3) {
                 joined = joined.joined(&hold(part, 3).expect("vectors")).expect("joined");

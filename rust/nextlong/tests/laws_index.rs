@@ -342,7 +342,7 @@ fn neighbours_that_int8_cannot_tell_apart_are_all_ranked() {
             values.extend(centre.iter().map(|value| value + 0.004 * (rng.uniform() as f32 - 0.5)));
         }
     }
-    let vectors = Vectors::in_full(&values, dim).expect("vectors");
+    let vectors = Vectors::in_full(&values, dim, 1).expect("vectors");
     let queries = Queries::of_rows(&vectors, &(0..vectors.len()).step_by(17).collect::<Vec<_>>());
     let progress = Progress::default();
     let none = Exclusion::new(None, vectors.len()).expect("none");

@@ -4,13 +4,12 @@
 //! blocks have a fixed size and their results are added in order: the number of threads decides
 //! who computes a block, never what comes out.
 
-use std::sync::{Mutex, PoisonError};
-
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::matmul::{self};
 use faer::{Accum, Mat, MatMut, Par, Side};
 
 use crate::error::{Error, Result};
+use crate::fan;
 use crate::progress::Progress;
 
 /// The columns that one thread takes at a time.
@@ -22,43 +21,6 @@ const NOISE: f64 = 1e-10;
 /// What is added to all eigenvalues, as a share of the largest value, while they are looked for.
 /// Those of noise alone, twenty orders of magnitude below the first, may not converge otherwise.
 const LIFTS: [f64; 3] = [1e-12, 1e-10, 1e-8];
-
-/// Applies `task` to every item on up to `threads` threads; the results are in the items' order.
-pub(super) fn in_parallel<I: Send, T: Send>(
-    items: Vec<I>,
-    threads: usize,
-    task: impl Fn(I) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let count = items.len();
-    let queue = Mutex::new(items.into_iter().enumerate());
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            // The lock ends with this statement: the task runs outside it.
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((number, item)) = next else { return Ok(done) };
-            done.push((number, task(item)?));
-        }
-    };
-    let mut results: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let helpers: Vec<_> =
-            (1..threads.clamp(1, count.max(1))).map(|_| scope.spawn(work)).collect();
-        let mut outcome = work();
-        for helper in helpers {
-            let more = helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            outcome = match (outcome, more) {
-                (Ok(mut results), Ok(more)) => {
-                    results.extend(more);
-                    Ok(results)
-                }
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
-        }
-        outcome
-    })?;
-    results.sort_unstable_by_key(|&(number, _)| number);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
-}
 
 /// Cuts a matrix into blocks of columns, each with the number of its first column.
 pub(super) fn blocks(matrix: &mut Mat<f32>) -> Vec<(usize, MatMut<'_, f32>)> {
@@ -78,8 +40,8 @@ pub(super) fn blocks(matrix: &mut Mat<f32>) -> Vec<(usize, MatMut<'_, f32>)> {
 /// The sum over all columns of `column × columnᵀ`, its lower half, in float64.
 fn gram(tall: &Mat<f32>, threads: usize, progress: &Progress) -> Result<Mat<f64>> {
     let width = tall.nrows();
-    let starts: Vec<usize> = (0..tall.ncols()).step_by(BLOCK).collect();
-    let parts = in_parallel(starts, threads, |start| {
+    let starts = (0..tall.ncols()).step_by(BLOCK);
+    let parts = fan::over(starts, threads, |_, start| {
         progress.check()?;
         let block = tall.subcols(start, BLOCK.min(tall.ncols() - start));
         let block =
@@ -163,7 +125,7 @@ pub(super) fn rotate(
     progress: &Progress,
 ) -> Result<Mat<f32>> {
     let mut turned = Mat::zeros(rotation.ncols(), tall.ncols());
-    in_parallel(blocks(&mut turned), threads, |(start, block)| {
+    fan::over(blocks(&mut turned), threads, |_, (start, block)| {
         progress.check()?;
         let source = tall.subcols(start, block.ncols());
         matmul::matmul(block, Accum::Replace, rotation.transpose(), source, 1.0, Par::Seq);
@@ -186,24 +148,6 @@ mod tests {
             }
         }
         matrix
-    }
-
-    #[test]
-    fn the_results_come_in_the_items_order() {
-        for threads in 1..5 {
-            let items: Vec<usize> = (0..100).collect();
-            let squares = in_parallel(items, threads, |item| Ok(item * item)).expect("squares");
-            assert!(squares.iter().enumerate().all(|(at, &square)| square == at * at));
-        }
-        let failed =
-            in_parallel(
-                vec![1, 2, 3],
-                2,
-                |item| {
-                    if item == 2 { Err(Error::Cancelled) } else { Ok(item) }
-                },
-            );
-        assert!(matches!(failed, Err(Error::Cancelled)));
     }
 
     #[test]

@@ -11,12 +11,12 @@ use faer::Mat;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::linear::in_parallel;
 use super::rows::{ByteRows, normalise};
 use super::sparse::{Counter, Sample};
 use super::words::BUCKETS;
 use super::{FitOptions, MAX_DIM, write_part};
 use crate::error::{Error, Result};
+use crate::fan;
 use crate::files;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
@@ -69,7 +69,7 @@ impl LsaModel {
         let mut bytes = vec![0i8; BUCKETS * dim];
         let blocks = columns.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
         let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
-        in_parallel(blocks.collect(), threads, |((columns, weights), bytes)| {
+        fan::over(blocks, threads, |_, ((columns, weights), bytes)| {
             let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
             for (&column, (weight, bytes)) in columns.iter().zip(places) {
                 let Some(column) = column else { continue };

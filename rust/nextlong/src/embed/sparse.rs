@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::linear::in_parallel;
 use super::words::{BUCKETS, Words};
 use crate::error::{Error, Result};
+use crate::fan;
 use crate::progress::Progress;
 
 /// How quickly more of the same word stops to count (BM25's k1).
@@ -103,7 +103,7 @@ impl Sample {
     ) -> Result<Self> {
         let ranges =
             || (0..texts.len()).step_by(TEXTS).map(|start| start..texts.len().min(start + TEXTS));
-        let counted = in_parallel(ranges().collect(), threads, |range: Range<usize>| {
+        let counted = fan::over(ranges(), threads, |_, range: Range<usize>| {
             let mut counter = Counter::new(seed);
             let mut part = Sparse::empty(BUCKETS);
             let mut lengths = Vec::with_capacity(range.len());

@@ -7,9 +7,10 @@
 use faer::Mat;
 use multiversion::multiversion;
 
-use super::linear::{blocks, in_parallel};
+use super::linear::blocks;
 use super::sparse::Sparse;
 use crate::error::Result;
+use crate::fan;
 use crate::progress::Progress;
 
 /// The directions of a strip: rows of two lines of memory.
@@ -33,7 +34,7 @@ pub(super) fn sketched(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = in_parallel((0..width).step_by(STRIP).collect(), threads, |start| {
+    let strips = fan::over((0..width).step_by(STRIP), threads, |_, start| {
         progress.check()?;
         let mut out = vec![ZEROS; matrix.columns()];
         for row in 0..matrix.rows() {
@@ -59,7 +60,7 @@ pub(super) fn product(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = in_parallel(starts(dense), threads, |start| {
+    let strips = fan::over(starts(dense), threads, |_, start| {
         let strip = strip(dense, start);
         let mut out = vec![ZEROS; matrix.rows()];
         for (first, out) in out.chunks_mut(STEP).enumerate() {
@@ -78,7 +79,7 @@ pub(super) fn normal_product(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = in_parallel(starts(dense), threads, |start| {
+    let strips = fan::over(starts(dense), threads, |_, start| {
         let strip = strip(dense, start);
         let mut out = vec![ZEROS; strip.len()];
         for first in (0..matrix.rows()).step_by(STEP) {
@@ -91,8 +92,8 @@ pub(super) fn normal_product(
     joined(&strips, dense.ncols(), threads)
 }
 
-fn starts(dense: &Mat<f32>) -> Vec<usize> {
-    (0..dense.nrows()).step_by(STRIP).collect()
+fn starts(dense: &Mat<f32>) -> impl Iterator<Item = usize> {
+    (0..dense.nrows()).step_by(STRIP)
 }
 
 /// Some directions of `dense`, filled up with zeros.
@@ -109,7 +110,7 @@ fn strip(dense: &Mat<f32>, start: usize) -> Vec<Row> {
 /// Strips side by side.
 fn joined(strips: &[Vec<Row>], columns: usize, threads: usize) -> Result<Mat<f32>> {
     let mut whole = Mat::zeros(strips.len() * STRIP, columns);
-    in_parallel(blocks(&mut whole), threads, |(first, mut block)| {
+    fan::over(blocks(&mut whole), threads, |_, (first, mut block)| {
         for (number, mut column) in block.as_mut().col_iter_mut().enumerate() {
             for (place, strip) in strips.iter().enumerate() {
                 let values = column.as_mut().subrows_mut(place * STRIP, STRIP).iter_mut();

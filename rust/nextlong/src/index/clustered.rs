@@ -4,14 +4,15 @@
 //! f32. The order in which lists are scanned does not matter to what is found.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
+use crate::index::arena::Arena;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::lists::Lists;
 use crate::index::near::Near;
-use crate::index::product::{Packed, Rows, Scores, together};
+use crate::index::product::{Packed, Rows, Scores, packed_bytes, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -43,6 +44,8 @@ struct Ready {
     blocks: Vec<usize>,
     /// The first blocks, packed when they are first used.
     kept: Vec<OnceLock<Packed>>,
+    /// Where they lie.
+    arena: Arc<Arena>,
     /// The place of every row.
     places: Vec<u32>,
 }
@@ -78,8 +81,7 @@ impl Clustered {
         if let Some(folder) = folder {
             lists.write(folder, vectors, self.quantizer, threads, progress)?;
         }
-        self.seat(lists, vectors.dim());
-        Ok(())
+        self.seat(lists, vectors.dim())
     }
 
     /// Loads lists that were written to `folder`.
@@ -88,24 +90,28 @@ impl Clustered {
     ///
     /// See [`Lists::load`].
     pub fn load(&self, vectors: &Vectors, folder: &Path) -> Result<()> {
-        self.seat(Lists::load(folder, vectors, self.quantizer)?, vectors.dim());
-        Ok(())
+        self.seat(Lists::load(folder, vectors, self.quantizer)?, vectors.dim())
     }
 
-    fn seat(&self, lists: Lists, dim: usize) {
+    fn seat(&self, lists: Lists, dim: usize) -> Result<()> {
         let keep_bytes = self.keep_bytes - lists.held_bytes();
         let mut blocks = vec![0];
-        let mut kept = 0;
+        let (mut kept, mut bytes) = (0, 0);
         for list in 0..lists.len() {
-            let count = lists.places(list).len().div_ceil(BLOCK);
-            blocks.push(blocks[list] + count);
-            if lists.places(list).end * dim <= keep_bytes {
+            let places = lists.places(list);
+            blocks.push(blocks[list] + places.len().div_ceil(BLOCK));
+            if places.end * dim <= keep_bytes {
                 kept = blocks[list + 1];
+                bytes += places.len() / BLOCK * packed_bytes(BLOCK, dim)
+                    + packed_bytes(places.len() % BLOCK, dim);
             }
         }
+        let arena = Arena::new(bytes)?;
         let kept = (0..kept).map(|_| OnceLock::new()).collect();
         let places = lists.places_of_rows();
-        let _ = self.ready.set(Ready { lists, blocks, kept, places }); // The same if there already.
+        // The same if there already.
+        let _ = self.ready.set(Ready { lists, blocks, kept, arena, places });
+        Ok(())
     }
 
     fn ready(&self) -> Result<&Ready> {
@@ -130,7 +136,7 @@ impl Clustered {
     }
 
     /// The best rows of each query by int8 product, as many as `keep` says, in the `probes` lists
-    /// nearest to it, best first.
+    /// nearest to it, in any order.
     ///
     /// # Errors
     ///
@@ -195,7 +201,7 @@ impl Clustered {
                     }
                 }
             }
-            found.extend(best.into_iter().map(Best::into_ids));
+            found.extend(best.into_iter().map(Best::into_kept));
         }
         Ok(found)
     }
@@ -218,21 +224,21 @@ impl Clustered {
         let places = ready.lists.places(list);
         let first = places.start + (block - ready.blocks[list]) * BLOCK;
         let places = first..(first + BLOCK).min(places.end);
-        let pack = || {
+        let read = || {
             let mut rows = Rows::to_pack(places.len(), dim)?;
             ready.lists.read(places.clone(), vectors, self.quantizer, rows.values());
-            rows.pack()
+            Ok::<Rows, Error>(rows)
         };
         let packed;
         let rows = match ready.kept.get(block).map(|kept| (kept, kept.get())) {
             Some((_, Some(rows))) => rows,
             Some((kept, None)) => {
                 // Two threads may both pack it: one is kept, they are the same.
-                let rows = pack()?;
+                let rows = read()?.pack_in(&ready.arena)?;
                 kept.get_or_init(|| rows)
             }
             None => {
-                packed = pack()?;
+                packed = read()?.pack()?;
                 &packed
             }
         };

@@ -2,13 +2,14 @@
 //!
 //! In: int8 queries. Out: for each the ids of its best rows, to be ranked again in f32.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
+use crate::index::arena::Arena;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
-use crate::index::product::{Packed, Rows, Scores};
+use crate::index::product::{Packed, Rows, Scores, packed_bytes};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
@@ -24,6 +25,8 @@ const QUERIES: usize = 64;
 pub struct Exact {
     quantizer: Quantizer,
     kept: Vec<OnceLock<Packed>>,
+    /// Where they lie.
+    arena: Arc<Arena>,
     /// Calls so far: each begins at another block, so that threads do not all pack the same one.
     calls: AtomicUsize,
 }
@@ -31,15 +34,19 @@ pub struct Exact {
 impl Exact {
     /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each
     /// time.
-    #[must_use]
-    pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Retrieval`] without memory.
+    pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Result<Self> {
         let blocks = vectors.len().div_ceil(BLOCK);
         let kept = blocks.min(keep_bytes / (BLOCK * vectors.dim().max(1)));
+        let arena = Arena::new(kept * packed_bytes(BLOCK.min(vectors.len()), vectors.dim()))?;
         let kept = (0..kept).map(|_| OnceLock::new()).collect();
-        Self { quantizer, kept, calls: AtomicUsize::new(0) }
+        Ok(Self { quantizer, kept, arena, calls: AtomicUsize::new(0) })
     }
 
-    /// The best rows of each query by int8 product, as many as `keep` says, best first.
+    /// The best rows of each query by int8 product, as many as `keep` says, in any order.
     ///
     /// # Errors
     ///
@@ -53,7 +60,7 @@ impl Exact {
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
         let best = self.best(vectors, queries, exclusion, keep, progress)?;
-        Ok(best.into_iter().map(Best::into_ids).collect())
+        Ok(best.into_iter().map(Best::into_kept).collect())
     }
 
     /// As [`Exact::candidates`], with the products.
@@ -81,11 +88,11 @@ impl Exact {
                 Some((_, Some(rows))) => rows,
                 Some((kept, None)) => {
                     // Two threads may both pack it: one is kept, they are the same.
-                    let rows = self.pack(vectors, block)?;
+                    let rows = self.rows(vectors, block)?.pack_in(&self.arena)?;
                     kept.get_or_init(|| rows)
                 }
                 None => {
-                    packed = self.pack(vectors, block)?;
+                    packed = self.rows(vectors, block)?.pack()?;
                     &packed
                 }
             };
@@ -122,10 +129,10 @@ impl Exact {
         Ok(all)
     }
 
-    fn pack(&self, vectors: &Vectors, block: usize) -> Result<Packed> {
+    fn rows(&self, vectors: &Vectors, block: usize) -> Result<Rows> {
         let range = block * BLOCK..((block + 1) * BLOCK).min(vectors.len());
         let mut rows = Rows::to_pack(range.len(), vectors.dim())?;
         self.quantizer.rows(vectors, range, rows.values());
-        rows.pack()
+        Ok(rows)
     }
 }

@@ -19,6 +19,7 @@ use crate::index::cosine::{self, Queries};
 use crate::index::exact::Exact;
 use crate::index::exclude::Exclusion;
 use crate::index::hnsw::Hnsw;
+use crate::index::product;
 use crate::index::quantize::Quantizer;
 use crate::index::recall::{self, Report};
 use crate::index::topk::Keep;
@@ -111,6 +112,7 @@ impl Graph {
     }
 
     fn keeping(old: &[Arc<Shard>], vectors: Vectors, seed: u64, callers: usize) -> Result<Self> {
+        product::obey_environment()?;
         if vectors.len() >= u32::MAX as usize {
             return Err(Error::Retrieval(format!(
                 "{} vectors; an index holds fewer than {}, so make several",
@@ -135,7 +137,7 @@ impl Graph {
         let rest = Rest {
             first,
             scale: f64::from(quantizer.scale()).powi(2),
-            scan: Exact::new(&rest, quantizer, usize::MAX),
+            scan: Exact::new(&rest, quantizer, usize::MAX)?,
             vectors: rest,
         };
         Ok(Self { vectors, seed, callers, shards, rest })

@@ -8,7 +8,7 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use crate::error::Result;
-use crate::index::fan;
+use crate::fan;
 use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;

@@ -9,11 +9,12 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::error::{Error, Result};
-use crate::index::fan;
+use crate::fan;
 use crate::index::kmeans::Centroids;
 use crate::index::npy;
 use crate::index::quantize::Quantizer;
 use crate::index::small::Small;
+use crate::large::Large;
 use crate::progress::Progress;
 use crate::seed;
 use crate::vectors::Vectors;
@@ -37,10 +38,17 @@ pub struct Lists {
     starts: Vec<usize>,
     /// The row at each place.
     rows: Vec<u32>,
-    /// The int8 rows by place, where they are kept on disk or held.
-    stored: Option<Bytes>,
-    /// Bytes of them that are held.
-    held: usize,
+    kept: Kept,
+}
+
+/// The rows in int8.
+enum Kept {
+    /// Made again whenever they are asked for.
+    Nowhere,
+    /// In memory, by number.
+    ByRow(Large<i8>),
+    /// On disk, by place.
+    ByPlace(Bytes),
 }
 
 /// The number of lists for so many rows, fixed by them alone: about 3.25 times the square root.
@@ -52,8 +60,8 @@ pub fn list_count(rows: usize) -> usize {
 }
 
 impl Lists {
-    /// Finds centroids and puts every row in the list of its nearest; holds the int8 rows, and
-    /// then those in the order of the lists, if each takes at most `room` bytes.
+    /// Finds centroids and puts every row in the list of its nearest; holds the int8 rows if they take
+    /// at most `room` bytes.
     ///
     /// # Errors
     ///
@@ -93,9 +101,8 @@ impl Lists {
             rows[next[list as usize]] = row as u32;
             next[list as usize] += 1;
         }
-        let stored = small.is_held().then(|| in_order(&small, &rows, threads)).transpose()?;
-        let held = stored.as_ref().map_or(0, Bytes::len);
-        Ok(Self { centroids, starts, rows, stored, held })
+        let kept = small.into_held().map_or(Kept::Nowhere, Kept::ByRow);
+        Ok(Self { centroids, starts, rows, kept })
     }
 
     /// Writes the lists to `folder` and from then on reads their rows there.
@@ -120,28 +127,27 @@ impl Lists {
         })?;
         let shape = [self.centroids.len() + self.rows.len(), dim];
         npy::write(&folder.join("lists.npy"), npy::I8, &shape, |put| {
-            put(&bytes_of(self.centroids.values()))?;
-            if let Some(stored) = &self.stored {
-                return stored.chunks(1 << 20).try_for_each(put);
-            }
+            put(bytemuck::cast_slice(self.centroids.values()))?;
             // Large parts, each read from the front of the vectors to the end.
-            for part in self.rows.chunks((WRITE_BYTES / dim).max(1)) {
-                let slices: Vec<&[u32]> =
-                    part.chunks(part.len().div_ceil(threads.max(1))).collect();
-                let parts = fan::out(slices.len(), threads, |slice| {
-                    let mut values = vec![0; slices[slice].len() * dim];
+            let part = if self.held_bytes() > 0 { TASK } else { (WRITE_BYTES / dim).max(1) };
+            for start in (0..self.rows.len()).step_by(part) {
+                let end = (start + part).min(self.rows.len());
+                let slice = (end - start).div_ceil(threads.max(1));
+                let parts = fan::out((end - start).div_ceil(slice), threads, |number| {
+                    let first = start + number * slice;
+                    let places = first..(first + slice).min(end);
+                    let mut values = vec![0; places.len() * dim];
                     progress.check()?;
-                    quantizer.gather(vectors, slices[slice], &mut values);
+                    self.read(places, vectors, quantizer, &mut values);
                     Ok(values)
                 })?;
                 for values in parts {
-                    values.chunks(1 << 20).try_for_each(|values| put(&bytes_of(values)))?;
+                    put(bytemuck::cast_slice(&values))?;
                 }
             }
             Ok(())
         })?;
-        self.stored = Some(self.map(folder, dim)?);
-        self.held = 0;
+        self.kept = Kept::ByPlace(self.map(folder, dim)?);
         Ok(())
     }
 
@@ -173,27 +179,22 @@ impl Lists {
                 _ => return Err(broken(&path)),
             }
         }
-        let mut lists = Self {
-            centroids: Centroids::new(Vec::new(), dim)?,
-            starts,
-            rows,
-            stored: None,
-            held: 0,
-        };
+        let mut lists =
+            Self { centroids: Centroids::new(Vec::new(), dim)?, starts, rows, kept: Kept::Nowhere };
         let path = folder.join("lists.npy");
         let shape = [Some(count + vectors.len()), Some(dim)];
         let all = npy::map(&path, npy::I8, &shape)?;
         let (head, _) = all.split_at(count * dim);
-        lists.centroids = Centroids::new(values_of(head), dim)?;
+        lists.centroids = Centroids::new(bytemuck::cast_slice(head).to_vec(), dim)?;
         let stored = all.slice(count * dim..);
         let mut values = vec![0; dim];
         for place in seed::sample(0, "lists", vectors.len(), CHECK) {
             quantizer.gather(vectors, &lists.rows[place..=place], &mut values);
-            if values != values_of(&stored[place * dim..][..dim]) {
+            if bytemuck::cast_slice::<i8, u8>(&values) != &stored[place * dim..][..dim] {
                 return Err(broken(&path));
             }
         }
-        lists.stored = Some(stored);
+        lists.kept = Kept::ByPlace(stored);
         Ok(lists)
     }
 
@@ -263,11 +264,18 @@ impl Lists {
     ///
     /// As [`Lists::read`].
     pub fn copy(&self, places: Range<usize>, dim: usize, out: &mut [i8]) -> bool {
-        let Some(stored) = &self.stored else { return false };
-        let stored = &stored[places.start * dim..places.end * dim];
-        assert_eq!(out.len(), stored.len(), "`out` holds the rows");
-        for (out, &byte) in out.iter_mut().zip(stored) {
-            *out = byte.cast_signed();
+        assert_eq!(out.len(), places.len() * dim, "`out` holds the rows");
+        match &self.kept {
+            Kept::Nowhere => return false,
+            Kept::ByRow(held) => {
+                for (&row, out) in self.rows(places).iter().zip(out.chunks_exact_mut(dim)) {
+                    out.copy_from_slice(&held[row as usize * dim..][..dim]);
+                }
+            }
+            Kept::ByPlace(stored) => {
+                let stored = &stored[places.start * dim..places.end * dim];
+                out.copy_from_slice(bytemuck::cast_slice(stored));
+            }
         }
         true
     }
@@ -275,7 +283,7 @@ impl Lists {
     /// The bytes of rows that are held in memory: none once the lists are written.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held
+        if let Kept::ByRow(held) = &self.kept { held.len() } else { 0 }
     }
 
     /// For each row the place that it has.
@@ -287,27 +295,6 @@ impl Lists {
         }
         places
     }
-}
-
-/// The rows by place.
-fn in_order(small: &Small<'_>, rows: &[u32], threads: usize) -> Result<Bytes> {
-    let dim = small.vectors().dim();
-    let mut values = vec![0; rows.len() * dim];
-    let parts = rows.chunks(TASK).zip(values.chunks_mut(TASK * dim));
-    fan::over(parts, threads, |_, (rows, out)| {
-        small.gather(rows, out);
-        Ok(())
-    })?;
-    // The same memory.
-    Ok(Bytes::from(values.into_iter().map(i8::cast_unsigned).collect::<Vec<u8>>()))
-}
-
-fn bytes_of(values: &[i8]) -> Vec<u8> {
-    values.iter().map(|value| value.cast_unsigned()).collect()
-}
-
-fn values_of(bytes: &[u8]) -> Vec<i8> {
-    bytes.iter().map(|byte| byte.cast_signed()).collect()
 }
 
 fn broken(path: &Path) -> Error {

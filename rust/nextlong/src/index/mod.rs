@@ -7,12 +7,12 @@
 //! vector file. What comes out does not depend on threads, on how the queries are cut into calls,
 //! or on the processor.
 
+mod arena;
 pub mod choose;
 pub mod clustered;
 pub mod cosine;
 pub mod exact;
 pub mod exclude;
-pub mod fan;
 pub mod graph;
 pub mod hnsw;
 pub mod kmeans;
@@ -158,7 +158,7 @@ impl Search {
         let exclusion = Exclusion::new(settings.groups, vectors.len())?;
         let quantizer = Quantizer::fit(&vectors, settings.seed)?;
         let engine = match settings.kind {
-            Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)),
+            Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)?),
             Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
         };

@@ -4,17 +4,18 @@
 //! the same on every processor, in every block order and at any thread count.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use numkong::capabilities::{self, cap};
-use numkong::matrix::PackedMatrix;
-use numkong::tensor::{Matrix, TensorError};
+use numkong::matrix::{Dots, PackedMatrix};
+use numkong::tensor::{Matrix, SIMD_ALIGNMENT, TensorError};
 
 use crate::error::{Error, Result};
+use crate::index::arena::{Arena, Home};
 
 /// Some rows in the layout that the processor's kernel wants.
 pub struct Packed {
-    matrix: PackedMatrix<i8>,
+    matrix: PackedMatrix<i8, Home>,
     /// The rows; what the matrix has more fills up its shape.
     len: usize,
 }
@@ -136,10 +137,30 @@ impl Rows {
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn pack(&self) -> Result<Packed> {
-        configure();
-        let packed = PackedMatrix::try_pack(&self.matrix).map_err(|error| failed(&error))?;
-        Ok(Packed { matrix: packed, len: self.len })
+        self.pack_at(Home::Alone)
     }
+
+    /// As [`Rows::pack`], in an arena while it has room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rows::pack`].
+    pub fn pack_in(&self, arena: &Arc<Arena>) -> Result<Packed> {
+        self.pack_at(Home::In(Arc::clone(arena))).or_else(|_| self.pack())
+    }
+
+    fn pack_at(&self, home: Home) -> Result<Packed> {
+        configure();
+        let packed = PackedMatrix::try_pack_in(&self.matrix, home);
+        packed.map(|matrix| Packed { matrix, len: self.len }).map_err(|error| failed(&error))
+    }
+}
+
+/// The bytes that `count` rows take in an arena once they are packed.
+#[must_use]
+pub fn packed_bytes(count: usize, dim: usize) -> usize {
+    let filled_up = count.next_multiple_of(Shape::of_kernel().packed);
+    i8::dots_packed_size(filled_up, dim).next_multiple_of(SIMD_ALIGNMENT)
 }
 
 impl Packed {

@@ -2,8 +2,9 @@
 //! is enough.
 
 use crate::error::Result;
+use crate::fan;
 use crate::index::cosine::{self, Queries};
-use crate::index::{Neighbours, Search, fan};
+use crate::index::{Neighbours, Search};
 use crate::progress::Progress;
 use crate::seed;
 

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::index::fan;
+use crate::fan;
 use crate::index::quantize::Quantizer;
+use crate::large::Large;
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -18,7 +19,7 @@ const TASK: usize = 4096;
 pub(super) struct Small<'a> {
     vectors: &'a Vectors,
     quantizer: Quantizer,
-    held: Option<Vec<i8>>,
+    held: Option<Large<i8>>,
 }
 
 impl<'a> Small<'a> {
@@ -26,7 +27,7 @@ impl<'a> Small<'a> {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Cancelled`] when asked to stop.
+    /// [`crate::Error::Cancelled`] when asked to stop; [`crate::Error::Retrieval`] without memory.
     pub fn new(
         vectors: &'a Vectors,
         quantizer: Quantizer,
@@ -38,7 +39,7 @@ impl<'a> Small<'a> {
         if count.saturating_mul(dim) > room {
             return Ok(Self { vectors, quantizer, held: None });
         }
-        let mut held = vec![0; count * dim];
+        let mut held = Large::zeros(count * dim)?;
         fan::over(held.chunks_mut((TASK * dim).max(1)), threads, |task, out| {
             progress.check()?;
             quantizer.rows(vectors, task * TASK..((task + 1) * TASK).min(count), out);
@@ -79,8 +80,8 @@ impl<'a> Small<'a> {
         }
     }
 
-    /// Whether all rows are held.
-    pub fn is_held(&self) -> bool {
-        self.held.is_some()
+    /// All rows, if they are held.
+    pub fn into_held(self) -> Option<Large<i8>> {
+        self.held
     }
 }

@@ -112,6 +112,13 @@ impl Best {
         }
     }
 
+    /// The ids kept, in any order: for who ranks them again.
+    #[must_use]
+    pub fn into_kept(mut self) -> Vec<u32> {
+        self.shrink();
+        self.keys.into_iter().map(id_of).collect()
+    }
+
     /// The ids kept, best first.
     #[must_use]
     pub fn into_ids(self) -> Vec<u32> {
@@ -209,10 +216,18 @@ fn good(
     let mut next = from;
     for block in scores[from..].chunks(LANES) {
         if block.iter().fold(i32::MIN, |max, &score| max.max(score)) >= threshold {
-            for (place, &score) in (next as u32..).zip(block) {
-                // Without a branch: which scores pass cannot be guessed.
-                places[count] = place;
-                count += usize::from(score >= threshold);
+            let mut passes = [0u8; LANES];
+            for (passes, &score) in passes.iter_mut().zip(block) {
+                *passes = u8::from(score >= threshold);
+            }
+            // Eight flags at a time, as most of them are off.
+            for (eight, place) in passes.as_chunks::<8>().0.iter().zip((next as u32..).step_by(8)) {
+                let mut flags = u64::from_le_bytes(*eight);
+                while flags != 0 {
+                    places[count] = place + flags.trailing_zeros() / 8;
+                    count += 1;
+                    flags &= flags - 1;
+                }
             }
         }
         next += block.len();

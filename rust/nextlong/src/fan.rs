@@ -36,13 +36,12 @@ pub fn out<T: Send>(
         }
     };
     let mut all: Vec<(usize, Result<T>)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for helper in helpers {
+            all.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
     });
     all.sort_unstable_by_key(|outcome| outcome.0);
     all.into_iter().map(|outcome| outcome.1).collect()
@@ -53,17 +52,18 @@ pub fn out<T: Send>(
 /// # Errors
 ///
 /// The first error in the order of the parts.
-pub fn over<P: Send>(
-    parts: impl ExactSizeIterator<Item = P>,
+pub fn over<P: Send, T: Send>(
+    parts: impl IntoIterator<Item = P>,
     threads: usize,
-    task: impl Fn(usize, P) -> Result<()> + Sync,
-) -> Result<()> {
-    let parts: Vec<Mutex<Option<P>>> = parts.map(|part| Mutex::new(Some(part))).collect();
-    out(parts.len(), threads, |number| {
+    task: impl Fn(usize, P) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let parts: Vec<Mutex<Option<P>>> =
+        parts.into_iter().map(|part| Mutex::new(Some(part))).collect();
+    let done = out(parts.len(), threads, |number| {
         let part = parts[number].lock().unwrap_or_else(PoisonError::into_inner).take();
-        part.map_or(Ok(()), |part| task(number, part))
-    })
-    .map(drop)
+        part.map(|part| task(number, part)).transpose()
+    })?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 #[cfg(test)]
