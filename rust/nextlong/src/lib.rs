@@ -33,6 +33,7 @@ pub mod measure;
 pub mod mine;
 pub mod progress;
 pub mod ragged;
+mod runs;
 pub mod seed;
 pub mod sequences;
 pub mod store;

@@ -20,45 +20,53 @@ const TEXTS: usize = 512;
 pub(super) struct Counter {
     words: Words,
     counts: Vec<u16>,
-    /// The distinct words of the last text, in the order in which they came.
+    /// The words of the last text.
+    all: Vec<u16>,
+    /// The distinct ones among them, in the order in which they came, in front.
     found: Vec<u16>,
-    length: u64,
+    distinct: usize,
 }
 
 impl Counter {
     pub(super) fn new(seed: u64) -> Self {
         let counts = vec![0; BUCKETS];
-        Self { words: Words::new(seed), counts, found: Vec::new(), length: 0 }
+        let found = vec![0; BUCKETS + 1];
+        Self { words: Words::new(seed), counts, all: Vec::new(), found, distinct: 0 }
     }
 
     /// Counts the words of `text` and forgets the text before it.
     pub(super) fn count(&mut self, text: &str) {
-        for &word in &self.found {
+        for &word in &self.found[..self.distinct] {
             self.counts[usize::from(word)] = 0;
         }
-        self.found.clear();
-        self.length = 0;
-        let Self { words, counts, found, length } = self;
-        words.each(text, |word| {
-            let count = &mut counts[usize::from(word)];
-            if *count == 0 {
-                found.push(word);
-            }
+        self.all.clear();
+        self.words.buckets(text, &mut self.all);
+        let mut distinct = 0;
+        for &word in &self.all {
+            let count = &mut self.counts[usize::from(word)];
+            // Without a branch: which word is new cannot be guessed.
+            self.found[distinct] = word;
+            distinct += usize::from(*count == 0);
             *count = count.saturating_add(1);
-            *length += 1;
-        });
+        }
+        self.distinct = distinct;
+    }
+
+    /// The distinct words, in the order in which they came.
+    fn found(&self) -> &[u16] {
+        &self.found[..self.distinct]
     }
 
     /// The distinct words with BM25's weight of their counts, without the share of the word.
     pub(super) fn weights(&self, average_words: f32) -> impl Iterator<Item = (u16, f32)> + '_ {
-        let hold = hold(self.length, average_words);
+        let hold = hold(self.all.len() as u64, average_words);
         let weights = self.found_counts().map(move |count| saturated(count, hold));
-        self.found.iter().copied().zip(weights)
+        self.found().iter().copied().zip(weights)
     }
 
     /// How often each word of `found` came.
     fn found_counts(&self) -> impl Iterator<Item = f32> + '_ {
-        self.found.iter().map(|&word| f32::from(self.counts[usize::from(word)]))
+        self.found().iter().map(|&word| f32::from(self.counts[usize::from(word)]))
     }
 }
 
@@ -110,10 +118,10 @@ impl Sample {
             for text in &texts[range] {
                 progress.check()?;
                 counter.count(text);
-                part.columns.extend(counter.found.iter().map(|&word| u32::from(word)));
+                part.columns.extend(counter.found().iter().map(|&word| u32::from(word)));
                 part.values.extend(counter.found_counts());
                 part.offsets.push(part.columns.len());
-                lengths.push(counter.length);
+                lengths.push(counter.all.len() as u64);
                 progress.add(1);
             }
             Ok((part, lengths))

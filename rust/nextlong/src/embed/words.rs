@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use unicode_normalization::char::is_combining_mark;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::runs::{self, Run};
 use crate::seed;
 
 /// The number of buckets that words are hashed into.
@@ -37,31 +38,30 @@ impl Words {
         Self { seed: seed::bits(seed, "embed words", 0), word: Vec::with_capacity(64) }
     }
 
-    /// Calls `visit` with the bucket of every word of `text`, in order.
-    pub fn each(&mut self, text: &str, mut visit: impl FnMut(u16)) {
+    /// Appends the bucket of every word of `text` to `out`, in order.
+    pub fn buckets(&mut self, text: &str, out: &mut Vec<u16>) {
         let bytes = text.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let eight = Eight::load(&bytes[at..]);
-            let letters = eight.letters();
-            if letters == 0 {
-                let gap = eight.gap();
-                // No letter, no gap: a character that is not ASCII.
-                at = if gap == 0 { self.any_word(text, at, &mut visit) } else { at + gap };
-            } else if eight.ends_after(letters) {
-                visit(short_bucket(eight.lowered(letters), self.seed));
-                at += letters + 1;
-            } else if let Some((word, length)) = eight.sixteen(bytes, at) {
-                visit(bucket(&word[..length], self.seed));
-                at += length + 1;
+        runs::each(text, |Run { start, end, ascii }| {
+            if ascii && end - start <= 8 {
+                let word = Eight::load(&bytes[start..]).lowered(end - start);
+                out.push(short_bucket(word, self.seed));
+            } else if ascii && end - start <= 16 {
+                let (low, high) = (Eight::load(&bytes[start..]), Eight::load(&bytes[start + 8..]));
+                let mut word = [0; 16];
+                word[..8].copy_from_slice(&low.lowered(8).to_le_bytes());
+                word[8..].copy_from_slice(&high.lowered(end - start - 8).to_le_bytes());
+                out.push(bucket(&word[..end - start], self.seed));
             } else {
-                at = self.any_word(text, at, &mut visit);
+                let mut at = start;
+                while at < end {
+                    at = self.any_word(&text[..end], at, out);
+                }
             }
-        }
+        });
     }
 
-    /// Visits the word, or the run of single characters, that starts at `at`; gives its end.
-    fn any_word(&mut self, text: &str, mut at: usize, visit: &mut impl FnMut(u16)) -> usize {
+    /// Takes the word, or the run of single characters, that starts at `at`; gives its end.
+    fn any_word(&mut self, text: &str, mut at: usize, out: &mut Vec<u16>) -> usize {
         let bytes = text.as_bytes();
         let seed = self.seed;
         self.word.clear();
@@ -83,7 +83,9 @@ impl Words {
                 break;
             }
             if kind == SINGLE {
-                return pairs(text, at, &mut self.word, |term| visit(bucket(term, seed)));
+                return pairs(text, at, &mut self.word, |term| {
+                    out.push(bucket(term, seed));
+                });
             }
             at += character.len_utf8();
             if kind == WORD {
@@ -96,7 +98,7 @@ impl Words {
             // A gap that is not ASCII stands at `at`, or the text ends behind skipped characters.
             return at + text[at..].chars().next().map_or(0, char::len_utf8);
         }
-        visit(bucket(&self.word, seed));
+        out.push(bucket(&self.word, seed));
         at
     }
 }
@@ -134,27 +136,9 @@ impl Eight {
         ((!self.word_bits() & Self::HIGH).trailing_zeros() / 8) as usize
     }
 
-    /// How many bytes from the first on are ASCII, but no letters or digits.
-    fn gap(self) -> usize {
-        (((self.word_bits() | self.0) & Self::HIGH).trailing_zeros() / 8) as usize
-    }
-
     /// Whether the byte behind `letters` letters is here and ASCII.
     fn ends_after(self, letters: usize) -> bool {
         letters < 8 && (self.0 >> (8 * letters)) & 0x80 == 0
-    }
-
-    /// The lower-cased word of 8 to 15 letters at `at`, if it is one and what follows is ASCII.
-    fn sixteen(self, bytes: &[u8], at: usize) -> Option<([u8; 16], usize)> {
-        let next = Self::load(bytes.get(at + 8..)?);
-        let letters = next.letters();
-        if self.letters() < 8 || !next.ends_after(letters) {
-            return None;
-        }
-        let mut word = [0; 16];
-        word[..8].copy_from_slice(&self.lowered(8).to_le_bytes());
-        word[8..].copy_from_slice(&next.lowered(letters).to_le_bytes());
-        Some((word, 8 + letters))
     }
 
     /// The first `letters` bytes, lower-cased, zeros behind them.
@@ -264,7 +248,7 @@ mod tests {
 
     fn buckets(text: &str) -> Vec<u16> {
         let mut found = Vec::new();
-        Words::new(7).each(text, |bucket| found.push(bucket));
+        Words::new(7).buckets(text, &mut found);
         found
     }
 
@@ -334,7 +318,7 @@ mod tests {
     #[test]
     fn another_seed_gives_other_buckets() {
         let mut other = Vec::new();
-        Words::new(8).each("one two three", |bucket| other.push(bucket));
+        Words::new(8).buckets("one two three", &mut other);
         assert_ne!(buckets("one two three"), other);
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use multiversion::multiversion;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::runs::{self, Run};
 
 /// 64-bit keys are hashes, uniform already; numbers are spread by one product.
 #[derive(Default)]
@@ -74,62 +75,15 @@ fn mix(value: u64) -> u64 {
     value.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Bytes that are classed together: a bit each.
-const BLOCK: usize = 64;
-
 /// Appends the hashes of the words of `text` to `out`.
 fn words_of(text: &str, out: &mut Vec<u64>) {
-    let bytes = text.as_bytes();
-    let ascii = bytes.is_ascii();
-    let mut run = |start: usize, end: usize| {
-        if ascii || bytes[start..end].is_ascii() {
-            out.push(hash_word(bytes, start, end));
+    runs::each(text, |Run { start, end, ascii }| {
+        if ascii {
+            out.push(hash_word(text.as_bytes(), start, end));
         } else {
             words_beyond_ascii(&text[start..end], out);
         }
-    };
-    // Runs of letters, digits and bytes beyond ASCII begin and end where the class changes.
-    let (mut inside, mut start) = (0, 0);
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    let mut last = [0; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    for (number, block) in blocks.iter().chain([&last]).enumerate() {
-        let class = word_bytes(block);
-        let mut changes = class ^ (class << 1 | inside);
-        if inside == 1 && changes != 0 {
-            run(start, number * BLOCK + changes.trailing_zeros() as usize);
-            changes &= changes - 1;
-        }
-        while changes != 0 {
-            start = number * BLOCK + changes.trailing_zeros() as usize;
-            changes &= changes - 1;
-            if changes == 0 {
-                break;
-            }
-            run(start, number * BLOCK + changes.trailing_zeros() as usize);
-            changes &= changes - 1;
-        }
-        inside = class >> (BLOCK - 1);
-    }
-    if inside == 1 {
-        run(start, bytes.len());
-    }
-}
-
-/// A bit for each byte that can stand in a word: letters, digits and all beyond ASCII.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
-fn word_bytes(block: &[u8; BLOCK]) -> u64 {
-    let mut class = [0u8; BLOCK];
-    for (class, &byte) in class.iter_mut().zip(block) {
-        let letter = u8::from((byte | 0x20).wrapping_sub(b'a') < 26);
-        let digit = u8::from(byte.wrapping_sub(b'0') < 10);
-        *class = letter | digit | byte >> 7;
-    }
-    let (eights, _) = class.as_chunks::<8>();
-    // The product brings the low bits of eight bytes side by side.
-    eights.iter().rev().fold(0, |bits, eight| {
-        bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
-    })
+    });
 }
 
 /// Setting this bit lower-cases an ASCII letter and leaves a digit as it is.
