@@ -6,13 +6,15 @@
 use serde_json::Value;
 
 use super::borders::Kind;
+use super::json::{Json, MOST_TOKENS};
+use super::names::Names;
 use super::words::{Pairs, Pieces};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A `tokenizer.json`, read.
-pub(super) struct File {
+pub(super) struct File<'a> {
     /// The file as chunks are encoded with it.
-    pub(super) json: Value,
+    pub(super) json: Json<'a>,
     pub(super) kind: Kind,
     /// Whether the tokenizer puts a word mark (`▁`) before the text.
     pub(super) marks_the_start: bool,
@@ -36,79 +38,26 @@ pub struct Added {
     pub special: bool,
 }
 
-/// Every token by its id, and every id by its token.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    by_id: Vec<Option<Box<str>>>,
-    /// The ids, ordered by their tokens.
-    sorted: Vec<u32>,
-}
-
-impl Names {
-    fn new(tokens: impl IntoIterator<Item = (u32, String)>) -> Self {
-        let mut by_id = Vec::new();
-        for (id, token) in tokens {
-            if by_id.len() <= id as usize {
-                by_id.resize(id as usize + 1, None);
-            }
-            by_id[id as usize] = Some(token.into_boxed_str());
-        }
-        let mut sorted: Vec<u32> =
-            (0..by_id.len() as u32).filter(|&id| by_id[id as usize].is_some()).collect();
-        sorted.sort_by(|&a, &b| by_id[a as usize].cmp(&by_id[b as usize]));
-        Self { by_id, sorted }
-    }
-
-    /// The largest id and one.
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    pub(super) fn token(&self, id: u32) -> Option<&str> {
-        self.by_id.get(id as usize)?.as_deref()
-    }
-
-    pub(super) fn id(&self, token: &str) -> Option<u32> {
-        let place = self.sorted.binary_search_by(|&id| self.token(id).cmp(&Some(token))).ok()?;
-        Some(self.sorted[place])
-    }
-
-    fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.by_id.iter().flatten().map(AsRef::as_ref)
-    }
-}
-
-impl File {
+impl<'a> File<'a> {
     /// Reads the text of a `tokenizer.json`.
-    pub(super) fn read(json: &str) -> Result<Self> {
-        let mut json: Value = serde_json::from_str(json)
-            .map_err(|error| Error::Tokenizer(format!("the tokenizer is no JSON: {error}")))?;
-        if !json.get("model").is_some_and(Value::is_object) {
-            return Err(Error::Tokenizer(
-                "the file has no \"model\", so it is no tokenizer.json; give the one that \
-                 `tokenizers` or `transformers` saved"
-                    .to_owned(),
-            ));
-        }
-        let added = added_tokens(&json);
-        let names = Names::new(
-            model_tokens(&json["model"])
-                .into_iter()
-                .chain(added.iter().map(|token| (token.id, token.content.clone()))),
-        );
-        let marks_the_start = marks_the_start(&json);
+    pub(super) fn read(text: &'a str) -> Result<Self> {
+        let mut json = Json::read(text)?;
+        let settings = &json.settings;
+        let added = added_tokens(settings);
+        let names = Names::new(json.tokens(), &added);
+        let marks_the_start = marks_the_start(settings);
         let kind = border_kind(&json, marks_the_start, &names);
         let by_piece = marks_the_start
             && kind == Kind::Newline
-            && only_marks_spaces(&json)
+            && only_marks_spaces(settings)
             && added.iter().all(|token| token.special);
         let pieces = if by_piece {
-            joined_pairs(&json["model"], &names).map(Pieces::Unjoined)
+            joined_pairs(&json, &names).map(Pieces::Unjoined)
         } else {
-            bert_words(&json).filter(|_| added.iter().all(|token| token.special))
+            bert_words(settings).filter(|_| added.iter().all(|token| token.special))
         };
         let mut notes = Vec::new();
-        let adds_a_space = strip(&mut json, &mut notes);
+        let adds_a_space = strip(&mut json.settings, &mut notes);
         Ok(Self { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes })
     }
 }
@@ -180,7 +129,8 @@ fn patterns(json: &Value) -> Vec<&str> {
         .collect()
 }
 
-fn border_kind(json: &Value, marks_the_start: bool, names: &Names) -> Kind {
+fn border_kind(file: &Json<'_>, marks_the_start: bool, names: &Names) -> Kind {
+    let json = &file.settings;
     let splitters = pre_tokenizers(json);
     let has = |name: &str| splitters.iter().any(|part| type_of(part) == name);
     if has("BertPreTokenizer") || has("Whitespace") || has("WhitespaceSplit") {
@@ -200,7 +150,7 @@ fn border_kind(json: &Value, marks_the_start: bool, names: &Names) -> Kind {
         }) || patterns.iter().any(|pattern| pattern.contains(r"\s+(?!\S)|\s+"));
         return if gpt2 { Kind::Gpt2 } else { Kind::Unknown };
     }
-    let bpe = type_of(&json["model"]) == "BPE" || json["model"].get("merges").is_some();
+    let bpe = type_of(&json["model"]) == "BPE" || file.has_merges();
     let newlines: Vec<&str> = names.tokens().filter(|token| token.contains('\n')).collect();
     let keeps_newlines = normalizers(json).iter().all(|part| {
         let replaced = part["pattern"]["String"].as_str().unwrap_or("\n");
@@ -259,7 +209,8 @@ fn bert_words(json: &Value) -> Option<Pieces> {
 
 /// The characters that merges join; None where more than neighbours decides: an unknown token
 /// that spreads, merges of bytes, whole words looked up before merging, affixes.
-fn joined_pairs(model: &Value, names: &Names) -> Option<Pairs> {
+fn joined_pairs(file: &Json<'_>, names: &Names) -> Option<Pairs> {
+    let model = &file.settings["model"];
     let falls_back = model["byte_fallback"].as_bool() == Some(true)
         && (0..=255u32).all(|byte| names.id(&format!("<0x{byte:02X}>")).is_some());
     let plain = ["continuing_subword_prefix", "end_of_word_suffix"]
@@ -269,13 +220,9 @@ fn joined_pairs(model: &Value, names: &Names) -> Option<Pairs> {
         return None;
     }
     let mut products = Vec::new();
-    for merge in model["merges"].as_array()? {
-        let (left, right) = match merge.as_str() {
-            Some(pair) => pair.split_once(' ')?,
-            None => (merge.get(0)?.as_str()?, merge.get(1)?.as_str()?),
-        };
-        let product = [left, right].concat();
-        if [left, right, &product].iter().any(|part| is_byte(part)) {
+    for (left, right) in file.merges()? {
+        let product = format!("{left}{right}");
+        if [&left, &right, &product].iter().any(|part| is_byte(part)) {
             return None;
         }
         products.push(product);
@@ -287,24 +234,6 @@ fn joined_pairs(model: &Value, names: &Names) -> Option<Pairs> {
 fn is_byte(token: &str) -> bool {
     token.len() == 6 && token.starts_with("<0x") && token.ends_with('>')
 }
-
-fn model_tokens(model: &Value) -> Vec<(u32, String)> {
-    match &model["vocab"] {
-        Value::Object(vocabulary) => vocabulary
-            .iter()
-            .filter_map(|(token, id)| Some((u32::try_from(id.as_u64()?).ok()?, token.clone())))
-            .filter(|&(id, _)| id < MOST_TOKENS)
-            .collect(),
-        Value::Array(rows) => (0u32..)
-            .zip(rows)
-            .filter_map(|(id, row)| Some((id, row.get(0)?.as_str()?.to_owned())))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Ids at or above this are refused, so that a damaged file cannot ask for all memory.
-const MOST_TOKENS: u32 = 1 << 26;
 
 fn added_tokens(json: &Value) -> Vec<Added> {
     let Some(rows) = json["added_tokens"].as_array() else { return Vec::new() };

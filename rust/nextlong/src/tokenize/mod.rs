@@ -8,6 +8,8 @@
 
 mod borders;
 mod file;
+mod json;
+mod names;
 mod words;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 pub use borders::Kind;
 pub use file::Added;
-use file::{File, Names};
+use file::File;
+use names::Names;
 use words::{Pieces, Words};
 
 use crate::error::{Error, Result};
@@ -77,7 +80,7 @@ impl Tokenizer {
         let File { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes } =
             File::read(json)?;
         // The reader has been seen to panic on files that contradict themselves.
-        let pipeline = std::panic::catch_unwind(move || load(json)).unwrap_or_else(|_| {
+        let pipeline = std::panic::catch_unwind(move || json.load()).unwrap_or_else(|_| {
             Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
         })?;
         let mut tokenizer = Self {
@@ -406,21 +409,6 @@ impl Mode {
             Self::Plain => &PLAIN,
         }
     }
-}
-
-fn load(mut json: serde_json::Value) -> Result<PipelineTokenizer> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Error::Tokenizer(format!(
-            "this tokenizer cannot be read by the fast encoder ({error}); give the `tokenizers` or \
-             `transformers` object instead of the file"
-        ))
-    };
-    let canonical = match tokenizers::canonicalize_value(&mut json) {
-        Ok(()) => json.to_string(),
-        Err(error) => return Err(refused(&error)),
-    };
-    drop(json);
-    tokenizers::from_json(&canonical).map_err(|error| refused(&error))
 }
 
 #[cfg(test)]
