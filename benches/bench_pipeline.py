@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -30,8 +31,7 @@ settings = nl.Settings(seq_len=int(seq_len), num_sequences=int(count))
 nl.synthesize
 begun = time.perf_counter()
 nl.synthesize(
-    corpus, output, tokenizer=tokenizer, settings=settings, threads=int(threads), progress=False,
-    overwrite=True, resume=False,
+    corpus, output, tokenizer=tokenizer, settings=settings, threads=int(threads), progress=False
 )
 seconds = time.perf_counter() - begun
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -67,6 +67,8 @@ def ours(inputs: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         arguments = [inputs.corpus, folder, inputs.tokenizer, seq_len, count, threads]
         runs = []
         for _ in range(2):
+            # Into an empty folder: the older files are not removed at the run's cost.
+            shutil.rmtree(folder, ignore_errors=True)
             done = subprocess.run(
                 [sys.executable, "-c", OURS, *map(str, arguments)],
                 env=environment(PYTHONPATH=package),
