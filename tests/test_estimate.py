@@ -114,3 +114,12 @@ def test_what_cannot_be_estimated_is_refused(tmp_path: Path) -> None:
         nl.estimate(nl.sample_corpus(), tokenizer=tokenizer, embedder="vectors.npy")
     with pytest.raises(nl.ConfigError, match="did you mean 'seq_len'"):
         nl.estimate(nl.sample_corpus(), tokenizer=tokenizer, seq_length=3)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for name in ("a.jsonl", "b.jsonl"):
+        (empty / name).touch()
+    with pytest.raises(nl.CorpusError, match="no usable text"):
+        nl.estimate(empty, tokenizer=tokenizer)
+    (empty / "b.jsonl").write_bytes(lines(documents()[:200]))
+    (empty / "c.jsonl").touch()
+    assert nl.estimate(empty, tokenizer=tokenizer, **SMALL).documents == 200

@@ -291,4 +291,6 @@ def _spread(sizes: Sequence[int], most: int) -> list[int]:
     """At most so many files, spread evenly over the bytes of all."""
     ends = np.cumsum(sizes)
     places = (np.arange(most) + 0.5) / most * (ends[-1] if len(ends) else 0)
-    return sorted({int(number) for number in np.searchsorted(ends, places, side="right")})
+    # Where all are empty, the places lie behind the last.
+    found = np.searchsorted(ends[:-1], places, side="right")
+    return sorted({int(number) for number in found})

@@ -4,10 +4,14 @@
 //! the terms; nothing is fused and nothing depends on how many lanes a processor has. So the same
 //! terms give the same bits on any machine.
 
+use std::hint::black_box;
+
 use multiversion::multiversion;
 
 /// The values of one line of memory.
 const LINE: usize = 64;
+/// Terms whose rows are asked for together: with 256 values a row, the first-level cache holds them.
+const GROUP: usize = 128;
 /// The values summed at once: they stay in the registers.
 const PANEL: usize = 96;
 
@@ -61,14 +65,30 @@ impl ByteRows {
 
     /// Writes the sum of `weight × row` over `terms` (row, weight) to `out`.
     pub(super) fn sum(&self, terms: &[(u32, f32)], out: &mut [f32]) {
-        sum_bytes(&self.lines, self.lines_per_row, terms, out);
+        out.fill(0.0);
+        for terms in terms.chunks(GROUP) {
+            self.ask_for(terms);
+            sum_bytes(&self.lines, self.lines_per_row, terms, out);
+        }
+    }
+
+    /// Reads a byte of every line of some rows, so that many are on their way to the cache at once.
+    ///
+    /// In the sums there is so much to do for a line that a processor sees few lines ahead.
+    fn ask_for(&self, terms: &[(u32, f32)]) {
+        let lines =
+            |row: u32| &self.lines[row as usize * self.lines_per_row..][..self.lines_per_row];
+        let lines = terms.iter().flat_map(|&(row, _)| lines(row));
+        black_box(lines.fold(0, |all, line| all ^ line.0[0]));
     }
 }
 
+/// Adds the terms to `out`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn sum_bytes(lines: &[Line], lines_per_row: usize, terms: &[(u32, f32)], out: &mut [f32]) {
     for (number, out) in out.chunks_exact_mut(LINE).enumerate() {
         let mut sums = [0.0f32; LINE];
+        sums.copy_from_slice(out);
         for &(row, weight) in terms {
             let line = &lines[row as usize * lines_per_row + number];
             for (sum, &value) in sums.iter_mut().zip(&line.0) {
