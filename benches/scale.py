@@ -145,7 +145,9 @@ def main() -> None:
     parser.add_argument(
         "--tokenizer", default=tokenizer if tokenizer.exists() else nl.sample_tokenizer()
     )
-    parser.add_argument("--sizes", nargs="+", default=["10MB", "100MB", "1GB", "5GB"])
+    parser.add_argument(
+        "--sizes", nargs="+", default=["10MB", "100MB", "1GB", "5GB"], help="of text, with a unit"
+    )
     parser.add_argument("--index", nargs="+", default=["auto"])
     parser.add_argument("--memory-limit", default="2GB")
     parser.add_argument("--seq-len", type=int, default=131_072)
