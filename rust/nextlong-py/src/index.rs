@@ -245,7 +245,7 @@ fn kind(engine: &str) -> PyResult<Kind> {
 }
 
 /// What making the lists or the graph of an engine takes, by the model of `choose_engine`, in seconds
-/// of one core.
+/// of one core like those of this machine.
 #[pyfunction]
 pub fn building_seconds(engine: &str, rows: usize, dim: usize) -> PyResult<f64> {
     kind(engine).map(|kind| choose::building(kind, rows, dim))

@@ -155,7 +155,7 @@ mod tests {
             let values: Vec<i8> = (0..50 * dim).map(|at| ((at * 37) % 255) as u8 as i8).collect();
             let floats: Vec<f32> = values.iter().map(|&value| f32::from(value) * 0.37).collect();
             let terms: Vec<(u32, f32)> =
-                (0..70).map(|at| ((at * 13 % 50) as u32, 1.0 / (at as f32 + 3.0))).collect();
+                (0..300).map(|at| ((at * 13 % 50) as u32, 1.0 / (at as f32 + 3.0))).collect();
             let mut plain = vec![[0.0f32; 2]; dim];
             for &(row, weight) in &terms {
                 for (at, sum) in plain.iter_mut().enumerate() {

@@ -8,8 +8,8 @@ use super::file::Added;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     by_id: Vec<Option<Box<str>>>,
-    /// The added tokens, which are asked for most.
-    added: Vec<(Box<str>, u32)>,
+    /// The ids of the added tokens, which are asked for most.
+    added: Vec<u32>,
     /// The ids, ordered by their tokens, once another one was asked for.
     sorted: OnceLock<Vec<u32>>,
 }
@@ -17,17 +17,15 @@ pub(super) struct Names {
 impl Names {
     /// Of the tokens of a model and those added to them, which have the last word on an id.
     pub(super) fn new(tokens: Vec<(u32, Box<str>)>, added: &[Added]) -> Self {
-        let added: Vec<(Box<str>, u32)> =
-            added.iter().map(|token| (token.content.as_str().into(), token.id)).collect();
         let mut by_id = Vec::with_capacity(tokens.len() + added.len());
-        for (id, token) in
-            tokens.into_iter().chain(added.iter().map(|(token, id)| (*id, token.clone())))
-        {
+        let more = added.iter().map(|token| (token.id, token.content.as_str().into()));
+        for (id, token) in tokens.into_iter().chain(more) {
             if by_id.len() <= id as usize {
                 by_id.resize(id as usize + 1, None);
             }
             by_id[id as usize] = Some(token);
         }
+        let added = added.iter().map(|token| token.id).collect();
         Self { by_id, added, sorted: OnceLock::new() }
     }
 
@@ -41,8 +39,9 @@ impl Names {
     }
 
     pub(super) fn id(&self, token: &str) -> Option<u32> {
-        if let Some((_, id)) = self.added.iter().rev().find(|(added, _)| **added == *token) {
-            return Some(*id);
+        let is = |id: &&u32| self.token(**id) == Some(token);
+        if let Some(&id) = self.added.iter().rev().find(is) {
+            return Some(id);
         }
         let sorted = self.sorted.get_or_init(|| {
             let mut sorted: Vec<u32> =
@@ -51,7 +50,7 @@ impl Names {
             sorted
         });
         let place = sorted.partition_point(|&id| self.token(id) < Some(token));
-        sorted.get(place).copied().filter(|&id| self.token(id) == Some(token))
+        sorted.get(place).filter(is).copied()
     }
 
     pub(super) fn tokens(&self) -> impl Iterator<Item = &str> {
