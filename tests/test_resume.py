@@ -17,7 +17,7 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, corpus, parts, sequencing
+from nextlong_rs import _nextlong, corpus, parts, sequencing, waves
 from nextlong_rs.embedders import identity
 from nextlong_rs.parts import Parts
 from nextlong_rs.status import status
@@ -97,7 +97,7 @@ def test_a_changed_setting_redoes_the_stages_that_it_touches(
 @pytest.mark.parametrize("documents", [0, 1, 15, 47, 384, 5748])
 @pytest.mark.parametrize("wanted", [None, 1, 40, 382, 100_000])
 def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> None:
-    borders = sequencing.wave_borders(documents, wanted)
+    borders = waves.wave_borders(documents, wanted)
     assert (borders[0], borders[-1]) == (0, documents)
     assert all(0 < b - a <= 256 for a, b in itertools.pairwise(borders))
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import deque
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +21,7 @@ from nextlong_rs.memory import needs
 from nextlong_rs.parts import Parts
 from nextlong_rs.stages import CHUNK_SETTINGS, EMBED_SETTINGS, rounded
 from nextlong_rs.tasks import fingerprint
+from nextlong_rs.waves import Waves, search_pieces
 
 if TYPE_CHECKING:
     from nextlong_rs.index import Search
@@ -54,8 +53,6 @@ def mine(
     selector = _nextlong.Selector(
         job.core, bos=special.bos, eos=special.eos, separator=separator.tolist()
     )
-    borders = wave_borders(len(queue), settings.num_sequences)
-    waves = [queue[start:stop] for start, stop in itertools.pairwise(borders)]
     total = settings.num_sequences or len(queue)
     parts = Parts(run, store, selector, settings.seq_len, metadata)
     earlier = {*CHUNK_SETTINGS, *EMBED_SETTINGS} - {"seed"}
@@ -76,89 +73,73 @@ def mine(
         halt = _nextlong.Watch()
         sketches = _nextlong.Sketches(job.core)
 
-        def fill(wave: _nextlong.Wave) -> None:
+        def found(item: tuple[int, NDArray[np.int64]]) -> tuple[Any, ...]:
+            k, rows = item
+            return rows, *search.search(rows, k, watch=halt)
+
+        def fill(wave: _nextlong.Wave, side_by_side: Pool | None = None) -> None:
             while wanted := wave.wanted():
-                for k, rows in wanted:
-                    ids, scores = search.search(rows, k, watch=halt)
+                pieces = search_pieces(wanted, side_by_side.threads if side_by_side else 1)
+                results = side_by_side.in_order(found, pieces) if side_by_side else map(found, pieces)
+                for rows, ids, scores in results:
                     wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 
-        def open_wave(number: int) -> _nextlong.Wave:
-            wave = _nextlong.Wave(store, job.core, waves[number], sketches)
+        def opened(number: int, documents: NDArray[np.uint32]) -> _nextlong.Wave:
+            wave = _nextlong.Wave(store, job.core, documents, sketches)
             fill(wave)
             wave.write(files(number)[0])
             return wave
 
-        done = 0
-        while done < len(waves) and not selector.finished and (marker := tasks.done(done)):
-            _, pieces, ids = files(done)
+        waves = Waves(queue, settings.num_sequences, opened, pool)
+
+        def close() -> None:
+            waves.closed += 1
+            rest = selector.sift(waves.rest, store)
+            if rest is not None:
+                waves.keep(rest)
+
+        while waves and not selector.finished and (marker := tasks.done(waves.closed)):
+            _, pieces, ids = files(waves.closed)
             pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
-            done += 1
-        under_way: deque[Future[_nextlong.Wave]] = deque()
-
-        def look_ahead(first: int) -> None:
-            """Opens the waves from `first` on: as many as threads, and none beyond the last needed."""
-            wanted = total - len(selector)
-            while first + len(under_way) < len(waves) and len(under_way) <= pool.threads:
-                next_one = first + len(under_way)
-                if borders[next_one] - borders[done] >= wanted:
-                    return
-                under_way.append(pool.submit(partial(open_wave, next_one)))
-
+            close()
         try:
-            while done < len(waves) and not selector.finished:
-                look_ahead(done)
-                wave = pool.wait(under_way.popleft())
-                look_ahead(done + 1)
+            while waves and not selector.finished:
+                number = waves.closed
+                wave = waves.next(total - len(selector))
                 while True:
                     chunks, deeper = selector.step(wave, store)
                     if deeper:
-                        pool.call(partial(fill, wave))
+                        fill(wave, pool)
                     if len(chunks):
                         _tokenize(pool, selector, store, tokenizer, chunks)
                     if not deeper and not len(chunks):
                         break
                 before = len(selector)
-                made = selector.finish(wave, files(done)[2])
+                made = selector.finish(wave, files(number)[2])
                 for sequence, text, kept in selector.cuts(store, before):
                     selector.set_covered(sequence, tokenizer.covered(text, kept))
-                selector.save(before, files(done)[1])
+                selector.save(before, files(number)[1])
                 pool.watch.add(made)
                 counts = json.loads(selector.counts())
-                tasks.mark(done, files(done), sequences=made, counts=counts)
-                done += 1
+                tasks.mark(number, files(number), sequences=made, counts=counts)
+                close()
                 parts.grow(pool, halt)
+            waves.stop()
         except BaseException:
             halt.cancel()
             raise
-        for opened in under_way:
-            opened.cancel()
     # Waves that were searched ahead and not needed.
-    for number in range(done, len(waves)):
-        files(number)[0].unlink(missing_ok=True)
-    job.digests["sequences"] = tasks.finish(done)
+    needed = {files(number)[0] for number in range(waves.closed)}
+    for path in (run.work / "mine").glob("part-*.arrow"):
+        if path not in needed:
+            path.unlink()
+    job.digests["sequences"] = tasks.finish(waves.closed)
     job.report("similarity", **(rounded(selector.similarity(vectors)) or {}))
     tally = selector.tally()
     refused = tally.pop("refused")
     job.report("sequences", **{name: count for name, count in tally.items()})
     job.report("refused_neighbours", **refused)
     return selector, parts
-
-
-def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
-    """Where the waves begin, and the end of the last.
-
-    A wave has enough documents to search together and few enough to waste none: those that are
-    tried only because others could not be sequences come in smaller ones.
-    """
-    size, wanted = 256, documents
-    if num_sequences is not None:
-        size = min(max(-(-num_sequences // 8), 16), 256)
-        wanted = num_sequences
-    borders = [0]
-    while borders[-1] < documents:
-        step = size if borders[-1] < wanted else max(size // 4, 16)
-        borders.append(min(borders[-1] + step, documents))
-    return borders
 
 
 def _tokenize(

@@ -263,6 +263,22 @@ impl Selector {
         Ok(())
     }
 
+    /// Those of `documents`, not begun yet, that what is left under `max_reuse` can still fill; None
+    /// while that is surely or nearly all of them.
+    fn sift<'py>(
+        &self,
+        py: Python<'py>,
+        documents: PyReadonlyArray1<'_, u32>,
+        store: &ChunkStore,
+    ) -> PyResult<Option<Bound<'py, PyArray1<u32>>>> {
+        let documents = documents.as_slice()?;
+        let rest = outside(py, None, |_| {
+            let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+            Ok(lock(&self.pass).sift(documents, &store.0, &tokens))
+        })?;
+        Ok(rest.map(|rest| rest.into_pyarray(py)))
+    }
+
     /// Whether all sequences that were asked for are made.
     #[getter]
     fn finished(&self) -> bool {
@@ -287,6 +303,7 @@ impl Selector {
             ("made", tally.made),
             ("shortened", tally.shortened),
             ("dropped_short", tally.dropped_short),
+            ("no_chunks_left", tally.no_chunks_left),
             ("long_skipped", tally.long_skipped),
             ("long_passed", tally.long_passed),
             ("meta_chunks", tally.meta_chunks),

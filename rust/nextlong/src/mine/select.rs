@@ -8,12 +8,14 @@
 
 mod laying;
 mod picks;
+mod stock;
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use self::picks::Next;
+pub use self::stock::Stock;
 use super::made::Made;
 use super::ngrams::Hashed;
 use super::{Candidate, REASONS, Reason, Refusals, Wave};
@@ -70,6 +72,7 @@ pub struct Tally {
     pub made: u64,
     pub shortened: u64,
     pub dropped_short: u64,
+    pub no_chunks_left: u64,
     pub long_skipped: u64,
     pub long_passed: u64,
     pub cut_negatives: u64,
@@ -78,6 +81,8 @@ pub struct Tally {
     pub deeper_searches: u64,
     pub tokenized_unused: u64,
     pub refused: Refusals,
+    /// What was left when it was last counted.
+    pub stock: Option<Stock>,
 }
 
 /// The sequential pass over all waves.
@@ -139,15 +144,34 @@ impl Selector {
     /// Takes every open document of the wave as far as it comes without more tokens or a deeper
     /// search. When nothing is needed any more, the wave is complete.
     pub fn step(&mut self, wave: &mut Wave, store: &ChunkStore, tokens: &TokenCache) -> Need {
+        loop {
+            self.take_stock(wave.documents.iter().map(|candidate| &candidate.state), store, tokens);
+            let (need, held_back) = self.pass(wave, store, tokens);
+            // Every open document came to its end: the next ones may begin.
+            if !held_back || need.search || !need.tokens.is_empty() {
+                return need;
+            }
+        }
+    }
+
+    /// What the open documents need, and whether others wait for them to end.
+    fn pass(&mut self, wave: &mut Wave, store: &ChunkStore, tokens: &TokenCache) -> (Need, bool) {
         let mut need = Need::default();
         let mut asked = HashSet::new();
         // Only as many documents are open at once as sequences are still wanted: no document that
         // is not needed takes negatives away or is tokenized.
         let mut open = self.remaining.unwrap_or(u64::MAX);
+        // Nor more than can be filled from what is left, or none of them would be.
+        let (places, mut wanted) = (self.places_left(), 0);
         let deepest = wave.deepest;
         for candidate in &mut wave.documents {
             if open == 0 {
                 break;
+            }
+            let ended = |state: &State| matches!(state, State::Made(_) | State::Dropped);
+            let needed = if ended(&candidate.state) { 0 } else { u64::from(candidate.needed) };
+            if wanted > 0 && wanted + needed > places {
+                return (need, true);
             }
             let before = need.tokens.len();
             self.advance(candidate, store, tokens, deepest, &mut need);
@@ -156,9 +180,10 @@ impl Selector {
             need.tokens.extend(fresh.into_iter().filter(|&chunk| asked.insert(chunk)));
             if !matches!(candidate.state, State::Dropped) {
                 open -= 1;
+                wanted += needed;
             }
         }
-        need
+        (need, false)
     }
 
     /// The sequences of a complete wave: (document, pieces), in order.
@@ -284,6 +309,9 @@ impl Selector {
         let chunks = candidate.chunks.clone();
         let own: i64 = chunks.clone().filter_map(|chunk| tokens.count(chunk)).map(i64::from).sum();
         let room = self.frame.room(self.settings.seq_len, chunks.len()) - own;
+        if self.is_out_of_stock(room) {
+            return (self.short(candidate, draft, store, tokens), false);
+        }
         loop {
             // All picks are known here: count exactly.
             let mut left = room;
