@@ -34,7 +34,7 @@ def made(workshop: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     values, offsets = workshop.rows
     selector.supply(np.arange(len(workshop.store), dtype=np.uint32), values, offsets)
     wave = _nextlong.Wave(workshop.store, core, workshop.queue[:DOCUMENTS])
-    for _, rows in wave.wanted():
+    for _, rows, _ in wave.wanted():
         ids, scores = workshop.search.search(rows, 384)
         wave.fill(workshop.store, workshop.vectors, core, rows, ids, scores, _nextlong.Watch())
     assert not selector.step(wave, workshop.store)[1]

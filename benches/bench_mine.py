@@ -45,7 +45,7 @@ def offered(workshop: Any) -> tuple[NDArray[np.uint32], list[Any]]:
     documents = np.ascontiguousarray(workshop.queue[:DOCUMENTS])
     core = _nextlong.Settings(settings(workshop, None).to_json())
     searches = _nextlong.Wave(workshop.store, core, documents).wanted()
-    rows = np.sort(np.concatenate([rows for _, rows in searches]))
+    rows = np.sort(np.concatenate([rows for _, rows, _ in searches]))
     return documents, [(rows, *workshop.search.search(rows, DEPTH))]
 
 

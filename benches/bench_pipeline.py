@@ -27,7 +27,7 @@ OURS = """
 import json, sys, time
 import nextlong_rs as nl, numpy
 corpus, output, tokenizer, seq_len, count, threads = sys.argv[1:]
-settings = nl.Settings(seq_len=int(seq_len), num_sequences=int(count))
+settings = nl.Settings(seq_len=int(seq_len), num_sequences=int(count) or None)
 nl.synthesize
 begun = time.perf_counter()
 nl.synthesize(
@@ -62,8 +62,10 @@ def ours(inputs: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     package = str(HERE.parent / "python")
 
     @cache
-    def run(threads: int) -> tuple[float, dict[str, Any]]:
+    def run(threads: int, *, every: bool = False) -> tuple[float, dict[str, Any]]:
         seq_len, count = size(inputs)
+        if every:
+            count = 0
         arguments = [inputs.corpus, folder, inputs.tokenizer, seq_len, count, threads]
         runs = []
         for _ in range(2):
@@ -147,6 +149,25 @@ def test_all_threads(benchmark: Any, report: Any, ours: Any) -> None:
     tokens = facts["sequences"]["tokens"]
     stage = f"{CORES} threads beside one, end to end"
     report(stage, who, tokens, "tokens/s", seconds=seconds, s=seconds)
+
+
+def test_every_document(benchmark: Any, report: Any, inputs: Any, ours: Any) -> None:
+    """As many sequences as `max_reuse` allows: the last ones have to look for what is left."""
+    seconds, facts = benchmark.pedantic(ours, (CORES,), {"every": True}, rounds=1)
+    made = facts["sequences"]
+    assert made["made"] > size(inputs)[1]
+    report(
+        f"end to end, all {made['made']} sequences of {size(inputs)[0]:,}",
+        f"nextlong_rs, {CORES} threads",
+        made["tokens"],
+        "tokens/s",
+        seconds=seconds,
+        s=seconds,
+        CPU_s=facts["cpu"],
+        left_out=made["no_chunks_left"],
+        GB=facts["peak_memory_bytes"] / 1e9,
+    )
+    print(stages_of(facts["measured"]["seconds"]))
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nextlong::assemble::{Frame, Sequence, assemble};
 use nextlong::config::Settings;
-use nextlong::mine::{Found, Wave, queue, select::Selector};
+use nextlong::mine::{Found, Wanted, Wave, queue, select::Selector};
 use nextlong::store::{ChunkStore, Origin, PartWriter};
 use nextlong::tokens::TokenCache;
 use nextlong::vectors::Vectors;
@@ -78,7 +78,7 @@ fn mine(criterion: &mut Criterion) {
         let searches: Vec<_> = Wave::new(&store, &settings, &documents)
             .wanted()
             .into_iter()
-            .map(|(k, chunks)| {
+            .map(|Wanted { k, chunks, .. }| {
                 let (ids, scores) = neighbours(&store, &chunks, k as usize);
                 (k as usize, chunks, ids, scores)
             })

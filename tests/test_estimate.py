@@ -77,9 +77,12 @@ def test_an_estimate_is_near_what_comes_out(kind: str, tmp_path: Path) -> None:
     assert told.total_seconds == pytest.approx(sum(told.seconds.values()))
 
 
-def test_all_documents_are_counted_where_no_number_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("max_reuse", "seq_len"), [(None, 8192), (8, 8192), (1, 32768)])
+def test_all_documents_are_counted_where_no_number_is_asked_for(
+    max_reuse: int | None, seq_len: int, tmp_path: Path
+) -> None:
     corpus = write("jsonl", tmp_path / "corpus")
-    options = {**SMALL, "num_sequences": None, "max_reuse": None}
+    options = {**SMALL, "num_sequences": None, "max_reuse": max_reuse, "seq_len": seq_len}
     told = nl.estimate(corpus, tokenizer=nl.sample_tokenizer(), sample_bytes=4 << 20, **options)
     made = nl.synthesize(
         corpus, tmp_path / "out", tokenizer=nl.sample_tokenizer(), progress=False, **options

@@ -417,3 +417,24 @@ def test_objects_methods_and_partials_are_known_by_their_code_and_values() -> No
     # Made of C code alone: known by its name.
     assert identity(functools.partial(len)) is None
     assert identity(len) is None
+
+
+def test_a_run_whose_chunks_are_used_up_goes_on_the_same_way(tmp_path: Path) -> None:
+    options = {"num_sequences": 120, "seq_len": 16384, "max_reuse": 1, "dim": 64}
+    whole = synthesize(tmp_path / "whole", threads=1, **options)
+    made = whole.manifest["summary"]["sequences"]
+    assert made["no_chunks_left"] > 0, made
+    tried = made["made"] + made["dropped_short"] + made["long_skipped"] + made["no_chunks_left"]
+    assert tried == made["eligible_documents"]
+    waves_made = len(list((tmp_path / "whole/work/_done/mine").glob("0*.json")))
+    assert waves_made > 2
+    for first in (1, waves_made - 1):
+        again = tmp_path / f"again-{first}"
+        shutil.copytree(tmp_path / "whole", again)
+        for number in range(first, waves_made):
+            (again / f"work/_done/mine/{number:05}.json").unlink()
+        (again / "manifest.json").unlink()
+        synthesize(again, threads=3, **options)
+        assert digest(again) == digest(tmp_path / "whole")
+        kept = [path.name for path in sorted((again / "work/mine").glob("*.arrow"))]
+        assert kept == [f"part-{number:05}.arrow" for number in range(waves_made)]

@@ -36,6 +36,8 @@ _FIT_FIXED = 16_000
 """Fitting takes as long as for so many chunks more, whatever their number."""
 _DEPTH = 128
 """Neighbours of a meta-chunk that are looked for at first, about."""
+_LATE = 16
+"""Deeper searches of a sequence when half of what `max_reuse` allows is used."""
 _ASKED_FOR = 0.8
 """The share of the chunks that are any meta-chunk's neighbour, if enough sequences are made."""
 
@@ -204,12 +206,14 @@ class _Sample:
         documents = round(corpus["documents"] * growth)
         tried = made["made"] + made["dropped_short"] + made["long_skipped"]
         usable = documents * self.eligible * (made["made"] / tried if tried else 1.0)
-        sequences = round(min(usable, self.settings.num_sequences or math.inf))
+        filled = self._filled(chunks, made["negatives"] / max(made["made"], 1))
+        sequences = round(min(usable, filled, self.settings.num_sequences or math.inf))
         more = sequences / max(made["made"], 1)
         tokens = round(made.get("tokens", 0) * more)
         # A deeper search looks at all vectors again.
         searches = made["meta_chunks"] + made["deeper_searches"]
         scan = searches * self.score_seconds / self.job.threads
+        late = max(sequences - filled / 2, 0.0) * _LATE * self.score_seconds / self.job.threads
         rest = max(seconds["mine"] - scan * self.chunks, 0.1 * seconds["mine"])
         fitted = [
             min(self.settings.fit_chunks, count) + _FIT_FIXED for count in (chunks, self.chunks)
@@ -225,7 +229,7 @@ class _Sample:
             "fit": seconds["fit"] * fitted[0] / fitted[1],
             "embed": seconds["embed"] * growth,
             "index": seconds["index"] * samples[0] / samples[1],
-            "mine": rest * more + scan * more * chunks,
+            "mine": rest * more + (scan * more + late) * chunks,
             "write": seconds["write"] * more,
         }
         # The sample was searched by the exact scan, which builds nothing.
@@ -247,6 +251,12 @@ class _Sample:
             threads=self.job.threads,
             sampled_bytes=corpus["text_bytes"],
         )
+
+    def _filled(self, chunks: int, negatives: float) -> float:
+        """How many sequences the chunks suffice for under `max_reuse`."""
+        if self.settings.max_reuse is None or self.settings.on_short != "drop":
+            return math.inf
+        return chunks * self.settings.max_reuse / max(negatives, 1.0)
 
     def _engine(self, chunks: int, queries: float) -> str:
         if self.settings.index != "auto":

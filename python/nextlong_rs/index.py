@@ -147,7 +147,12 @@ class Search:
         return cls(core, reason, measured)
 
     def search(
-        self, rows: NDArray[np.int64], k: int, *, watch: _nextlong.Watch | None = None
+        self,
+        rows: NDArray[np.int64],
+        k: int,
+        *,
+        hidden: _nextlong.Hidden | None = None,
+        watch: _nextlong.Watch | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Find the nearest rows of some rows, on the calling thread alone.
 
@@ -156,6 +161,7 @@ class Search:
         Args:
             rows: int64 `[q]`, row numbers; a row is never its own neighbour.
             k: Neighbours of each, may be more than at `open`.
+            hidden: Rows that are nobody's neighbours. Default: none.
             watch: Counts the queries answered; its `cancel` stops the call.
 
         Returns:
@@ -163,7 +169,9 @@ class Search:
             by score falling, id rising.
         """
         check(k=k)
-        return self._core.rows(np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch)
+        return self._core.rows(
+            np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch, hidden
+        )
 
     def _search_values(
         self, values: NDArray[np.float32], k: int, *, watch: _nextlong.Watch | None = None

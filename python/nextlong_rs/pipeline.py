@@ -200,10 +200,10 @@ def nothing_made(counts: dict[str, Any]) -> str:
     """Why no sequence was made, and what to change."""
     return (
         f"no sequence could be made of {counts['eligible_documents']} documents: "
-        f"{counts['dropped_short']} ran out of allowed negatives, {counts['long_skipped']} are "
-        "longer than seq_len; give more documents or a smaller seq_len, loosen the rules on "
-        "negatives (max_score, max_containment, max_reuse, max_per_doc), or set "
-        "on_short='shorten'"
+        f"{counts['dropped_short'] + counts['no_chunks_left']} ran out of allowed negatives, "
+        f"{counts['long_skipped']} are longer than seq_len; give more documents or a smaller "
+        "seq_len, loosen the rules on negatives (max_score, max_containment, max_reuse, "
+        "max_per_doc), or set on_short='shorten'"
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +72,17 @@ def mine(
         halt = _nextlong.Watch()
         sketches = _nextlong.Sketches(job.core)
 
-        def found(item: tuple[int, NDArray[np.int64]]) -> tuple[Any, ...]:
-            k, rows = item
-            return rows, *search.search(rows, k, watch=halt)
+        def found(piece: tuple[int, NDArray[np.int64], bool]) -> tuple[Any, ...]:
+            k, rows, is_open = piece
+            hidden = selector.hidden if is_open else None
+            return rows, *search.search(rows, k, hidden=hidden, watch=halt)
 
         def fill(wave: _nextlong.Wave, side_by_side: Pool | None = None) -> None:
             while wanted := wave.wanted():
                 pieces = search_pieces(wanted, side_by_side.threads if side_by_side else 1)
-                results = side_by_side.in_order(found, pieces) if side_by_side else map(found, pieces)
+                results = (
+                    side_by_side.in_order(found, pieces) if side_by_side else map(found, pieces)
+                )
                 for rows, ids, scores in results:
                     wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 

@@ -303,9 +303,11 @@ def index(
     settings = job.settings
     wanted = min(len(queue), settings.num_sequences or len(queue))
     # Documents that are surely too long are not searched for; one query stands in for none.
-    searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted() or [(1, np.zeros(1, int))]
-    rows = np.concatenate([rows for _, rows in searches])
-    k = int(np.median([depth for depth, found in searches for _ in range(len(found))]))
+    searches = _nextlong.Wave(store, job.core, queue[:wanted]).wanted() or [
+        (1, np.zeros(1, int), False)
+    ]
+    rows = np.concatenate([rows for _, rows, _ in searches])
+    k = int(np.median([depth for depth, found, _ in searches for _ in range(len(found))]))
     folder = job.run.work / "index"
     engine, _ = choose(settings.index, vectors, len(rows), k, settings.min_recall)
     # Shards and lists follow from the vectors alone; recall is measured anew.

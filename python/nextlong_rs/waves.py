@@ -110,11 +110,11 @@ def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
 
 
 def search_pieces(
-    wanted: Sequence[tuple[int, NDArray[np.int64]]], threads: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Searches (k, rows) cut so that so many threads share them and none gives too much at once."""
-    for k, rows in wanted:
+    wanted: Sequence[tuple[int, NDArray[np.int64], bool]], threads: int
+) -> Iterator[tuple[int, NDArray[np.int64], bool]]:
+    """Searches (k, rows, open) cut so that so many threads share them and none gives too much at once."""
+    for k, rows, is_open in wanted:
         by_size = -(-len(rows) * k * 12 // _FOUND_BYTES)
         shared = min(threads * 2, len(rows) // 8) if threads > 1 else 1
         for piece in np.array_split(rows, min(max(by_size, shared, 1), len(rows))):
-            yield k, piece
+            yield k, piece, is_open

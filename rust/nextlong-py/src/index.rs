@@ -2,6 +2,7 @@
 //! measuring.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use nextlong::index::{self, Kind, Neighbours, Queries, Settings, choose, recall};
 use nextlong::{Error, Progress};
@@ -110,8 +111,8 @@ impl Search {
         Ok(order.into_pyarray(py))
     }
 
-    /// The `k` nearest rows of some rows.
-    #[pyo3(signature = (rows, k, breadth, watch = None))]
+    /// The `k` nearest rows of some rows; hidden ones are nobody's.
+    #[pyo3(signature = (rows, k, breadth, watch = None, hidden = None))]
     fn rows<'py>(
         &self,
         py: Python<'py>,
@@ -119,11 +120,17 @@ impl Search {
         k: usize,
         breadth: usize,
         watch: Option<&Watch>,
+        hidden: Option<&Hidden>,
     ) -> PyResult<Found<'py>> {
         let rows = self.checked(&rows)?;
         let found = outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
-            let found = self.0.search(&queries, k, breadth, progress)?;
+            let found = match hidden {
+                Some(Hidden(hidden)) => {
+                    self.0.search_hiding(hidden, &queries, k, breadth, progress)?
+                }
+                None => self.0.search(&queries, k, breadth, progress)?,
+            };
             progress.add(rows.len() as u64);
             Ok(found)
         })?;
@@ -186,6 +193,10 @@ impl Search {
         })
     }
 }
+
+/// Rows that are nobody's neighbours for the time being.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Hidden(pub(crate) Arc<index::Hidden>);
 
 impl Search {
     fn checked(&self, rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::door::{Watch, into_py, outside};
+use crate::index::Hidden;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
 use crate::write::Sequences;
@@ -85,11 +86,13 @@ impl Wave {
         .map(|wave| Self(Mutex::new(wave)))
     }
 
-    /// The searches that are wanted: `[(k, chunks), …]`.
-    fn wanted<'py>(&self, py: Python<'py>) -> Vec<(u32, Bound<'py, PyArray1<i64>>)> {
+    /// The searches that are wanted: `[(k, chunks, open), …]`; open ones leave out the chunks of
+    /// `Selector.hidden`.
+    fn wanted<'py>(&self, py: Python<'py>) -> Vec<(u32, Bound<'py, PyArray1<i64>>, bool)> {
         let wanted = lock(&self.0).wanted();
         let rows = |chunks: Vec<u32>| chunks.into_iter().map(i64::from).collect::<Vec<_>>();
-        wanted.into_iter().map(|(k, chunks)| (k, rows(chunks).into_pyarray(py))).collect()
+        let search = |one: mine::Wanted| (one.k, rows(one.chunks).into_pyarray(py), one.open);
+        wanted.into_iter().map(search).collect()
     }
 
     /// Takes the neighbours that a search found and keeps the allowed ones.
@@ -261,6 +264,13 @@ impl Selector {
             }
         }
         Ok(())
+    }
+
+    /// The chunks that cannot be used any more, for searches that leave them out; None before one is
+    /// wanted. It changes with every step.
+    #[getter]
+    fn hidden(&self) -> Option<Hidden> {
+        lock(&self.pass).hidden().map(Hidden)
     }
 
     /// Those of `documents`, not begun yet, that what is left under `max_reuse` can still fill; None

@@ -1,10 +1,14 @@
 //! Laws of the index room.
 
+use std::sync::Arc;
+
 use nextlong::Progress;
 use nextlong::index::exclude::Exclusion;
 use nextlong::index::graph::{self, Graph};
 use nextlong::index::topk::{Best, Keep};
-use nextlong::index::{Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall};
+use nextlong::index::{
+    Hidden, Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall,
+};
 use nextlong::seed::Rng;
 use nextlong::vectors::Vectors;
 use proptest::prelude::*;
@@ -127,6 +131,52 @@ proptest! {
                 prop_assert_eq!(&found.scores, &whole.scores[number * cut * 7..][..part.len() * 7]);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn hidden_rows_are_nobody_s_neighbours_and_others_take_their_place(
+        rows in 2usize..1500, k in 1usize..200, share in 0u64..100, seed in any::<u64>(),
+    ) {
+        let vectors = vectors(rows, 24, seed);
+        let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
+        let clustered =
+            Search::new(vectors.clone(), settings(Kind::Clustered, None)).expect("search");
+        clustered.build_lists(None, 1, &Progress::default()).expect("lists");
+        let hidden = Arc::new(Hidden::none_of(rows));
+        let mut rng = Rng::new(seed, "hidden", 0);
+        (0..rows as u32).filter(|_| rng.below(100) < share).for_each(|row| hidden.set(row, true));
+        let shown = |id: usize| !hidden.contains(id as u32);
+
+        let some: Vec<usize> = (0..rows).step_by(7).collect();
+        let queries = Queries::of_rows(&vectors, &some);
+        let everything = Exclusion::new(None, rows).expect("exclusion");
+        let truth = cosine::search(&vectors, &queries, &everything, rows, &Progress::default())
+            .expect("truth");
+        for (engine, breadth) in [(&exact, rows), (&clustered, 1), (&hnsw(&vectors), 1)] {
+            let found = engine
+                .search_hiding(&hidden, &queries, k, breadth, &Progress::default())
+                .expect("found");
+            for (number, &row) in some.iter().enumerate() {
+                let ids: Vec<i64> = found.ids[number * k..][..k]
+                    .iter().copied().take_while(|&id| id != NO_NEIGHBOUR).collect();
+                prop_assert!(ids.iter().all(|&id| shown(id as usize) && id != row as i64));
+                let may: Vec<i64> = truth.ids[number * rows..][..rows]
+                    .iter().copied().filter(|&id| id >= 0 && shown(id as usize)).take(k).collect();
+                match engine.kind() {
+                    Kind::Exact => prop_assert_eq!(ids, may),
+                    Kind::Clustered => prop_assert_eq!(ids.len(), may.len()),
+                    // A graph may not lead to every row.
+                    Kind::Hnsw => prop_assert!(ids.len() * 10 >= may.len() * 9),
+                }
+            }
+        }
+        hidden.set(0, true);
+        hidden.set(0, false);
+        prop_assert!(!hidden.contains(0));
     }
 }
 

@@ -10,8 +10,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nextlong::assemble::{Frame, Piece, Sequence, assemble};
 use nextlong::config::{Collisions, Placement, Sampling, Settings};
+use nextlong::index::Hidden;
 use nextlong::mine::made;
-use nextlong::mine::{Found, REASONS, Wave, queue, select::Selector, select::paper_k};
+use nextlong::mine::{
+    Found, REASONS, Wanted, Wave, queue, select::Selector, select::Tally, select::paper_k,
+};
 use nextlong::sequences::Role;
 use nextlong::store::{ChunkStore, Origin, PartWriter};
 use nextlong::tokens::TokenCache;
@@ -72,19 +75,25 @@ fn score(a: u32, b: u32) -> f32 {
 }
 
 /// The exact neighbours under made-up scores, the own document left out.
-fn search(store: &ChunkStore, chunks: &[u32], k: usize) -> (Vec<i64>, Vec<f32>) {
+fn search(
+    store: &ChunkStore,
+    chunks: &[u32],
+    k: usize,
+    hidden: Option<&Hidden>,
+) -> (Vec<i64>, Vec<f32>) {
     let (mut ids, mut scores) = (Vec::new(), Vec::new());
-    for &chunk in chunks {
+    for (number, &chunk) in chunks.iter().enumerate() {
         let own = store.document_chunks(store.document(chunk as usize));
         let mut all: Vec<(f32, u32)> = (0..store.len() as u32)
             .filter(|&other| !own.contains(&(other as usize)))
+            .filter(|&other| !hidden.is_some_and(|hidden| hidden.contains(other)))
             .map(|other| (score(chunk, other), other))
             .collect();
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         all.truncate(k);
         ids.extend(all.iter().map(|&(_, id)| i64::from(id)));
         scores.extend(all.iter().map(|&(score, _)| score));
-        ids.resize(ids.len().next_multiple_of(k), -1);
+        ids.resize((number + 1) * k, -1);
         scores.resize(ids.len(), f32::NEG_INFINITY);
     }
     (ids, scores)
@@ -123,25 +132,37 @@ fn run_stopped(
     };
     let documents = queue(store, settings, &[], &[]).expect("a queue");
     let part = |kind: &str, number: usize| folder.path().join(format!("{kind}-{number}"));
-    for (number, documents) in documents.chunks(wave_size).enumerate() {
+    let (mut rest, mut number) = (documents.clone(), 0);
+    let mut tallies = Vec::new();
+    let next = |rest: &mut Vec<u32>| -> Vec<u32> {
+        let left = rest.split_off(wave_size.min(rest.len()));
+        std::mem::replace(rest, left)
+    };
+    while !rest.is_empty() {
         if stop == Some(number) {
             let mut again = Run {
                 made: Vec::new(),
                 tokens: TokenCache::default(),
                 selector: Selector::new(settings.clone(), frame.clone()),
             };
-            for wave in 0..number {
+            rest.clone_from(&documents);
+            for (wave, tally) in tallies.iter().enumerate() {
+                next(&mut rest);
                 again.tokens.restore_wave(&part("tokens", wave)).expect("tokens");
                 let made = made::read(&part("made", wave), store, &again.tokens).expect("made");
-                again.selector.restore(&made, out.selector.tally().clone());
+                again.selector.restore(&made, Tally::clone(tally));
                 again.made.extend(made);
+                if let Some(kept) = again.selector.sift(&rest, store, &again.tokens) {
+                    rest = kept;
+                }
             }
             out = again;
         }
-        let mut wave = Wave::new(store, settings, documents);
+        let mut wave = Wave::new(store, settings, &next(&mut rest));
         loop {
-            for (k, chunks) in wave.wanted() {
-                let (ids, scores) = search(store, &chunks, k as usize);
+            for Wanted { k, chunks, open } in wave.wanted() {
+                let hidden = out.selector.hidden().filter(|_| open);
+                let (ids, scores) = search(store, &chunks, k as usize, hidden.as_deref());
                 let found = Found { chunks: &chunks, k: k as usize, ids: &ids, scores: &scores };
                 wave.fill(&found, store, &vectors, settings, &Progress::default()).expect("filled");
             }
@@ -158,6 +179,11 @@ fn run_stopped(
         out.tokens.close_wave(&part("tokens", number)).expect("closed");
         made::write(&made, &part("made", number)).expect("written");
         out.made.extend(made);
+        tallies.push(out.selector.tally().clone());
+        number += 1;
+        if let Some(kept) = out.selector.sift(&rest, store, &out.tokens) {
+            rest = kept;
+        }
     }
     out
 }
@@ -316,13 +342,48 @@ fn only_chunks_that_sequences_use_are_tokenized() {
     assert!(unused * 50 <= used.len(), "{unused} chunks were tokenized in vain");
 }
 
+/// A corpus whose chunks suffice for about twenty of 200 documents.
+fn scarce(changes: serde_json::Value) -> (Run, usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = corpus(folder.path(), &[4; 200]);
+    let mut all =
+        json!({"seq_len": 512, "max_reuse": 1, "max_score": 1.0, "max_containment": null});
+    for (name, value) in changes.as_object().expect("an object") {
+        all[name] = value.clone();
+    }
+    let frame = Frame { bos: None, eos: None, separator: vec![7] };
+    let out = run(&store, &settings(all), &frame, 50);
+    let tokens: usize = (0..store.len() as u32).map(|chunk| tokenize(chunk).len() + 1).sum();
+    (out, tokens / 512)
+}
+
+#[test]
+fn chunks_that_suffice_for_few_sequences_are_not_spread_over_many() {
+    let (out, possible) = scarce(json!({}));
+    let tally = out.selector.tally();
+    // Meta-chunks may be negatives too: what each sequence brings itself makes more possible.
+    assert!(out.made.len() >= possible, "{} of {possible}: {tally:?}", out.made.len());
+    assert!(tally.no_chunks_left >= 100, "{tally:?}");
+    assert_eq!(tally.made + tally.dropped_short + tally.no_chunks_left, 200);
+    // What is used up is left out of deeper searches, not refused one by one.
+    assert!(tally.deeper_searches < 600, "{tally:?}");
+}
+
+#[test]
+fn documents_that_may_be_short_are_all_tried() {
+    let (out, _) = scarce(json!({"on_short": "shorten"}));
+    let tally = out.selector.tally();
+    assert_eq!((out.made.len(), tally.no_chunks_left, tally.dropped_short), (200, 0, 0));
+}
+
 #[test]
 fn a_sequence_that_cannot_be_filled_is_dropped_and_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[2, 2, 2]);
     let frame = Frame::default();
     let out = run(&store, &settings(json!({"seq_len": 10_000})), &frame, 2);
-    assert_eq!((out.made.len(), out.selector.tally().dropped_short), (0, 3));
+    let tally = out.selector.tally();
+    assert_eq!((tally.made, tally.dropped_short, tally.no_chunks_left), (0, 2, 1));
     let shorten = settings(json!({"seq_len": 10_000, "on_short": "shorten"}));
     let out = run(&store, &shorten, &frame, 2);
     assert_eq!((out.made.len(), out.selector.tally().shortened), (3, 3));

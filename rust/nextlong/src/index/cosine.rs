@@ -80,6 +80,18 @@ impl Queries {
         }
     }
 
+    /// The queries of these numbers.
+    #[must_use]
+    pub fn some(&self, numbers: &[usize]) -> Self {
+        let rows = numbers.iter().map(|&number| number..number + 1);
+        Self {
+            values: rows.flat_map(|row| self.values(row)).copied().collect(),
+            norms: numbers.iter().map(|&number| self.norms[number]).collect(),
+            dim: self.dim,
+            rows: self.rows.as_ref().map(|rows| numbers.iter().map(|&n| rows[n]).collect()),
+        }
+    }
+
     /// The same values, not known to be rows.
     #[must_use]
     pub fn without_rows(&self) -> Self {

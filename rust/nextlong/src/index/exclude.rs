@@ -1,11 +1,43 @@
-//! Who may not be whose neighbour: a row not its own, and no row of the same group.
+//! Who may not be whose neighbour: a row not its own, no row of the same group, and no hidden one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
 /// The rules that every engine keeps while it searches.
 #[derive(Debug, Clone, Default)]
 pub struct Exclusion {
-    groups: Option<Vec<u32>>,
+    groups: Option<Arc<[u32]>>,
+    hidden: Option<Arc<Hidden>>,
+}
+
+/// Rows that are nobody's neighbours for the time being.
+#[derive(Debug)]
+pub struct Hidden(Vec<AtomicU64>);
+
+impl Hidden {
+    /// None of so many rows is hidden.
+    #[must_use]
+    pub fn none_of(rows: usize) -> Self {
+        Self((0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Hides a row, or shows it again.
+    pub fn set(&self, row: u32, hidden: bool) {
+        let (word, bit) = (&self.0[row as usize / 64], 1 << (row % 64));
+        if hidden {
+            word.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a row is hidden.
+    #[must_use]
+    pub fn contains(&self, row: u32) -> bool {
+        self.0[row as usize / 64].load(Ordering::Relaxed) >> (row % 64) & 1 == 1
+    }
 }
 
 /// The rules for one query.
@@ -13,6 +45,7 @@ pub struct Exclusion {
 pub struct Own<'a> {
     row: Option<u32>,
     group: Option<(u32, &'a [u32])>,
+    hidden: Option<&'a Hidden>,
 }
 
 impl Exclusion {
@@ -27,8 +60,14 @@ impl Exclusion {
                 "groups has {} entries for {rows} vectors; give one number a vector",
                 groups.len()
             ))),
-            _ => Ok(Self { groups }),
+            _ => Ok(Self { groups: groups.map(Arc::from), hidden: None }),
         }
+    }
+
+    /// The same rules, and these rows are nobody's neighbours.
+    #[must_use]
+    pub fn hiding(&self, hidden: Arc<Hidden>) -> Self {
+        Self { groups: self.groups.clone(), hidden: Some(hidden) }
     }
 
     /// Whether rows are excluded by more than themselves.
@@ -41,7 +80,7 @@ impl Exclusion {
     #[must_use]
     pub fn of(&self, row: Option<usize>) -> Own<'_> {
         let group = row.zip(self.groups.as_deref()).map(|(row, groups)| (groups[row], groups));
-        Own { row: row.map(|row| row as u32), group }
+        Own { row: row.map(|row| row as u32), group, hidden: self.hidden.as_deref() }
     }
 }
 
@@ -49,6 +88,8 @@ impl Own<'_> {
     /// Whether `id` may not be a neighbour.
     #[must_use]
     pub fn excludes(&self, id: u32) -> bool {
-        self.row == Some(id) || self.group.is_some_and(|(own, groups)| groups[id as usize] == own)
+        self.row == Some(id)
+            || self.group.is_some_and(|(own, groups)| groups[id as usize] == own)
+            || self.hidden.is_some_and(|hidden| hidden.contains(id))
     }
 }

@@ -28,6 +28,7 @@ pub mod topk;
 mod turn;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -37,6 +38,7 @@ use clustered::Clustered;
 pub use cosine::Queries;
 use exact::Exact;
 use exclude::Exclusion;
+pub use exclude::Hidden;
 use hnsw::Hnsw;
 use quantize::Quantizer;
 
@@ -283,7 +285,8 @@ impl Search {
     /// only those that rounding may have put below the `k` best. Clustered: `breadth` lists are
     /// scanned and up to `8 * k` candidates and a few kept; once all lists are, as many more times
     /// `k` as `breadth` has more than there are lists. HNSW: each shard is searched
-    /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32.
+    /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32. A query for which
+    /// that gives fewer than `k`, though more are to be found, is searched as wide as it takes.
     ///
     /// # Errors
     ///
@@ -291,6 +294,61 @@ impl Search {
     /// engines.
     pub fn search(
         &self,
+        queries: &Queries,
+        k: usize,
+        breadth: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        self.search_under(&self.exclusion, queries, k, breadth, progress)
+    }
+
+    /// As [`Search::search`], without the rows that are hidden.
+    ///
+    /// # Errors
+    ///
+    /// As [`Search::search`].
+    pub fn search_hiding(
+        &self,
+        hidden: &Arc<Hidden>,
+        queries: &Queries,
+        k: usize,
+        breadth: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        let exclusion = self.exclusion.hiding(Arc::clone(hidden));
+        self.search_under(&exclusion, queries, k, breadth, progress)
+    }
+
+    fn search_under(
+        &self,
+        exclusion: &Exclusion,
+        queries: &Queries,
+        k: usize,
+        mut breadth: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        let mut found = self.search_once(exclusion, queries, k, breadth, progress)?;
+        while let Some(wider) = self.reaching_more(k, breadth) {
+            let short: Vec<usize> = (0..queries.len())
+                .filter(|query| found.ids[..(query + 1) * k].last() == Some(&NO_NEIGHBOUR))
+                .collect();
+            if short.is_empty() {
+                break;
+            }
+            breadth = wider;
+            let again = self.search_once(exclusion, &queries.some(&short), k, breadth, progress)?;
+            for (from, to) in short.into_iter().enumerate() {
+                let (from, to) = (from * k..(from + 1) * k, to * k..(to + 1) * k);
+                found.ids[to.clone()].copy_from_slice(&again.ids[from.clone()]);
+                found.scores[to].copy_from_slice(&again.scores[from]);
+            }
+        }
+        Ok(found)
+    }
+
+    fn search_once(
+        &self,
+        exclusion: &Exclusion,
         queries: &Queries,
         k: usize,
         breadth: usize,
@@ -308,23 +366,16 @@ impl Search {
         let candidates = match &self.engine {
             Engine::Exact(exact) => {
                 let keep = self.quantizer.keep(k, breadth, rows);
-                exact.candidates(&self.vectors, queries, &self.exclusion, keep, progress)?
+                exact.candidates(&self.vectors, queries, exclusion, keep, progress)?
             }
             Engine::Clustered(clustered) => {
                 let keep = self.quantizer.keep(k, kept(clustered, breadth), rows);
-                clustered.candidates(
-                    &self.vectors,
-                    queries,
-                    &self.exclusion,
-                    keep,
-                    breadth,
-                    progress,
-                )?
+                clustered.candidates(&self.vectors, queries, exclusion, keep, breadth, progress)?
             }
             Engine::Hnsw(hnsw) => {
                 let width = hnsw_width(k, breadth);
                 let keep = self.quantizer.keep(k, breadth.max(KEPT), rows);
-                hnsw.candidates(queries, &self.exclusion, keep, width, progress)?
+                hnsw.candidates(queries, exclusion, keep, width, progress)?
             }
         };
         let mut room = cosine::Room::default();
@@ -333,6 +384,18 @@ impl Search {
             cosine::rank(&self.vectors, queries, query, candidates, k, &mut room, &mut found);
         }
         Ok(found)
+    }
+
+    /// A breadth at which many more rows are looked at than at `breadth`, if it leaves any out.
+    fn reaching_more(&self, k: usize, breadth: usize) -> Option<usize> {
+        match &self.engine {
+            Engine::Exact(_) => None,
+            Engine::Clustered(clustered) => (breadth < clustered.list_count())
+                .then(|| breadth.saturating_mul(4).min(clustered.list_count())),
+            Engine::Hnsw(_) => {
+                (hnsw_width(k, breadth) < self.vectors.len()).then(|| breadth.saturating_mul(4))
+            }
+        }
     }
 
     /// The next breadth after `breadth`, unless that one already reaches every row.

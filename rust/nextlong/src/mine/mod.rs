@@ -76,6 +76,11 @@ struct List {
     depth: u32,
     /// How many are to be asked for next; 0 when no search is wanted.
     wanted: u32,
+    /// Of those that may still be used alone, as many as `fresh` more than are known.
+    open: bool,
+    fresh: u32,
+    /// The neighbours that the rules refused.
+    refused: Vec<u32>,
     /// No deeper search can find more.
     complete: bool,
     /// The next allowed neighbour to look at, and how many were taken.
@@ -148,22 +153,24 @@ impl Wave {
         Self { documents, refused: [0; REASONS.len()], deeper: 0, deepest, sketches }
     }
 
-    /// The searches that are wanted: (k, meta-chunks), k rising; one entry for each k.
+    /// The searches that are wanted; one for each k.
     #[must_use]
-    pub fn wanted(&self) -> Vec<(u32, Vec<u32>)> {
-        let mut by_depth = std::collections::BTreeMap::<u32, Vec<u32>>::new();
+    pub fn wanted(&self) -> Vec<Wanted> {
+        let mut by_depth = std::collections::BTreeMap::<(bool, u32), Vec<u32>>::new();
         for candidate in &self.documents {
             for (list, chunk) in candidate.lists.iter().zip(candidate.chunks.clone()) {
                 if list.wanted > 0 {
-                    by_depth.entry(list.wanted).or_default().push(chunk);
+                    by_depth.entry((list.open, list.wanted)).or_default().push(chunk);
                 }
             }
         }
-        by_depth.into_iter().collect()
+        let wanted = by_depth.into_iter();
+        wanted.map(|((open, k), chunks)| Wanted { k, chunks, open }).collect()
     }
 
     /// Takes the `k` nearest neighbours of each meta-chunk of `chunks` (`[chunks, k]`, best first,
-    /// padded with negative ids) and keeps those that the rules allow.
+    /// padded with negative ids) and keeps those that the rules allow. Where chunks that cannot be
+    /// used any more were wanted left out, they may have been.
     ///
     /// # Errors
     ///
@@ -200,7 +207,9 @@ impl Wave {
                 let list = &mut candidate.lists[meta];
                 judge.extend(list, meta, ids, scores, &mut self.refused)?;
                 list.complete |= k as u32 >= self.deepest;
-                list.depth = k as u32;
+                if !list.open {
+                    list.depth = k as u32;
+                }
                 list.wanted = 0;
             }
             // Once the pass has begun with the document, it says itself what it wants.
@@ -255,6 +264,18 @@ impl Wave {
     pub fn refused(&self) -> &Refusals {
         &self.refused
     }
+}
+
+/// A search that a wave wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Neighbours of each.
+    pub k: u32,
+    /// The meta-chunks.
+    pub chunks: Vec<u32>,
+    /// Whether only chunks that may still be used are wanted: those not in
+    /// [`select::Selector::hidden`].
+    pub open: bool,
 }
 
 /// What a search found for some meta-chunks.
@@ -314,12 +335,17 @@ impl<'a> Judge<'a> {
         refused: &mut Refusals,
     ) -> Result<()> {
         let before = list.ids.len();
-        let known: HashSet<u32, Hashed> = list.ids.iter().copied().collect();
-        let more = ids.len().saturating_sub(list.depth as usize);
+        let mut known: HashSet<u32, Hashed> = list.ids.iter().copied().collect();
+        // Among the chunks that may still be used a neighbour has another rank than among all.
+        let passed = if list.open { 0 } else { list.depth as usize };
+        if list.open {
+            known.extend(&list.refused);
+        }
+        let more = ids.len().saturating_sub(passed);
         list.ids.reserve(more);
         list.scores.reserve(more);
         let neighbours = ids.iter().zip(scores).enumerate();
-        for (rank, (&id, &score)) in neighbours.skip(list.depth as usize) {
+        for (rank, (&id, &score)) in neighbours.skip(passed) {
             let Ok(id) = u32::try_from(id) else {
                 list.complete = true;
                 break;
@@ -333,13 +359,14 @@ impl<'a> Judge<'a> {
             if known.contains(&id) {
                 continue;
             }
-            match self.refusal(meta, rank, id, score) {
+            match self.refusal(meta, rank.max(list.depth as usize), id, score) {
                 None => {
                     list.ids.push(id);
                     list.scores.push(score);
                 }
                 Some(reason) => {
                     refused[reason as usize] += 1;
+                    list.refused.push(id);
                     // Scores only fall from here.
                     list.complete |= matches!(reason, Reason::MinScore);
                 }

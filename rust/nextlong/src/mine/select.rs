@@ -11,6 +11,7 @@ mod picks;
 mod stock;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use super::ngrams::Hashed;
 use super::{Candidate, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Length, LongDocuments, OnShort, Settings};
+use crate::index::Hidden;
 use crate::store::ChunkStore;
 use crate::tokens::TokenCache;
 
@@ -92,6 +94,8 @@ pub struct Selector {
     uses: HashMap<u32, u32, Hashed>,
     tally: Tally,
     remaining: Option<u64>,
+    /// The chunks that cannot be used any more, once they are to be left out of searches.
+    hidden: Option<Arc<Hidden>>,
 }
 
 /// What a step needs before the pass can go on.
@@ -108,7 +112,8 @@ impl Selector {
     #[must_use]
     pub fn new(settings: Settings, frame: Frame) -> Self {
         let remaining = settings.num_sequences;
-        Self { settings, frame, uses: HashMap::default(), tally: Tally::default(), remaining }
+        let (uses, tally) = (HashMap::default(), Tally::default());
+        Self { settings, frame, uses, tally, remaining, hidden: None }
     }
 
     /// What was made and refused so far.
@@ -133,6 +138,13 @@ impl Selector {
         }
         self.remaining = self.remaining.map(|left| left.saturating_sub(made.len() as u64));
         self.tally = tally;
+        self.hidden = None;
+    }
+
+    /// The chunks that open searches ([`super::Wanted`]) leave out; none before one is wanted.
+    #[must_use]
+    pub fn hidden(&self) -> Option<Arc<Hidden>> {
+        self.hidden.clone()
     }
 
     /// Whether all sequences that were asked for are made.

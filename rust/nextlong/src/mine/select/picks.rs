@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Draft, Pick, Selector, paper_k};
 use crate::config::{Collisions, Length};
+use crate::mine::ahead::step;
 use crate::mine::copies::Copies;
 use crate::mine::{Candidate, List, Reason, document_characters};
 use crate::store::ChunkStore;
@@ -47,7 +48,7 @@ impl Selector {
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
                 }
                 if !list.complete {
-                    list.wanted = list.depth.saturating_mul(2).max(64).min(deepest);
+                    self.want_more(list, deepest);
                     return Next::Search;
                 }
             }
@@ -55,6 +56,19 @@ impl Selector {
             draft.taken_in_turn = 0;
         }
         Next::Exhausted
+    }
+
+    /// Asks for a deeper search: of the chunks that may still be used, once they have become few.
+    fn want_more(&self, list: &mut List, deepest: u32) {
+        let hidden = self.hidden.as_ref().filter(|_| self.settings.range_max.is_none());
+        let Some(hidden) = hidden else {
+            list.wanted = list.depth.saturating_mul(2).max(64).min(deepest);
+            return;
+        };
+        let known = list.ids.iter().chain(&list.refused).filter(|&&id| !hidden.contains(id));
+        list.open = true;
+        list.fresh = list.fresh.saturating_mul(2).max(64);
+        list.wanted = step((known.count() as u32).saturating_add(list.fresh)).min(deepest);
     }
 
     fn next_allowed(
@@ -92,6 +106,9 @@ impl Selector {
                 draft.per_document.insert(document, siblings.unwrap_or(0) + 1);
             }
             self.uses.insert(chunk, uses + 1);
+            if self.settings.max_reuse == Some(uses + 1) {
+                self.hide(chunk, true);
+            }
             draft.taken.insert(hash);
             return Some((chunk, score));
         }
@@ -119,6 +136,13 @@ impl Selector {
     pub(super) fn release(&mut self, chunk: u32) {
         if let Some(uses) = self.uses.get_mut(&chunk) {
             *uses = uses.saturating_sub(1);
+            self.hide(chunk, false);
+        }
+    }
+
+    fn hide(&self, chunk: u32, hidden: bool) {
+        if let Some(rows) = &self.hidden {
+            rows.set(chunk, hidden);
         }
     }
 }

@@ -3,15 +3,18 @@
 //! Documents may be more than the chunks suffice for. Near the end each would be searched through
 //! the whole corpus, and all that are open at once would take from each other what one of them
 //! needs. So what is left is counted from time to time: no more documents are open than can be
-//! filled, and those that cannot be filled any more are not searched for.
+//! filled, those that cannot be filled any more are not searched for, and deeper searches leave out
+//! what cannot be used any more.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Selector, State};
 use crate::config::{Length, OnShort};
+use crate::index::Hidden;
 use crate::mine::ngrams::Hashed;
 use crate::store::ChunkStore;
 use crate::tokens::TokenCache;
@@ -42,7 +45,25 @@ impl Selector {
         store: &ChunkStore,
         tokens: &TokenCache,
     ) {
-        let Some(most) = self.settings.max_reuse.filter(|_| self.is_due(store)) else { return };
+        let Some(most) = self.settings.max_reuse else { return };
+        if self.is_due(store) {
+            self.count(most, states, store, tokens);
+        }
+        if self.tally.stock.is_some() && self.hidden.is_none() {
+            let hidden = Hidden::none_of(store.len());
+            let used_up = self.uses.iter().filter(|&(_, &uses)| uses >= most);
+            used_up.for_each(|(&chunk, _)| hidden.set(chunk, true));
+            self.hidden = Some(Arc::new(hidden));
+        }
+    }
+
+    fn count<'a>(
+        &mut self,
+        most: u32,
+        states: impl Iterator<Item = &'a State>,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+    ) {
         let mut held = HashMap::<u32, u32, Hashed>::default();
         let mut hold = |chunk| *held.entry(chunk).or_insert(0) += 1;
         for state in states {
@@ -138,8 +159,7 @@ impl Selector {
         self.tally.stock = Some(Stock { sifted: Some(stock.tokens), ..stock });
         let can_be_filled = |&document: &u32| {
             let chunks = store.document_chunks(document as usize);
-            let own: u64 =
-                chunks.clone().map(|chunk| tokens_at_most(chunk, store, tokens)).sum();
+            let own: u64 = chunks.clone().map(|chunk| tokens_at_most(chunk, store, tokens)).sum();
             !self.is_out_of_stock(self.frame.room(most, chunks.len()) - own as i64)
         };
         let rest: Vec<u32> = documents.iter().copied().filter(can_be_filled).collect();
