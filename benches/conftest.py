@@ -167,7 +167,7 @@ def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Worksh
     """The corpus chunked, embedded, tokenized whole, and its exact search opened."""
     import numpy as np
 
-    from nextlong_rs import corpus, stages
+    from nextlong_rs import corpus, cutting, stages
     from nextlong_rs.pipeline import Job
     from nextlong_rs.run import Run
     from nextlong_rs.settings import Settings
@@ -178,7 +178,7 @@ def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Worksh
     job = Job(Settings(index="exact"), run, threads=None, progress=False)
     listing = corpus.resolve(inputs.corpus)
     tokenizer = load(inputs.tokenizer)
-    store = stages.chunk(job, listing, tokenizer)
+    store = cutting.chunk(job, listing, tokenizer)
     vectors = stages.embed(job, store, "lsa")
     queue = stages.plan(job, store, listing)
     search = stages.index(job, store, vectors, queue)

@@ -146,7 +146,7 @@ def test_a_lock_that_is_a_link_is_refused(run: Path, copy: Path) -> None:
 
 def test_files_that_are_links_or_pipes_are_made_again(run: Path, copy: Path) -> None:
     victim = copy.parent / "victim"
-    for number, name in enumerate(("chunks/part-00000.arrow", "embed/part-00000.npy")):
+    for number, name in enumerate(("chunks/part-00000-00000.arrow", "embed/part-00000.npy")):
         path = copy / "work" / name
         elsewhere = copy.parent / f"elsewhere-{number}"
         path.rename(elsewhere)
@@ -160,7 +160,7 @@ def test_files_that_are_links_or_pipes_are_made_again(run: Path, copy: Path) -> 
 
 def test_a_change_with_an_old_time_is_noticed(run: Path, copy: Path) -> None:
     again(run, copy)
-    for name in ("work/chunks/part-00001.arrow", "work/embed/part-00000.npy", "part-00000.parquet"):
+    for name in ("work/chunks/part-00000-00001.arrow", "work/embed/part-00000.npy", "part-00000.parquet"):
         path = copy / name
         times, content = path.stat(), bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1

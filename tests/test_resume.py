@@ -127,7 +127,7 @@ def test_fewer_output_files_leave_no_stray_ones(tmp_path: Path, monkeypatch: Any
     "name",
     [
         "part-00000.parquet",
-        "work/chunks/part-00000.arrow",
+        "work/chunks/part-00000-00000.arrow",
         "work/embed/part-00000.npy",
         "work/embed/model.safetensors",
         "work/tokens/part-00001.arrow",

@@ -77,7 +77,7 @@ def look(folder: Path) -> None:
     [
         "manifest.json",
         "part-00000.parquet",
-        "work/chunks/part-00000.arrow",
+        "work/chunks/part-00000-00000.arrow",
         "work/select/part-00000.arrow",
         "work/measured.json",
     ],
@@ -104,7 +104,7 @@ def test_a_damaged_file_of_a_run_is_an_error(name: str, run: Path, tmp_path: Pat
 def test_offsets_that_leave_the_chunk_file_are_refused(run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(run, folder)
-    path = folder / "work/chunks/part-00000.arrow"
+    path = folder / "work/chunks/part-00000-00000.arrow"
     whole = path.read_bytes()
     store = _nextlong.ChunkStore([path])
     ends = np.cumsum([len(one.encode()) for one in store.texts(0, len(store))])

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nextlong_rs import _nextlong, sequencing, stages
+from nextlong_rs import _nextlong, cutting, sequencing, stages
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError
 from nextlong_rs.memory import held_now, needs
@@ -167,7 +167,7 @@ class _Sample:
 
     def _run(self, given: Prepared, sample_bytes: int) -> None:
         job = self.job
-        store = stages.chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
+        store = cutting.chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
         vectors = stages.embed(job, store, job.settings.embedder)
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
@@ -183,7 +183,7 @@ class _Sample:
 
     def _read(self, sample_bytes: int) -> Iterator[corpora.Block]:
         """Blocks from the beginnings of some files, spread over all by their bytes."""
-        config = stages.corpus_config(self.settings)
+        config = cutting.corpus_config(self.settings)
         chosen = _spread([one.size or 0 for one in self.listing], _FILES)
         most = -(-sample_bytes // len(chosen))
         for number in chosen:

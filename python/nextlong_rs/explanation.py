@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from nextlong_rs.files import by_number
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -186,7 +188,7 @@ def stored_chunks(work: Path, sequence: int) -> list[Mapping[str, Any] | None]:
     wanted = sorted(set(numbers))
     found: dict[int, Mapping[str, Any]] = {}
     start = 0
-    for part in sorted(work.glob("chunks/part-*.arrow")):
+    for part in by_number(work.glob("chunks/part-*.arrow")):
         with _table(part) as table:
             stop = start + len(table)
             for number in wanted[bisect_left(wanted, start) : bisect_left(wanted, stop)]:
@@ -200,7 +202,7 @@ def stored_chunks(work: Path, sequence: int) -> list[Mapping[str, Any] | None]:
 
 def _chunk_numbers(work: Path, sequence: int) -> list[int]:
     """The corpus-wide numbers of a sequence's chunks, from what the mining stage kept."""
-    for part in sorted(work.glob("select/part-*.arrow")):
+    for part in by_number(work.glob("select/part-*.arrow")):
         with _table(part) as table:
             table.validate(full=True)
             numbers = table["sequence"].to_numpy()

@@ -1,15 +1,35 @@
-"""Small files that are whole or not there."""
+"""Small files that are whole or not there, and numbers in their names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["file_sha256", "write_json", "write_lines"]
+__all__ = ["Number", "by_number", "file_sha256", "label", "write_json", "write_lines"]
+
+Number = int | tuple[int, int]
+"""The number of a task, or its lane and its number there."""
+
+
+def label(number: Number) -> str:
+    """A number as names of files have it.
+
+    Example:
+        >>> label(17), label((3, 17))
+        ('00017', '00003-00017')
+    """
+    parts = (number,) if isinstance(number, int) else number
+    return "-".join(f"{part:05}" for part in parts)
+
+
+def by_number(paths: Iterable[Path]) -> list[Path]:
+    """Files in the order of the numbers in their names, however many digits these have."""
+    return sorted(paths, key=lambda path: [int(part) for part in re.findall("[0-9]+", path.name)])
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,10 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nextlong_rs.files import Number
+
 __all__ = ["all_files_of", "files_of", "fingerprint", "has_seal", "read_json", "sealed", "sound"]
 
 _FILES: dict[str, list[str]] = {
-    "chunk": ["work/chunks/part-{:05}.arrow", "work/chunks/part-{:05}.quarantine.jsonl"],
+    "chunk": [
+        "work/chunks/part-{:05}-{:05}.arrow",
+        "work/chunks/part-{:05}-{:05}.quarantine.jsonl",
+    ],
     "fit": ["work/embed/model.safetensors"],
     "embed": ["work/embed/part-{:05}.npy"],
     "index": [
@@ -76,7 +81,7 @@ _FACTS = {
 """What the marker of a stage says besides its files."""
 
 
-def files_of(output: Path, stage: str, number: int) -> list[Path]:
+def files_of(output: Path, stage: str, number: Number) -> list[Path]:
     """The files that a task may have written, whatever its marker says."""
     return [output / name for name in _names(stage, number)]
 
@@ -87,8 +92,9 @@ def all_files_of(output: Path, stage: str) -> list[Path]:
     return [path for name in names for path in output.glob(name)]
 
 
-def _names(stage: str, number: int) -> list[str]:
-    return [name.format(number) for name in _FILES[stage] if number == 0 or "{" in name]
+def _names(stage: str, number: Number) -> list[str]:
+    numbers = (number,) if isinstance(number, int) else number
+    return [name.format(*numbers) for name in _FILES[stage] if number == 0 or "{" in name]
 
 
 def sealed(marker: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def has_seal(marker: Mapping[str, Any]) -> bool:
     return bool(marker.get("seal") == fingerprint(said))
 
 
-def sound(marker: Mapping[str, Any], stage: str, number: int) -> bool:
+def sound(marker: Mapping[str, Any], stage: str, number: Number) -> bool:
     """Whether a marker is as it was written, and says what one of its stage says."""
     if not has_seal(marker):
         return False

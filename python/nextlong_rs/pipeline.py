@@ -97,7 +97,7 @@ def synthesize(
     given = prepare(
         inputs, tokenizer=tokenizer, settings=settings, options=options, threads=threads
     )
-    from nextlong_rs import sequencing, stages
+    from nextlong_rs import cutting, sequencing, stages
     from nextlong_rs.result import Result
 
     chosen, listing, loaded = given.settings, given.listing, given.tokenizer
@@ -121,7 +121,7 @@ def synthesize(
         write_json(run.work / "run.json", recorded)
 
         job.check_memory()
-        store = stages.chunk(job, listing, loaded)
+        store = cutting.chunk(job, listing, loaded)
         job.check_memory(len(store))
         vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
         queue = stages.plan(job, store, listing)
@@ -262,12 +262,20 @@ class Job:
 
     @contextmanager
     def stage(
-        self, name: str, need: Need = LITTLE, *, total: float | None = None, unit: str = ""
+        self,
+        name: str,
+        need: Need = LITTLE,
+        *,
+        total: float | None = None,
+        unit: str = "",
+        spare: int = 0,
     ) -> Iterator[Pool]:
-        """A pool and a bar for one stage, with as many threads as its memory allows."""
+        """A pool and a bar for one stage, with as many threads as its memory allows, and `spare` ones
+        that the need shared by all has room for.
+        """
         threads = self.budget.threads(name, self.threads, need)
         with Bar(name, total, unit=unit, shown=self.progress) as bar:
-            with Pool(threads, bar=bar) as pool:
+            with Pool(threads, bar=bar, spare=spare) as pool:
                 yield pool
         self.seconds[name] = self.seconds.get(name, 0.0) + bar.seconds
 

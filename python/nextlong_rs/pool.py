@@ -6,11 +6,14 @@ steps, so that Ctrl-C is heard, and moves the progress bar from the core's count
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from nextlong_rs._nextlong import Watch
@@ -47,11 +50,15 @@ class Pool:
         ['A', 'B']
     """
 
-    def __init__(self, threads: int | None = None, *, bar: Bar | None = None) -> None:
+    def __init__(
+        self, threads: int | None = None, *, bar: Bar | None = None, spare: int = 0
+    ) -> None:
+        """So many threads, and `spare` more for tasks that wait for the disk in between."""
         self.threads = thread_count(threads)
+        self._workers = self.threads + spare
         self.watch = Watch()
         self.bar = bar
-        self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="nextlong")
+        self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="nextlong")
 
     def __enter__(self) -> Pool:
         return self
@@ -81,6 +88,62 @@ class Pool:
         finally:
             for future in under_way:
                 future.cancel()
+
+    def side_by_side(
+        self, advance: Callable[[In], Callable[[], Out] | None], lanes: Iterable[In]
+    ) -> Iterator[Out]:
+        """Work through lanes, as many at a time as there are threads; results come as they are done.
+
+        Args:
+            advance: Takes a lane one piece further and gives the work on it, or None at its end.
+                One thread at a time advances a lane. It does the work at once, while others go on
+                with the lane: so there is a piece for each thread and none in between.
+            lanes: The lanes, begun in their order.
+
+        Yields:
+            What the work gave, in the order in which it ended.
+        """
+        outcomes: SimpleQueue[tuple[list[Out], BaseException | None]] = SimpleQueue()
+        waiting = iter(lanes)
+        begun = itertools.islice(waiting, self._workers)
+        lock = threading.Lock()
+        under_way = 0
+
+        def submit(lane: In) -> None:
+            nonlocal under_way
+            with lock:
+                under_way += 1
+            self._executor.submit(go, lane)
+
+        def go(lane: In) -> None:
+            try:
+                work = advance(lane)
+                if work is not None:
+                    submit(lane)
+                    outcomes.put(([work()], None))
+                    return
+                with lock:
+                    following = list(itertools.islice(waiting, 1))
+                for other in following:
+                    submit(other)
+                outcomes.put(([], None))
+            except BaseException as error:
+                outcomes.put(([], error))
+
+        for lane in list(begun):
+            submit(lane)
+        # A lane that goes on is under way before its piece is done.
+        while under_way:
+            try:
+                results, error = outcomes.get(timeout=TICK_SECONDS)
+            except Empty:
+                self.show()
+                continue
+            with lock:
+                under_way -= 1
+            if error is not None:
+                raise error
+            yield from results
 
     def map(self, task: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
         """Apply `task` to every item and give all results, in item order."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from nextlong_rs import differences
 from nextlong_rs.errors import ConfigError, RunError
+from nextlong_rs.files import Number, label
 from nextlong_rs.lock import Lock
 from nextlong_rs.markers import read_json
 from nextlong_rs.tasks import Tasks
@@ -31,7 +32,7 @@ class Run:
     work/measured.json          seconds, memory, what was done again
     work/quarantine.jsonl       the rows that cannot be used
     work/plan/                  which documents are tried, in which order
-    work/chunks/part-*.arrow    text and origin of every chunk
+    work/chunks/part-*-*.arrow  text and origin of every chunk, by lane and block
     work/embed/part-*.npy       its vector, float16
     work/index/                 what the engine keeps
     work/mine/part-*.arrow      meta-chunk → allowed neighbours
@@ -135,9 +136,9 @@ class Run:
         if self.shown:
             print(f"nextlong: {note}", file=sys.stderr)
 
-    def part(self, stage: str, number: int, suffix: str) -> Path:
+    def part(self, stage: str, number: Number, suffix: str) -> Path:
         """The file of task `number` of a stage."""
-        return self.work / stage / f"part-{number:05}.{suffix}"
+        return self.work / stage / f"part-{label(number)}.{suffix}"
 
     def output_part(self, number: int) -> Path:
         """Output file `number`."""

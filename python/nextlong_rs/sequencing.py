@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
+from nextlong_rs.cutting import CHUNK_SETTINGS
 from nextlong_rs.memory import needs
 from nextlong_rs.parts import Parts
-from nextlong_rs.stages import CHUNK_SETTINGS, EMBED_SETTINGS, rounded
+from nextlong_rs.stages import EMBED_SETTINGS, rounded
 from nextlong_rs.tasks import fingerprint
 from nextlong_rs.waves import Waves, search_pieces
 

@@ -6,10 +6,8 @@ whatever the number of threads and the order in which tasks finish.
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,184 +16,21 @@ from numpy.typing import NDArray
 from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import CorpusError
-from nextlong_rs.files import write_json, write_lines
+from nextlong_rs.files import write_json
 from nextlong_rs.memory import WORDS, needs
 from nextlong_rs.tasks import fingerprint
 
 if TYPE_CHECKING:
     from nextlong_rs.index import Search
     from nextlong_rs.pipeline import Job
-    from nextlong_rs.pool import Pool
-    from nextlong_rs.settings import Settings
-    from nextlong_rs.tokenize import Tokenizer
 
-__all__ = ["chunk", "embed", "index", "plan"]
+__all__ = ["embed", "index", "plan"]
 
-CHUNK_SETTINGS = (
-    "text_column",
-    "id_column",
-    "score_column",
-    "max_document_bytes",
-    "chunk_size",
-    "chunk_unit",
-    "chunk_mode",
-)
 EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks")
 """What the files of a stage follow from; every setting that no list names belongs to mining."""
 
 NEAREST = 10
 """Neighbours among which the check of the embedder looks for chunks of the same document."""
-
-
-def corpus_config(settings: Settings) -> corpora.CorpusConfig:
-    """What of the settings the corpus room takes."""
-    return corpora.CorpusConfig(
-        text_column=settings.text_column,
-        id_column=settings.id_column,
-        score_column=settings.score_column,
-        max_document_bytes=settings.max_document_bytes,
-        max_error_rate=settings.max_error_rate,
-    )
-
-
-def chunk(
-    job: Job,
-    listing: Sequence[corpora.Input],
-    tokenizer: Tokenizer,
-    sample: Iterable[corpora.Block] | None = None,
-) -> _nextlong.ChunkStore:
-    """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl.
-
-    A `sample` of blocks is cut in place of those of the whole corpus, for an estimate.
-    """
-    settings, run = job.settings, job.run
-    config = corpus_config(settings)
-    by_tokens = settings.chunk_unit == "tokens"
-    tasks = run.tasks(
-        "chunk",
-        **settings.named(CHUNK_SETTINGS),
-        version=job.version,
-        inputs=[corpora.describe(one) for one in listing],
-        tokenizer=tokenizer.hash if by_tokens else None,
-    )
-    counter = tokenizer.counter() if by_tokens else None
-    reasons: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    stored: list[dict[str, Any]] = []
-    # What an iterable gives cannot be known without asking it, so it is always cut again.
-    on_disk = sample is None and all(one.path is not None for one in listing)
-
-    quarantine = run.work / "quarantine.jsonl"
-
-    def list_bad_rows() -> None:
-        bad = (run.output / file["name"] for marker in stored for file in marker["files"][1:])
-        write_lines(quarantine, (path.read_bytes() for path in bad))
-
-    def take(marker: dict[str, Any], pool: Pool) -> None:
-        stored.append(marker)
-        done = marker["file_bytes" if sizes else "documents"]
-        # What of a compressed file is read again to find a block is counted once.
-        pool.watch.add(min(done, sum(sizes) - pool.watch.done) if sizes else done)
-        totals.update({name: marker[name] for name in ("documents", "chunks", "text_bytes")})
-        reasons.update(marker["bad"])
-        judge()
-
-    def judge(*, at_end: bool = False) -> None:
-        rows = totals["documents"] + reasons.total()
-        try:
-            corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=at_end)
-        except CorpusError:
-            list_bad_rows()
-            raise
-
-    sizes = [one.size for one in listing if one.size is not None] if on_disk else []
-    total, unit = (sum(sizes), "B") if sizes else (None, "doc")
-    if tasks.count is None:
-        # Of other files nobody knows how much of them is text.
-        plain = [one.size or 0 for one in listing if one.kind == "text"]
-        run.check_disk("chunk", sum(size for size in plain if size <= settings.max_document_bytes))
-    with job.stage("chunk", needs(settings)["chunk"], total=total, unit=unit) as pool:
-
-        def blocks() -> Iterator[tuple[int, corpora.Block | None]]:
-            """The blocks, none for one whose task is done; each is read from where it begins."""
-            place, reading, count = (0, 0, 0), None, tasks.count
-            for number in itertools.count():
-                marker = tasks.done(number) if on_disk else None
-                if marker is not None:
-                    place, reading = marker["next"], None
-                    yield number, None
-                elif reading is None and on_disk and number == count:
-                    return
-                else:
-                    if reading is None:
-                        first, row, at = place
-                        rest = [one for one in listing if one.number >= first]
-                        reading = corpora.read_blocks(
-                            rest,
-                            config,
-                            block_bytes=corpora.BLOCK_BYTES,
-                            start=(row, at),
-                            most_held=job.budget.line,
-                            watch=pool.watch,
-                        )
-                    block = next(reading, None)
-                    if block is None:
-                        return
-                    place = block.next
-                    yield number, block
-
-        def cut(item: tuple[int, corpora.Block | None]) -> dict[str, Any]:
-            number, block = item
-            if block is None:
-                return tasks.made(number)
-            parsed = block.parse(pool.watch)
-            part = run.part("chunks", number, "arrow")
-            documents, chunks, text_bytes = _nextlong.chunk_part(
-                parsed,
-                part,
-                mode=settings.chunk_mode,
-                size=settings.chunk_size,
-                counter=counter,
-                watch=pool.watch,
-            )
-            paths = [part]
-            if parsed.bad_count:
-                paths.append(run.part("chunks", number, "quarantine.jsonl"))
-                write_lines(paths[1], [parsed.quarantine()])
-            return tasks.mark(
-                number,
-                paths,
-                file_bytes=block.file_bytes,
-                next=block.next,
-                documents=documents,
-                chunks=chunks,
-                text_bytes=text_bytes,
-                bad=parsed.bad_counts(),
-            )
-
-        for marker in pool.in_order(cut, enumerate(sample) if sample else blocks()):
-            take(marker, pool)
-        digest = tasks.finish(len(stored))
-        list_bad_rows()
-    judge(at_end=True)
-    job.report(
-        "corpus",
-        inputs=len(listing),
-        documents=totals["documents"],
-        text_bytes=totals["text_bytes"],
-        quarantined=reasons.total(),
-        quarantined_by_reason=dict(sorted(reasons.items())),
-        chunks=totals["chunks"],
-    )
-    if totals["chunks"] == 0:
-        raise CorpusError(
-            f"the corpus has no usable text: {totals['documents']} documents, {reasons.total()} "
-            f"rows in {quarantine}"
-        )
-    job.digests["chunks"] = digest
-    return _nextlong.ChunkStore(
-        [run.output / marker["files"][0]["name"] for marker in stored if marker["chunks"]]
-    )
 
 
 def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vectors:

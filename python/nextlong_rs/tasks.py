@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nextlong_rs import _nextlong, differences
-from nextlong_rs.files import write_json
+from nextlong_rs.files import Number, label, write_json
 from nextlong_rs.markers import (
     all_files_of,
     files_of,
@@ -54,7 +54,7 @@ class Tasks:
         self.depends = json.loads(json.dumps({"format": FORMAT, **depends}, ensure_ascii=False))
         self.reused = 0
         self._say = say
-        self._markers: dict[int, dict[str, Any]] = {}
+        self._markers: dict[Number, dict[str, Any]] = {}
         self._open()
 
     def _open(self) -> None:
@@ -80,17 +80,17 @@ class Tasks:
         found = read_json(self.folder / "stage.json")
         return found if found is not None and has_seal(found) else None
 
-    def done(self, number: int) -> dict[str, Any] | None:
+    def done(self, number: Number) -> dict[str, Any] | None:
         """The marker of task `number` if it is done and its files are whole."""
         known = self._markers.get(number)
         if known is not None:
             return known
-        path = self.folder / f"{number:05}.json"
+        path = self._marker(number)
         if not path.exists():
             return None
         marker = read_json(path)
         if marker is None or not sound(marker, self.stage, number):
-            self._say(f"{self.stage}: the marker of task {number} is damaged, made again")
+            self._say(f"{self.stage}: the marker of task {label(number)} is damaged, made again")
             self.discard(number)
             return None
         for file in marker["files"]:
@@ -103,7 +103,7 @@ class Tasks:
         self.reused += 1
         return marker
 
-    def made(self, number: int) -> dict[str, Any]:
+    def made(self, number: Number) -> dict[str, Any]:
         """The marker of task `number`, which `done` or `mark` gave."""
         return self._markers[number]
 
@@ -127,7 +127,7 @@ class Tasks:
             return "was changed"
         return None
 
-    def mark(self, number: int, files: Sequence[Path], **facts: Any) -> dict[str, Any]:
+    def mark(self, number: Number, files: Sequence[Path], **facts: Any) -> dict[str, Any]:
         """Writes the marker of a finished task: its files, and what it counted."""
         (self.output / "manifest.json").unlink(missing_ok=True)
         listed = []
@@ -143,41 +143,50 @@ class Tasks:
                 }
             )
         marker = sealed({"files": listed, **facts})
-        write_json(self.folder / f"{number:05}.json", marker)
+        write_json(self._marker(number), marker)
         self._markers[number] = marker
         return marker
 
-    def finish(self, count: int) -> str:
-        """Ends the stage with `count` tasks; gives the hash of all that they made.
+    def finish(self, tasks: int | Sequence[Number]) -> str:
+        """Ends the stage with these tasks, or so many; gives the hash of all that they made, in their
+        order.
 
         What an earlier run made beyond them is removed.
         """
+        numbers = range(tasks) if isinstance(tasks, int) else tasks
         hashes = []
-        for number in range(count):
+        for number in numbers:
             marker = self._markers[number]
             hashes.append([file["hash"] for file in marker["files"]])
+        kept = set(numbers)
         for number, _ in self._numbered():
-            if number >= count:
+            if number not in kept:
                 self.discard(number)
         digest = fingerprint(hashes)
         write_json(
             self.folder / "stage.json",
-            sealed({"depends": self.depends, "tasks": count, "digest": digest}),
+            sealed({"depends": self.depends, "tasks": len(numbers), "digest": digest}),
         )
         return digest
 
-    def discard(self, number: int) -> None:
+    def discard(self, number: Number) -> None:
         """Removes a task's marker and its files."""
-        path = self.folder / f"{number:05}.json"
+        path = self._marker(number)
         for file in files_of(self.output, self.stage, number):
             file.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         self._markers.pop(number, None)
 
-    def _numbered(self) -> list[tuple[int, Path]]:
+    def _marker(self, number: Number) -> Path:
+        return self.folder / f"{label(number)}.json"
+
+    def _numbered(self) -> Iterator[tuple[Number, Path]]:
         """The markers that are there, with their numbers."""
-        found = self.folder.glob("[0-9]*.json")
-        return sorted((int(path.stem), path) for path in found if path.stem.isdecimal())
+        for path in sorted(self.folder.glob("[0-9]*.json")):
+            parts = path.stem.split("-")
+            if all(part.isdecimal() for part in parts) and len(parts) <= 2:
+                numbers = [int(part) for part in parts]
+                yield (numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])), path
 
     @property
     def count(self) -> int | None:

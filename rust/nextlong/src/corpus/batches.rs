@@ -167,10 +167,11 @@ impl BatchReader {
         self
     }
 
-    /// Where the next block begins.
-    pub fn place(&self) -> Place {
+    /// Where the next block begins; none at the end of a file.
+    pub fn place(&self) -> Option<Place> {
+        let at_end = self.packed.is_some_and(|(_, rows)| self.row as u64 >= rows);
         let at = if self.pieces.is_empty() { self.row } else { self.batch_row };
-        Place { row: self.row, at: at as u64 }
+        (!at_end).then_some(Place { row: self.row, at: at as u64 })
     }
 
     pub fn next(&mut self, progress: &Progress) -> Result<Option<Rows>> {

@@ -9,12 +9,12 @@ use memchr::{memchr, memchr_iter, memrchr};
 use super::documents::{BadRow, Documents, Reason};
 use super::json::{self, Wanted};
 use super::read::Place;
-use super::rows;
 use super::unpack::Source;
 use super::{
     BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
     unreadable,
 };
+use super::{rows, spare};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -111,9 +111,10 @@ impl LineReader {
         self.entered + (packed * given / u128::from(self.unpacked.max(1))) as u64
     }
 
-    /// Where the next block begins.
-    pub fn place(&self) -> Place {
-        Place { row: self.row, at: self.offset }
+    /// Where the next block begins; none at the end of the file.
+    pub fn place(&self) -> Option<Place> {
+        let at_end = self.ended && self.carry.is_empty();
+        (!at_end).then_some(Place { row: self.row, at: self.offset })
     }
 
     /// Passes what earlier blocks held of a compressed file, which has no other way in.
@@ -136,7 +137,7 @@ impl LineReader {
         // One byte beyond the block tells whether the input ends with it: where blocks end must
         // not depend on where the reading began.
         let target = self.block_bytes.saturating_add(1);
-        let mut data = Vec::with_capacity(target.max(self.carry.len()));
+        let mut data = spare::take(target.max(self.carry.len()));
         data.append(&mut self.carry);
         self.fill(&mut data, target, progress)?;
         if data.is_empty() {
@@ -162,7 +163,18 @@ impl LineReader {
         self.row += self.line_ends - carried;
         self.line_ends = carried;
         self.offset += cut as u64;
+        self.peek(progress)?;
         Ok(Some(lines))
+    }
+
+    /// Finds out whether the file ends with what was given out.
+    fn peek(&mut self, progress: &Progress) -> Result<()> {
+        if self.carry.is_empty() {
+            let mut carry = std::mem::take(&mut self.carry);
+            self.fill(&mut carry, 1, progress)?;
+            self.carry = carry;
+        }
+        Ok(())
     }
 
     /// Reads until the first line is whole; none when it passes the limit.
@@ -218,6 +230,7 @@ impl LineReader {
         self.line_ends = line_ends(&self.carry);
         self.row += 1;
         self.offset += length;
+        self.peek(progress)?;
         Ok(lines)
     }
 

@@ -16,6 +16,7 @@ mod lines;
 mod parquet;
 mod read;
 mod rows;
+mod spare;
 mod texts;
 mod unpack;
 

@@ -198,7 +198,7 @@ impl BlockReader {
                 Some(Open::Lines(input, reader)) => {
                     if let Some(lines) = reader.next(progress)? {
                         let file_bytes = since(&mut self.consumed, reader.consumed());
-                        let next = (input.number, reader.place());
+                        let next = following(input, reader.place());
                         let (input, data) = (input.clone(), Data::Lines(lines));
                         return Ok(Some(Block { input, data, file_bytes, next }));
                     }
@@ -207,7 +207,7 @@ impl BlockReader {
                     if let Some(rows) = guarded(&reader.input.clone(), || reader.next(progress))? {
                         let file_bytes = since(&mut self.consumed, reader.consumed());
                         let input = reader.input.clone();
-                        let next = (input.number, reader.place());
+                        let next = following(&input, reader.place());
                         return Ok(Some(Block { input, data: Data::Rows(rows), file_bytes, next }));
                     }
                 }
@@ -266,6 +266,11 @@ impl BlockReader {
             (self.files.front().map_or(last + 1, |file| file.input.number), Place::default());
         Ok(Block { input, data: Data::Texts(files), file_bytes, next })
     }
+}
+
+/// Where the block behind one of `input` begins: in that input, or where the next one does.
+fn following(input: &Input, place: Option<Place>) -> (i32, Place) {
+    place.map_or((input.number + 1, Place::default()), |place| (input.number, place))
 }
 
 /// How much `now` is more than `before`, which becomes it.
