@@ -417,6 +417,51 @@ def test_reading_begins_at_any_block(block_bytes: int, tmp_path: Path) -> None:
         assert found == whole[number + 1 : number + 4]
 
 
+@pytest.mark.parametrize("block_bytes", [1000, 5000, 20_000, 100_000, 1 << 24])
+def test_the_last_block_of_a_file_says_so(block_bytes: int, tmp_path: Path) -> None:
+    of_every_kind(tmp_path)
+    lines = {
+        "whole": b'{"text": "a"}\n' * (block_bytes // 14 + 1),
+        "open": b'{"text": "a"}\n{"text": "b"}',
+        "even": b'{"text": "' + b"c" * (block_bytes - 13) + b'"}\n',
+        "long": b'{"text": "' + b"d" * 5 * block_bytes + b'"}',
+        "too long": b"x" * (3 << 20),
+        "blank": b"\n\n",
+        "empty": b"",
+    }
+    for name, data in lines.items():
+        (tmp_path / f"{name}.jsonl").write_bytes(data)
+        (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(data))
+        (tmp_path / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
+    listing = corpus.resolve(tmp_path)
+    for lane in corpus.lanes(listing):
+        blocks = list(corpus.read_blocks(lane, block_bytes=block_bytes))
+        following = lane[-1].number + 1
+        assert bool(blocks) == any(one.size and "empty" not in one.name for one in lane), lane
+        for place, block in enumerate(blocks):
+            is_last = place == len(blocks) - 1
+            assert (block.next[0] == following) == is_last, (block, block.next)
+            assert is_last <= (block.next[1:] == (0, 0) or lane[0].kind == "text")
+        assert sum(block.file_bytes for block in blocks) in (0, sum(one.size or 0 for one in lane))
+
+
+def test_lanes_hold_every_input_once() -> None:
+    def one(number: int, kind: str, size: int) -> corpus.Input:
+        label = f"{number}"
+        return corpus.Input(
+            number=number, source=0, name=label, label=label, kind=kind, size=size, path=label
+        )
+
+    kinds = ["text"] * 40 + ["jsonl", "jsonl", "text", "parquet", "text", "text"]
+    listing = [one(number, kind, 20 << 20) for number, kind in enumerate(kinds)]
+    lanes = corpus.lanes(listing)
+    assert [one for lane in lanes for one in lane] == listing
+    assert [len(lane) for lane in lanes] == [12, 12, 12, 4, 1, 1, 1, 1, 2]
+    empty = [one(number, "text", 0) for number in range(2_000_000)]
+    assert [len(lane) for lane in corpus.lanes(empty)] == [1 << 20, 2_000_000 - (1 << 20)]
+    assert corpus.lanes([]) == []
+
+
 def bytes_read() -> int:
     counts = Path("/proc/self/io").read_text()
     return int(counts.split("rchar:")[1].split()[0])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -44,6 +45,59 @@ def test_an_error_in_a_task_is_raised_and_the_watch_cancelled() -> None:
     pool = Pool(2)
     with pytest.raises(OSError, match="item 0"), pool:
         list(pool.in_order(fails, range(5)))
+
+
+def test_lanes_are_advanced_side_by_side_each_by_one_thread_at_a_time() -> None:
+    both = threading.Barrier(2, timeout=20)
+    busy: set[int] = set()
+    taken: dict[int, int] = {}
+
+    def advance(lane: int) -> Callable[[], tuple[int, int]] | None:
+        assert lane not in busy
+        busy.add(lane)
+        piece = taken.get(lane, 0)
+        taken[lane] = piece + 1
+        if lane < 2 and piece == 0:
+            both.wait()  # Nobody comes by who waits for the other lane's end.
+        time.sleep(0.001)
+        busy.remove(lane)
+        return None if piece == lane else lambda: (lane, piece)
+
+    with Pool(2) as pool:
+        found = list(pool.side_by_side(advance, range(7)))
+    assert sorted(found) == [(lane, piece) for lane in range(7) for piece in range(lane)]
+    with Pool(3) as pool:
+        assert list(pool.side_by_side(advance, [])) == []
+
+
+def test_one_lane_is_read_while_its_pieces_are_worked_on() -> None:
+    both = threading.Barrier(2, timeout=20)
+    pieces = iter(range(2))
+
+    def advance(lane: str) -> Callable[[], int] | None:
+        piece = next(pieces, None)
+        return None if piece is None else lambda: both.wait() * 0 + piece
+
+    with Pool(2) as pool:
+        assert sorted(pool.side_by_side(advance, ["one"])) == [0, 1]
+
+
+@pytest.mark.parametrize("where", ["advance", "work"])
+def test_an_error_in_a_lane_ends_all(where: str) -> None:
+    def advance(lane: int) -> Callable[[], int]:
+        def work() -> int:
+            if lane == 1:
+                raise OSError("lane 1")
+            time.sleep(0.001)
+            return lane
+
+        if where == "advance":
+            work()
+        return work
+
+    pool = Pool(2)
+    with pytest.raises(OSError, match="lane 1"), pool:
+        list(pool.side_by_side(advance, itertools.count(1)))
 
 
 def test_no_thread_outlives_the_pool() -> None:

@@ -19,6 +19,7 @@ from tests.killing import digest, torture
 import nextlong_rs as nl
 from nextlong_rs import _nextlong, corpus, parts, sequencing, waves
 from nextlong_rs.embedders import identity
+from nextlong_rs.files import Number
 from nextlong_rs.parts import Parts
 from nextlong_rs.status import status
 from nextlong_rs.tasks import Tasks
@@ -251,8 +252,9 @@ def test_what_a_killed_run_of_other_settings_left_unmarked_is_not_used(
     monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
     mark = Tasks.mark
 
-    def killed(tasks: Tasks, number: int, *rest: Any, **facts: Any) -> Any:
-        if (tasks.stage, number) == (stage, 0 if stage in ("fit", "write") else 3):
+    def killed(tasks: Tasks, number: Number, *rest: Any, **facts: Any) -> Any:
+        fatal = {"chunk": (0, 3), "fit": 0, "write": 0}.get(stage, 3)
+        if (tasks.stage, number) == (stage, fatal):
             raise SystemExit("killed")
         return mark(tasks, number, *rest, **facts)
 

@@ -75,6 +75,11 @@ class _Lane:
     reading: Iterator[corpora.Block] | None = None
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it is no file."""
+        return self.inputs[0].path is None
+
+    @property
     def is_read(self) -> bool:
         """Whether the last block reached the end of the last input."""
         return self.place[0] > self.inputs[-1].number
@@ -170,24 +175,22 @@ def chunk(
         plain = [one.size or 0 for one in listing if one.kind == "text"]
         run.check_disk("chunk", sum(size for size in plain if size <= settings.max_document_bytes))
     total, unit = (sizes, "B") if sizes else (None, "doc")
-    need = needs(settings)["chunk"]
-    with job.stage("chunk", need, total=total, unit=unit, spare=1) as pool:
+    need, spare = needs(settings)["chunk"], int(job.threads > 1)
+    with job.stage("chunk", need, total=total, unit=unit, spare=spare) as pool:
         stage = _Stage(job, tasks, config, pool.watch, tokenizer.counter() if by_tokens else None)
 
         def markers() -> Iterator[tuple[Task, Marker]]:
             if sample is not None:
                 yield from pool.in_order(stage.cut, blocks_of(lanes[0], sample))
                 return
-            for in_memory, group in itertools.groupby(
-                lanes, key=lambda lane: lane.inputs[0].path is None
-            ):
-                if not in_memory:
-                    yield from pool.side_by_side(partial(stage.advance, on_disk), group)
-                    continue
-                # What is given as an object is asked by the thread that gave it.
-                for lane in group:
-                    blocks = corpora.read_blocks(lane.inputs, config, watch=pool.watch)
-                    yield from pool.in_order(stage.cut, blocks_of(lane, blocks))
+            advance = partial(stage.advance, on_disk)
+            for in_memory, group in itertools.groupby(lanes, key=lambda lane: lane.in_memory):
+                if in_memory or pool.threads == 1:
+                    # What is given as an object is asked by the thread that gave it.
+                    work = (work for lane in group for work in iter(partial(advance, lane), None))
+                    yield from pool.in_order(lambda work: work(), work)
+                else:
+                    yield from pool.side_by_side(advance, group)
 
         for task, marker in markers():
             done = marker["file_bytes" if sizes else "documents"]
@@ -255,6 +258,7 @@ class _Stage:
                 lane.reading = corpora.read_blocks(
                     [one for one in lane.inputs if one.number >= first],
                     self.config,
+                    block_bytes=corpora.BLOCK_BYTES,
                     start=(row, at),
                     most_held=self.job.budget.line,
                     watch=self.watch,

@@ -273,10 +273,11 @@ fn following(input: &Input, place: Option<Place>) -> (i32, Place) {
     place.map_or((input.number + 1, Place::default()), |place| (input.number, place))
 }
 
-/// How much `now` is more than `before`, which becomes it.
+/// How much `now` is more than `before`, which becomes it if it is.
 fn since(before: &mut u64, now: u64) -> u64 {
+    // An estimate inside a compressed file may be less than the one before.
     let more = now.saturating_sub(*before);
-    *before = now;
+    *before += more;
     more
 }
 
