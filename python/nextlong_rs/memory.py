@@ -116,7 +116,7 @@ def needs(
     if settings.index != "hnsw":
         searched = min(settings.dim * chunks, kept) + 8 * chunks
     return {
-        "chunk": Need(each=56 * MB, shared=56 * MB),
+        "chunk": Need(each=84 * MB, shared=84 * MB),
         "fit": Need(
             each=16 * MB,
             shared=2

@@ -96,8 +96,9 @@ pub fn chunk_part(
     let count = counter.map(counting);
     outside(py, watch, |progress| {
         let rule = Rule { mode, size, unit: unit(count.as_ref()) };
+        let room = documents.0.text_bytes();
         let documents = documents.0.iter().map(|(text, origin)| (origin, text));
-        let counts = part(documents, &rule, &path, progress)?;
+        let counts = part(documents, room, &rule, &path, progress)?;
         Ok((counts.documents, counts.chunks, counts.bytes))
     })
 }

@@ -62,6 +62,13 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
+    /// A writer with room for so many bytes of text, which it can pass.
+    #[must_use]
+    pub fn with_room(text_bytes: usize) -> Self {
+        let text = LargeStringBuilder::with_capacity(text_bytes / 1024, text_bytes);
+        Self { text, ..Self::default() }
+    }
+
     /// Adds one document, cut at the ends of `chunks`: (text, character range) in order.
     ///
     /// # Errors

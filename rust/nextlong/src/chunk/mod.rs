@@ -147,18 +147,20 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-/// Chunks documents into one part of the chunk store at `path`, whole or not at all.
+/// Chunks documents of about `text_bytes` in all into one part of the chunk store at `path`, whole
+/// or not at all.
 ///
 /// # Errors
 ///
 /// As [`spans`], and what the file system reports.
 pub fn part<'a>(
     documents: impl IntoIterator<Item = (Origin<'a>, &'a str)>,
+    text_bytes: usize,
     rule: &Rule<'_>,
     path: &Path,
     progress: &Progress,
 ) -> Result<Counts> {
-    let mut writer = PartWriter::default();
+    let mut writer = PartWriter::with_room(text_bytes);
     let mut counts = Counts::default();
     let mut spans = Vec::new();
     for (origin, text) in documents {

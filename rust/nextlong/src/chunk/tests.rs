@@ -87,12 +87,12 @@ fn a_part_holds_the_chunks_and_their_characters() {
     let documents = [(origin("a"), "é\n漢字\n"), (origin("none"), ""), (origin("b"), "x")];
     let rule = Rule { mode: Mode::Lossless, size: 3, unit: Unit::Characters };
     let progress = Progress::default();
-    let counts = part(documents, &rule, &path, &progress).expect("written");
+    let counts = part(documents, 0, &rule, &path, &progress).expect("written");
     assert_eq!(counts, Counts { documents: 3, chunks: 3, bytes: 11 });
     let store = ChunkStore::open(&[path]).expect("opened");
     assert_eq!((store.text(1), store.characters(1)), ("漢字\n", 2..5));
     progress.cancel();
     let path = folder.path().join("stopped.arrow");
-    assert!(matches!(part(documents, &rule, &path, &progress), Err(Error::Cancelled)));
+    assert!(matches!(part(documents, 0, &rule, &path, &progress), Err(Error::Cancelled)));
     assert!(!path.exists());
 }
