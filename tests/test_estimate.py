@@ -123,6 +123,9 @@ def test_what_cannot_be_estimated_is_refused(tmp_path: Path) -> None:
         (empty / name).touch()
     with pytest.raises(nl.CorpusError, match="no usable text"):
         nl.estimate(empty, tokenizer=tokenizer)
+    (empty / "b.jsonl").write_text('{"body": "a text"}\n' * 3)
+    with pytest.raises(nl.CorpusError, match="3 rows .* text is missing: 3$"):
+        nl.estimate(empty, tokenizer=tokenizer)
     (empty / "b.jsonl").write_bytes(lines(documents()[:200]))
     (empty / "c.jsonl").touch()
     assert nl.estimate(empty, tokenizer=tokenizer, **SMALL).documents == 200

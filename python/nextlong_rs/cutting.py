@@ -212,9 +212,11 @@ def chunk(
         chunks=totals["chunks"],
     )
     if totals["chunks"] == 0:
+        told = "".join(f", {reason}: {count}" for reason, count in sorted(reasons.items()))
+        where = f"; see {quarantine}" if reasons and sample is None else ""
         raise CorpusError(
             f"the corpus has no usable text: {totals['documents']} documents, {reasons.total()} "
-            f"rows in {quarantine}"
+            f"rows that cannot be used{told}{where}"
         )
     job.digests["chunks"] = digest
     return _nextlong.ChunkStore(

@@ -115,6 +115,8 @@ def needs(
     searched = (settings.dim + 200) * chunks
     if settings.index != "hnsw":
         searched = min(settings.dim * chunks, kept) + 8 * chunks
+    # Near the end of a corpus the chunks that may still be used are packed, at most so many.
+    left = 0 if settings.max_reuse is None else min(chunks, 1 << 17) * settings.dim
     return {
         "chunk": Need(each=84 * MB, shared=84 * MB),
         "fit": Need(
@@ -128,7 +130,7 @@ def needs(
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
         "index": Need(each=24 * MB, shared=searched),
-        "mine": Need(each=40 * MB, shared=96 * MB + pieces * 64),
+        "mine": Need(each=40 * MB, shared=96 * MB + pieces * 64 + left),
         "write": Need(each=40 * MB),
     }
 

@@ -126,8 +126,11 @@ impl Search {
         let found = outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
             let found = match hidden {
-                Some(Hidden(hidden)) => {
-                    self.0.search_hiding(hidden, &queries, k, breadth, progress)?
+                Some(Hidden { rows, few: Some(few) }) => {
+                    self.0.search_few(few, rows, &queries, k, progress)?
+                }
+                Some(Hidden { rows, few: None }) => {
+                    self.0.search_hiding(rows, &queries, k, breadth, progress)?
                 }
                 None => self.0.search(&queries, k, breadth, progress)?,
             };
@@ -196,7 +199,11 @@ impl Search {
 
 /// Rows that are nobody's neighbours for the time being.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Hidden(pub(crate) Arc<index::Hidden>);
+pub struct Hidden {
+    pub(crate) rows: Arc<index::Hidden>,
+    /// All others are among these, where they are few.
+    pub(crate) few: Option<Arc<Vec<u32>>>,
+}
 
 impl Search {
     fn checked(&self, rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {

@@ -270,7 +270,8 @@ impl Selector {
     /// wanted. It changes with every step.
     #[getter]
     fn hidden(&self) -> Option<Hidden> {
-        lock(&self.pass).hidden().map(Hidden)
+        let pass = lock(&self.pass);
+        pass.hidden().map(|rows| Hidden { rows, few: pass.few() })
     }
 
     /// Those of `documents`, not begun yet, that what is left under `max_reuse` can still fill; None

@@ -156,7 +156,23 @@ proptest! {
         let everything = Exclusion::new(None, rows).expect("exclusion");
         let truth = cosine::search(&vectors, &queries, &everything, rows, &Progress::default())
             .expect("truth");
-        for (engine, breadth) in [(&exact, rows), (&clustered, 1), (&hnsw(&vectors), 1)] {
+        // All that are shown, and some that are not.
+        let few: Vec<u32> = (0..rows as u32)
+            .filter(|&row| shown(row as usize) || rng.below(3) == 0)
+            .collect();
+        let few = Arc::new(few);
+        let graph = hnsw(&vectors);
+        for engine in [&exact, &clustered, &graph] {
+            let search = || {
+                engine.search_few(&few, &hidden, &queries, k, &Progress::default()).expect("found")
+            };
+            let (first, again) = (search(), search());
+            prop_assert_eq!(&first, &again);
+            let whole =
+                exact.search_hiding(&hidden, &queries, k, rows, &Progress::default()).expect("all");
+            prop_assert_eq!(&first, &whole);
+        }
+        for (engine, breadth) in [(&exact, rows), (&clustered, 1), (&graph, 1)] {
             let found = engine
                 .search_hiding(&hidden, &queries, k, breadth, &Progress::default())
                 .expect("found");

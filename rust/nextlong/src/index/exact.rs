@@ -24,6 +24,8 @@ const QUERIES: usize = 64;
 /// The scan, and the blocks of rows that it has packed so far and may keep.
 pub struct Exact {
     quantizer: Quantizer,
+    /// The rows that are scanned, rising; none: all.
+    some: Option<Arc<Vec<u32>>>,
     kept: Vec<OnceLock<Packed>>,
     /// Where they lie.
     arena: Arc<Arena>,
@@ -39,11 +41,36 @@ impl Exact {
     ///
     /// [`crate::Error::Retrieval`] without memory.
     pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Result<Self> {
-        let blocks = vectors.len().div_ceil(BLOCK);
+        Self::over(None, vectors, quantizer, keep_bytes)
+    }
+
+    /// A scan of `some` rows, rising, that keeps them all packed.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Retrieval`] without memory.
+    pub fn of_some(some: Arc<Vec<u32>>, vectors: &Vectors, quantizer: Quantizer) -> Result<Self> {
+        Self::over(Some(some), vectors, quantizer, usize::MAX)
+    }
+
+    /// Whether it scans these very rows.
+    #[must_use]
+    pub fn scans(&self, some: &Arc<Vec<u32>>) -> bool {
+        self.some.as_ref().is_some_and(|own| Arc::ptr_eq(own, some))
+    }
+
+    fn over(
+        some: Option<Arc<Vec<u32>>>,
+        vectors: &Vectors,
+        quantizer: Quantizer,
+        keep_bytes: usize,
+    ) -> Result<Self> {
+        let rows = some.as_ref().map_or(vectors.len(), |some| some.len());
+        let blocks = rows.div_ceil(BLOCK);
         let kept = blocks.min(keep_bytes / (BLOCK * vectors.dim().max(1)));
-        let arena = Arena::new(kept * packed_bytes(BLOCK.min(vectors.len()), vectors.dim()))?;
+        let arena = Arena::new(kept * packed_bytes(BLOCK.min(rows), vectors.dim()))?;
         let kept = (0..kept).map(|_| OnceLock::new()).collect();
-        Ok(Self { quantizer, kept, arena, calls: AtomicUsize::new(0) })
+        Ok(Self { quantizer, some, kept, arena, calls: AtomicUsize::new(0) })
     }
 
     /// The best rows of each query by int8 product, as many as `keep` says, in any order.
@@ -79,7 +106,7 @@ impl Exact {
         let packed_queries = self.queries(queries, vectors.dim())?;
         let mut best = vec![Best::keeping(keep); queries.len()];
         let mut scores = Scores::zeros(1, 1)?;
-        let blocks = vectors.len().div_ceil(BLOCK);
+        let blocks = self.len(vectors).div_ceil(BLOCK);
         let first =
             (self.calls.fetch_add(1, Ordering::Relaxed) * (blocks * 5 / 8 + 1)) % blocks.max(1);
         for block in (first..blocks).chain(0..first) {
@@ -102,10 +129,13 @@ impl Exact {
                 for query in 0..some.len() {
                     let number = group * QUERIES + query;
                     let own = exclusion.of(queries.row_of(number));
-                    let first = (block * BLOCK) as u32;
+                    let first = block * BLOCK;
                     best[number].extend(
                         scores.of(query),
-                        |place| first + place as u32,
+                        |place| match &self.some {
+                            Some(some) => some[first + place],
+                            None => (first + place) as u32,
+                        },
                         |id| own.excludes(id),
                     );
                 }
@@ -130,9 +160,22 @@ impl Exact {
     }
 
     fn rows(&self, vectors: &Vectors, block: usize) -> Result<Rows> {
-        let range = block * BLOCK..((block + 1) * BLOCK).min(vectors.len());
-        let mut rows = Rows::to_pack(range.len(), vectors.dim())?;
-        self.quantizer.rows(vectors, range, rows.values());
+        let range = block * BLOCK..((block + 1) * BLOCK).min(self.len(vectors));
+        let dim = vectors.dim();
+        let mut rows = Rows::to_pack(range.len(), dim)?;
+        match &self.some {
+            None => self.quantizer.rows(vectors, range, rows.values()),
+            Some(some) => {
+                let out = rows.values().chunks_exact_mut(dim);
+                for (&row, out) in some[range].iter().zip(out) {
+                    self.quantizer.rows(vectors, row as usize..row as usize + 1, out);
+                }
+            }
+        }
         Ok(rows)
+    }
+
+    fn len(&self, vectors: &Vectors) -> usize {
+        self.some.as_ref().map_or(vectors.len(), |some| some.len())
     }
 }

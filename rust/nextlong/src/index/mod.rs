@@ -28,7 +28,7 @@ pub mod topk;
 mod turn;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -138,6 +138,8 @@ pub struct Search {
     seed: u64,
     quantizer: Quantizer,
     engine: Engine,
+    /// The scan of the few rows that were last asked for.
+    few: Mutex<Option<Arc<Exact>>>,
 }
 
 impl Search {
@@ -164,7 +166,8 @@ impl Search {
             Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
         };
-        Ok(Self { vectors, exclusion, kind: settings.kind, seed: settings.seed, quantizer, engine })
+        let (kind, seed, few) = (settings.kind, settings.seed, Mutex::default());
+        Ok(Self { vectors, exclusion, kind, seed, quantizer, engine, few })
     }
 
     /// The vectors.
@@ -319,6 +322,36 @@ impl Search {
         self.search_under(&exclusion, queries, k, breadth, progress)
     }
 
+    /// As [`Search::search_hiding`], where no row is shown but some of `few`, rising: they are
+    /// scanned exactly, whatever the engine, and kept packed while the same are asked for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Search::search`].
+    pub fn search_few(
+        &self,
+        few: &Arc<Vec<u32>>,
+        hidden: &Arc<Hidden>,
+        queries: &Queries,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        let scan = {
+            let mut held = self.few.lock().unwrap_or_else(PoisonError::into_inner);
+            match held.as_ref().filter(|scan| scan.scans(few)) {
+                Some(scan) => Arc::clone(scan),
+                None => {
+                    let scan = Exact::of_some(Arc::clone(few), &self.vectors, self.quantizer)?;
+                    Arc::clone(held.insert(Arc::new(scan)))
+                }
+            }
+        };
+        let exclusion = self.exclusion.hiding(Arc::clone(hidden));
+        let keep = self.quantizer.keep(k, KEPT, few.len());
+        let candidates = scan.candidates(&self.vectors, queries, &exclusion, keep, progress)?;
+        self.ranked(queries, candidates, k, progress)
+    }
+
     fn search_under(
         &self,
         exclusion: &Exclusion,
@@ -354,7 +387,6 @@ impl Search {
         breadth: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let mut found = Neighbours::with_room(queries.len(), k);
         if !queries.is_empty() && queries.dim() != self.vectors.dim() {
             return Err(Error::Config(format!(
                 "the queries have {} dimensions, the vectors {}",
@@ -378,6 +410,18 @@ impl Search {
                 hnsw.candidates(queries, exclusion, keep, width, progress)?
             }
         };
+        self.ranked(queries, candidates, k, progress)
+    }
+
+    /// The `k` best of the candidates of each query, by cosine in f32.
+    fn ranked(
+        &self,
+        queries: &Queries,
+        candidates: Vec<Vec<u32>>,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<Neighbours> {
+        let mut found = Neighbours::with_room(queries.len(), k);
         let mut room = cosine::Room::default();
         for (query, candidates) in candidates.into_iter().enumerate() {
             progress.check()?;

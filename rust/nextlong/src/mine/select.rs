@@ -96,6 +96,8 @@ pub struct Selector {
     remaining: Option<u64>,
     /// The chunks that cannot be used any more, once they are to be left out of searches.
     hidden: Option<Arc<Hidden>>,
+    /// Those that still can, once they are few: they and perhaps some that cannot.
+    few: Option<Arc<Vec<u32>>>,
 }
 
 /// What a step needs before the pass can go on.
@@ -113,7 +115,7 @@ impl Selector {
     pub fn new(settings: Settings, frame: Frame) -> Self {
         let remaining = settings.num_sequences;
         let (uses, tally) = (HashMap::default(), Tally::default());
-        Self { settings, frame, uses, tally, remaining, hidden: None }
+        Self { settings, frame, uses, tally, remaining, hidden: None, few: None }
     }
 
     /// What was made and refused so far.
@@ -138,13 +140,19 @@ impl Selector {
         }
         self.remaining = self.remaining.map(|left| left.saturating_sub(made.len() as u64));
         self.tally = tally;
-        self.hidden = None;
+        (self.hidden, self.few) = (None, None);
     }
 
     /// The chunks that open searches ([`super::Wanted`]) leave out; none before one is wanted.
     #[must_use]
     pub fn hidden(&self) -> Option<Arc<Hidden>> {
         self.hidden.clone()
+    }
+
+    /// The chunks among which all that may still be used are, rising, once they are few.
+    #[must_use]
+    pub fn few(&self) -> Option<Arc<Vec<u32>>> {
+        self.few.clone()
     }
 
     /// Whether all sequences that were asked for are made.

@@ -9,6 +9,9 @@ use crate::mine::copies::Copies;
 use crate::mine::{Candidate, List, Reason, document_characters};
 use crate::store::ChunkStore;
 
+/// A list ends soon when it has fewer neighbours left to take.
+const SOON: usize = 16;
+
 /// What looking for one more negative came to.
 pub(super) enum Next {
     Pick(Pick),
@@ -48,7 +51,7 @@ impl Selector {
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
                 }
                 if !list.complete {
-                    self.want_more(list, deepest);
+                    self.want_more(&mut candidate.lists, meta, deepest);
                     return Next::Search;
                 }
             }
@@ -58,17 +61,25 @@ impl Selector {
         Next::Exhausted
     }
 
-    /// Asks for a deeper search: of the chunks that may still be used, once they have become few.
-    fn want_more(&self, list: &mut List, deepest: u32) {
+    /// Asks for a deeper search of list `meta`: of the chunks that may still be used, once they have
+    /// become few. Then the other lists that end soon are searched with it, in one go.
+    fn want_more(&self, lists: &mut [List], meta: usize, deepest: u32) {
         let hidden = self.hidden.as_ref().filter(|_| self.settings.range_max.is_none());
         let Some(hidden) = hidden else {
+            let list = &mut lists[meta];
             list.wanted = list.depth.saturating_mul(2).max(64).min(deepest);
             return;
         };
-        let known = list.ids.iter().chain(&list.refused).filter(|&&id| !hidden.contains(id));
-        list.open = true;
-        list.fresh = list.fresh.saturating_mul(2).max(64);
-        list.wanted = step((known.count() as u32).saturating_add(list.fresh)).min(deepest);
+        let open = |ids: &[u32]| ids.iter().filter(|&&id| !hidden.contains(id)).count();
+        for (number, list) in lists.iter_mut().enumerate() {
+            if number != meta && (list.complete || open(&list.ids[list.cursor..]) >= SOON) {
+                continue;
+            }
+            let known = (open(&list.ids) + open(&list.refused)) as u32;
+            list.open = true;
+            list.fresh = list.fresh.saturating_mul(2).max(64);
+            list.wanted = step(known.saturating_add(list.fresh)).min(deepest);
+        }
     }
 
     fn next_allowed(

@@ -19,6 +19,10 @@ use crate::mine::ngrams::Hashed;
 use crate::store::ChunkStore;
 use crate::tokens::TokenCache;
 
+/// Chunks are few if they are no more: an exact scan of so many takes less than a search among all
+/// that has to pass what is used up.
+const FEW: u64 = 1 << 17;
+
 /// So many texts are told apart at once.
 const TEXTS: usize = 1 << 22;
 
@@ -30,6 +34,8 @@ pub struct Stock {
     dropped_short: u64,
     /// How often a chunk may still be used, of all chunks; of equal texts as often as of one.
     places: u64,
+    /// The chunks that may still be used.
+    chunks: u64,
     /// The tokens of all texts that may still be used, separators too: no sequence can take more.
     tokens: u64,
     /// What `tokens` was when the queue was last looked through.
@@ -55,6 +61,23 @@ impl Selector {
             used_up.for_each(|(&chunk, _)| hidden.set(chunk, true));
             self.hidden = Some(Arc::new(hidden));
         }
+        // Whether they are few is what the stock says: a run that is taken up must find the same.
+        let few = self.tally.stock.is_some_and(|stock| stock.chunks <= FEW);
+        if few && self.few.is_none() {
+            self.few = Some(Arc::new(self.left(most, &HashMap::default(), store)));
+        }
+    }
+
+    /// The chunks that may still be used, those that open documents hold included.
+    fn left(&self, most: u32, held: &HashMap<u32, u32, Hashed>, store: &ChunkStore) -> Vec<u32> {
+        let left = |&chunk: &u32| self.places_of(chunk, most, held) > 0;
+        (0..store.len() as u32).filter(left).collect()
+    }
+
+    /// How often a chunk may still be used, if what is held is given back.
+    fn places_of(&self, chunk: u32, most: u32, held: &HashMap<u32, u32, Hashed>) -> u32 {
+        let uses = self.uses.get(&chunk).copied().unwrap_or(0);
+        most.saturating_sub(uses - held.get(&chunk).copied().unwrap_or(0).min(uses))
     }
 
     fn count<'a>(
@@ -76,30 +99,27 @@ impl Selector {
                 State::Measuring | State::Made(_) | State::Dropped => {}
             }
         }
-        let left = |chunk: u32| {
-            let uses = self.uses.get(&chunk).copied().unwrap_or(0);
-            most.saturating_sub(uses - held.get(&chunk).copied().unwrap_or(0).min(uses))
-        };
+        let left = self.left(most, &held, store);
         let mut stock = Stock {
             negatives: self.tally.negatives,
             dropped_short: self.tally.dropped_short,
             sifted: self.tally.stock.and_then(|stock| stock.sifted),
+            chunks: left.len() as u64,
             ..Stock::default()
         };
-        let parts = store.len().div_ceil(TEXTS).max(1) as u64;
+        let parts = left.len().div_ceil(TEXTS).max(1) as u64;
         for part in 0..parts {
             let mut places = HashMap::<u64, u32, Hashed>::default();
-            for chunk in 0..store.len() {
-                let hash = store.text_hash(chunk);
+            for &chunk in &left {
+                let hash = store.text_hash(chunk as usize);
                 if hash % parts != part {
                     continue;
                 }
-                let left = left(chunk as u32);
+                let left = self.places_of(chunk, most, &held);
                 match places.entry(hash) {
-                    _ if left == 0 => {}
                     Entry::Vacant(place) => {
                         place.insert(left);
-                        stock.tokens += tokens_at_most(chunk, store, tokens)
+                        stock.tokens += tokens_at_most(chunk as usize, store, tokens)
                             + self.frame.separator.len() as u64;
                     }
                     Entry::Occupied(mut place) => {
@@ -110,6 +130,7 @@ impl Selector {
             stock.places += places.into_values().map(u64::from).sum::<u64>();
         }
         self.tally.stock = Some(stock);
+        self.few = (stock.chunks <= FEW).then(|| Arc::new(left));
     }
 
     fn is_due(&self, store: &ChunkStore) -> bool {
@@ -123,7 +144,8 @@ impl Selector {
         };
         let taken = negatives - stock.negatives;
         let share = if dropped > stock.dropped_short { 16 } else { 2 };
-        taken > 0 && taken >= stock.places / share
+        // To count costs a look at every chunk.
+        taken > 0 && taken >= (stock.places / share).min(store.len() as u64 / 16 + 64)
     }
 
     /// How often chunks may still be used, about.
