@@ -169,7 +169,7 @@ proptest! {
             let (first, again) = (search(), search());
             prop_assert_eq!(&first, &again);
             let whole =
-                exact.search_hiding(&hidden, &queries, k, rows, &Progress::default()).expect("all");
+                exact.search_hiding(&hidden, &queries, k, 8, &Progress::default()).expect("all");
             prop_assert_eq!(&first, &whole);
         }
         for (engine, breadth) in [(&exact, rows), (&clustered, 1), (&graph, 1)] {

@@ -338,16 +338,16 @@ impl Search {
     ) -> Result<Neighbours> {
         let scan = {
             let mut held = self.few.lock().unwrap_or_else(PoisonError::into_inner);
-            match held.as_ref().filter(|scan| scan.scans(few)) {
-                Some(scan) => Arc::clone(scan),
-                None => {
-                    let scan = Exact::of_some(Arc::clone(few), &self.vectors, self.quantizer)?;
-                    Arc::clone(held.insert(Arc::new(scan)))
-                }
+            if let Some(scan) = held.as_ref().filter(|scan| scan.scans(few)) {
+                Arc::clone(scan)
+            } else {
+                let scan = Exact::of_some(Arc::clone(few), &self.vectors, self.quantizer)?;
+                Arc::clone(held.insert(Arc::new(scan)))
             }
         };
         let exclusion = self.exclusion.hiding(Arc::clone(hidden));
-        let keep = self.quantizer.keep(k, KEPT, few.len());
+        // Not of the number of the few: which hidden ones are among them must not matter.
+        let keep = self.quantizer.keep(k, KEPT, self.vectors.len());
         let candidates = scan.candidates(&self.vectors, queries, &exclusion, keep, progress)?;
         self.ranked(queries, candidates, k, progress)
     }
