@@ -23,8 +23,11 @@ use crate::tokens::TokenCache;
 /// that has to pass what is used up.
 const FEW: u64 = 1 << 17;
 
-/// So many texts are told apart at once.
-const TEXTS: usize = 1 << 22;
+/// So many texts are told apart; where there are more, some stand for all.
+const TEXTS: usize = 1 << 20;
+
+/// How often open documents hold each chunk.
+type Held = HashMap<u32, u32, Hashed>;
 
 /// What sequences had left to take when it was counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,18 +67,17 @@ impl Selector {
         // Whether they are few is what the stock says: a run that is taken up must find the same.
         let few = self.tally.stock.is_some_and(|stock| stock.chunks <= FEW);
         if few && self.few.is_none() {
-            self.few = Some(Arc::new(self.left(most, &HashMap::default(), store)));
+            self.few = Some(Arc::new(self.left(most, &Held::default(), store).collect()));
         }
     }
 
-    /// The chunks that may still be used, those that open documents hold included.
-    fn left(&self, most: u32, held: &HashMap<u32, u32, Hashed>, store: &ChunkStore) -> Vec<u32> {
-        let left = |&chunk: &u32| self.places_of(chunk, most, held) > 0;
-        (0..store.len() as u32).filter(left).collect()
+    /// The chunks that may still be used, those that open documents hold included, rising.
+    fn left(&self, most: u32, held: &Held, store: &ChunkStore) -> impl Iterator<Item = u32> {
+        (0..store.len() as u32).filter(move |&chunk| self.places_of(chunk, most, held) > 0)
     }
 
     /// How often a chunk may still be used, if what is held is given back.
-    fn places_of(&self, chunk: u32, most: u32, held: &HashMap<u32, u32, Hashed>) -> u32 {
+    fn places_of(&self, chunk: u32, most: u32, held: &Held) -> u32 {
         let uses = self.uses.get(&chunk).copied().unwrap_or(0);
         most.saturating_sub(uses - held.get(&chunk).copied().unwrap_or(0).min(uses))
     }
@@ -87,7 +89,7 @@ impl Selector {
         store: &ChunkStore,
         tokens: &TokenCache,
     ) {
-        let mut held = HashMap::<u32, u32, Hashed>::default();
+        let mut held = Held::default();
         let mut hold = |chunk| *held.entry(chunk).or_insert(0) += 1;
         for state in states {
             match state {
@@ -99,38 +101,51 @@ impl Selector {
                 State::Measuring | State::Made(_) | State::Dropped => {}
             }
         }
-        let left = self.left(most, &held, store);
-        let mut stock = Stock {
+        let chunks = self.left(most, &held, store).count();
+        let parts = chunks.div_ceil(TEXTS).max(1) as u64;
+        let (places, tokens) = self.texts(most, &held, store, tokens, parts);
+        let stock = Stock {
             negatives: self.tally.negatives,
             dropped_short: self.tally.dropped_short,
+            places,
+            chunks: chunks as u64,
+            tokens,
             sifted: self.tally.stock.and_then(|stock| stock.sifted),
-            chunks: left.len() as u64,
-            ..Stock::default()
         };
-        let parts = left.len().div_ceil(TEXTS).max(1) as u64;
-        for part in 0..parts {
-            let mut places = HashMap::<u64, u32, Hashed>::default();
-            for &chunk in &left {
-                let hash = store.text_hash(chunk as usize);
-                if hash % parts != part {
-                    continue;
+        self.tally.stock = Some(stock);
+        self.few = (stock.chunks <= FEW).then(|| Arc::new(self.left(most, &held, store).collect()));
+    }
+
+    /// The places and tokens of the texts that may still be used; of one of `parts` of them, as many
+    /// times as there are parts.
+    fn texts(
+        &self,
+        most: u32,
+        held: &Held,
+        store: &ChunkStore,
+        tokens: &TokenCache,
+        parts: u64,
+    ) -> (u64, u64) {
+        let mut places = HashMap::<u64, u32, Hashed>::default();
+        let mut sum = 0;
+        for chunk in self.left(most, held, store) {
+            let hash = store.text_hash(chunk as usize);
+            if hash % parts != 0 {
+                continue;
+            }
+            let left = self.places_of(chunk, most, held);
+            match places.entry(hash) {
+                Entry::Vacant(place) => {
+                    place.insert(left);
+                    sum += tokens_at_most(chunk as usize, store, tokens)
+                        + self.frame.separator.len() as u64;
                 }
-                let left = self.places_of(chunk, most, &held);
-                match places.entry(hash) {
-                    Entry::Vacant(place) => {
-                        place.insert(left);
-                        stock.tokens += tokens_at_most(chunk as usize, store, tokens)
-                            + self.frame.separator.len() as u64;
-                    }
-                    Entry::Occupied(mut place) => {
-                        *place.get_mut() = place.get().saturating_add(left).min(most);
-                    }
+                Entry::Occupied(mut place) => {
+                    *place.get_mut() = place.get().saturating_add(left).min(most);
                 }
             }
-            stock.places += places.into_values().map(u64::from).sum::<u64>();
         }
-        self.tally.stock = Some(stock);
-        self.few = (stock.chunks <= FEW).then(|| Arc::new(left));
+        (places.into_values().map(u64::from).sum::<u64>() * parts, sum * parts)
     }
 
     fn is_due(&self, store: &ChunkStore) -> bool {
@@ -193,4 +208,58 @@ impl Selector {
 /// The tokens of a chunk, or as many as it has bytes.
 fn tokens_at_most(chunk: usize, store: &ChunkStore, tokens: &TokenCache) -> u64 {
     tokens.count(chunk as u32).map_or_else(|| store.text(chunk).len() as u64, u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::Frame;
+    use crate::config::Settings;
+    use crate::store::{Origin, PartWriter};
+
+    const SETTINGS: &str = r#"{
+        "seq_len": 256, "num_sequences": null, "seed": 3, "text_column": "text", "id_column": null,
+        "score_column": null, "max_document_bytes": 1000000, "max_error_rate": 0.01,
+        "chunk_size": 64, "chunk_unit": "chars", "chunk_mode": "lossless", "embedder": "lsa",
+        "dim": 4, "idf_power": 1.5, "fit_chunks": 100, "index": "exact", "min_recall": 0.95,
+        "range_min": 0, "range_max": null, "min_score": null, "max_score": 0.95,
+        "absolute_margin": null, "relative_margin": null, "exclude_same_doc": true,
+        "max_containment": 0.5, "containment_words": 4, "num_negatives": null, "max_reuse": 3,
+        "max_per_doc": null, "sampling_strategy": "top", "collisions": "round-robin",
+        "min_meta_chunks": 2, "long_documents": "skip", "length": "exact", "chars_per_token": 4.0,
+        "length_factor": 1.5, "on_short": "drop", "placement": "head", "chunk_separator": "\n",
+        "bos": null, "eos": null
+    }"#;
+
+    #[test]
+    fn some_texts_stand_for_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("part.arrow");
+        let mut writer = PartWriter::default();
+        for row in 0..6000 {
+            // Of each text two, but for the longest.
+            let text = format!("text {}", row.min(5900) / 2);
+            let origin = Origin { doc_id: "a", input: 0, row, score: None };
+            writer.document(origin, [(text.as_str(), 0..text.len() as u64)]).expect("added");
+        }
+        writer.write(&path).expect("written");
+        let store = ChunkStore::open(&[path]).expect("opened");
+        let settings = Settings::from_json(SETTINGS).expect("settings");
+        let mut selector = Selector::new(settings, Frame::default());
+        for chunk in 0..1000 {
+            selector.uses.insert(chunk, 3);
+        }
+        let held = Held::from_iter([(0, 1)]);
+        let count = |parts| selector.texts(3, &held, &store, &TokenCache::default(), parts);
+        // Texts 0 (held, one place) and 500 to 2950, of which two chunks have three places, no more.
+        let (places, tokens) = count(1);
+        assert_eq!(places, 1 + 2451 * 3);
+        let bytes = |text: u64| format!("text {text}").len() as u64;
+        assert_eq!(tokens, bytes(0) + (500..=2950).map(bytes).sum::<u64>());
+        for parts in [2, 5, 16] {
+            let (some_places, some_tokens) = count(parts);
+            assert!(some_places.abs_diff(places) < places / 5, "{some_places} of {places}");
+            assert!(some_tokens.abs_diff(tokens) < tokens / 5, "{some_tokens} of {tokens}");
+        }
+    }
 }
