@@ -130,7 +130,7 @@ impl Selector {
         let mut sum = 0;
         for chunk in self.left(most, held, store) {
             let hash = store.text_hash(chunk as usize);
-            if hash % parts != 0 {
+            if !hash.is_multiple_of(parts) {
                 continue;
             }
             let left = self.places_of(chunk, most, held);
