@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reading import packed, read, reasons, write_lines
 
-from nextlong_rs import corpus
+from nextlong_rs import corpus, cutting
 from nextlong_rs.corpus import CorpusConfig
 from nextlong_rs.errors import ConfigError, CorpusError
 
@@ -434,7 +434,7 @@ def test_the_last_block_of_a_file_says_so(block_bytes: int, tmp_path: Path) -> N
         (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(data))
         (tmp_path / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
     listing = corpus.resolve(tmp_path)
-    for lane in corpus.lanes(listing):
+    for lane in cutting.lanes(listing):
         blocks = list(corpus.read_blocks(lane, block_bytes=block_bytes))
         following = lane[-1].number + 1
         assert bool(blocks) == any(one.size and "empty" not in one.name for one in lane), lane
@@ -454,12 +454,12 @@ def test_lanes_hold_every_input_once() -> None:
 
     kinds = ["text"] * 40 + ["jsonl", "jsonl", "text", "parquet", "text", "text"]
     listing = [one(number, kind, 20 << 20) for number, kind in enumerate(kinds)]
-    lanes = corpus.lanes(listing)
+    lanes = cutting.lanes(listing)
     assert [one for lane in lanes for one in lane] == listing
     assert [len(lane) for lane in lanes] == [12, 12, 12, 4, 1, 1, 1, 1, 2]
     empty = [one(number, "text", 0) for number in range(2_000_000)]
-    assert [len(lane) for lane in corpus.lanes(empty)] == [1 << 20, 2_000_000 - (1 << 20)]
-    assert corpus.lanes([]) == []
+    assert [len(lane) for lane in cutting.lanes(empty)] == [1 << 20, 2_000_000 - (1 << 20)]
+    assert cutting.lanes([]) == []
 
 
 def bytes_read() -> int:

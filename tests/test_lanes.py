@@ -18,7 +18,7 @@ import zstandard
 from tests.killing import digest
 
 import nextlong_rs as nl
-from nextlong_rs import corpus
+from nextlong_rs import corpus, cutting
 
 SMALL: dict[str, Any] = {"seq_len": 4096, "num_sequences": 20, "dim": 64, "progress": False}
 
@@ -48,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 17)
-    monkeypatch.setattr(corpus, "_LANE_BYTES", 1 << 18)
+    monkeypatch.setattr(cutting, "_LANE_BYTES", 1 << 18)
 
 
 def synthesize(files: Any, output: Path, **options: Any) -> nl.Result:
@@ -81,7 +81,7 @@ def test_the_size_of_blocks_and_lanes_changes_no_sequence(files: Path, tmp_path:
     whole = synthesize(files, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "BLOCK_BYTES", 50_000)
-        patch.setattr(corpus, "_LANE_BYTES", 1)
+        patch.setattr(cutting, "_LANE_BYTES", 1)
         cut = synthesize(files, tmp_path / "cut")
     assert [row["input_ids"] for row in whole] == [row["input_ids"] for row in cut]
 
@@ -115,7 +115,7 @@ def test_only_what_is_missing_is_read_again(
             synthesize(files, again, threads=threads)
         assert digest(again) == digest(tmp_path / "whole")
         assert of_chunks(again) == of_chunks(tmp_path / "whole")
-        lanes = corpus.lanes(corpus.resolve(files))
+        lanes = cutting.lanes(corpus.resolve(files))
         possible = {Path(one.name).name for stem in lost for one in lanes[int(stem[:5])]}
         assert opened <= possible
         assert bool(opened) == bool(lost)

@@ -30,7 +30,6 @@ __all__ = [
     "Documents",
     "Input",
     "check_error_rate",
-    "lanes",
     "read_blocks",
     "resolve",
 ]
@@ -44,8 +43,6 @@ _LONGEST_PATH: Final = 4096
 _DATASET_ROWS: Final = 1000
 _PIECES: Final = 6
 _PIECE_BYTES: Final = 1 << 13
-_LANE_BYTES: Final = 16 * BLOCK_BYTES
-_NAME_BYTES: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,31 +204,6 @@ def weights_of(listing: Sequence[Input]) -> tuple[list[int], list[float]]:
     return [one.source for one in listing], [
         weights.get(source, 1.0) for source in range(max(weights) + 1)
     ]
-
-
-def lanes(inputs: Sequence[Input]) -> list[list[Input]]:
-    """What can be read side by side: every input, but text files in groups.
-
-    Args:
-        inputs: What `resolve` gave.
-
-    Returns:
-        The inputs in their order, cut by their kinds and sizes alone. A lane is not empty, and its
-        inputs, where they are several, are text files that follow each other.
-    """
-    found: list[list[Input]] = []
-    held = 0
-    for one in inputs:
-        # A name counts too: files may be many and empty.
-        size = (one.size or 0) + _NAME_BYTES
-        joins = found and one.kind == found[-1][-1].kind == "text"
-        if joins and held + size <= _LANE_BYTES:
-            found[-1].append(one)
-            held += size
-        else:
-            found.append([one])
-            held = size
-    return found
 
 
 def read_blocks(

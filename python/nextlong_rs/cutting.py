@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nextlong_rs.tasks import Tasks
     from nextlong_rs.tokenize import Tokenizer
 
-__all__ = ["CHUNK_SETTINGS", "chunk", "corpus_config"]
+__all__ = ["CHUNK_SETTINGS", "chunk", "corpus_config", "lanes"]
 
 CHUNK_SETTINGS = (
     "text_column",
@@ -44,6 +44,10 @@ Task = tuple[int, int]
 Marker = dict[str, Any]
 
 
+_LANE_BYTES = 16 * corpora.BLOCK_BYTES
+_NAME_BYTES = 256
+
+
 def corpus_config(settings: Settings) -> corpora.CorpusConfig:
     """What of the settings the corpus room takes."""
     return corpora.CorpusConfig(
@@ -53,6 +57,31 @@ def corpus_config(settings: Settings) -> corpora.CorpusConfig:
         max_document_bytes=settings.max_document_bytes,
         max_error_rate=settings.max_error_rate,
     )
+
+
+def lanes(inputs: Sequence[corpora.Input]) -> list[list[corpora.Input]]:
+    """What can be read side by side: every input, but text files in groups.
+
+    Args:
+        inputs: What `resolve` gave.
+
+    Returns:
+        The inputs in their order, cut by their kinds and sizes alone. A lane is not empty, and its
+        inputs, where they are several, are text files that follow each other.
+    """
+    found: list[list[corpora.Input]] = []
+    held = 0
+    for one in inputs:
+        # A name counts too: files may be many and empty.
+        size = (one.size or 0) + _NAME_BYTES
+        joins = found and one.kind == found[-1][-1].kind == "text"
+        if joins and held + size <= _LANE_BYTES:
+            found[-1].append(one)
+            held += size
+        else:
+            found.append([one])
+            held = size
+    return found
 
 
 @dataclass
@@ -164,11 +193,9 @@ def chunk(
             list_bad_rows()
             raise
 
-    lanes = [
-        _Lane(number, inputs, (inputs[0].number, 0, 0))
-        for number, inputs in enumerate([list(listing)] if sample else corpora.lanes(listing))
-    ]
-    counts = _Counts(lanes, judge)
+    cut_up = [list(listing)] if sample else lanes(listing)
+    all_lanes = [_Lane(n, inputs, (inputs[0].number, 0, 0)) for n, inputs in enumerate(cut_up)]
+    counts = _Counts(all_lanes, judge)
     sizes = sum(one.size or 0 for one in listing) if on_disk else 0
     if tasks.count is None:
         # Of other files nobody knows how much of them is text.
@@ -181,10 +208,10 @@ def chunk(
 
         def markers() -> Iterator[tuple[Task, Marker]]:
             if sample is not None:
-                yield from pool.in_order(stage.cut, blocks_of(lanes[0], sample))
+                yield from pool.in_order(stage.cut, blocks_of(all_lanes[0], sample))
                 return
             advance = partial(stage.advance, on_disk)
-            for in_memory, group in itertools.groupby(lanes, key=lambda lane: lane.in_memory):
+            for in_memory, group in itertools.groupby(all_lanes, key=lambda lane: lane.in_memory):
                 if in_memory or pool.threads == 1:
                     # What is given as an object is asked by the thread that gave it.
                     work = (work for lane in group for work in iter(partial(advance, lane), None))

@@ -28,7 +28,13 @@ def label(number: Number) -> str:
 
 
 def by_number(paths: Iterable[Path]) -> list[Path]:
-    """Files in the order of the numbers in their names, however many digits these have."""
+    """Files in the order of the numbers in their names, however many digits these have.
+
+    Example:
+        >>> names = ["part-99999-00000.arrow", "part-100000-00000.arrow", "part-00002-00010.arrow"]
+        >>> [path.name for path in by_number(map(Path, sorted(names)))] == [names[2], *names[:2]]
+        True
+    """
     return sorted(paths, key=lambda path: [int(part) for part in re.findall("[0-9]+", path.name)])
 
 

@@ -95,16 +95,13 @@ def mine(
 
         waves = Waves(queue, settings.num_sequences, opened, pool)
 
-        def close() -> None:
-            waves.closed += 1
-            rest = selector.sift(waves.rest, store)
-            if rest is not None:
-                waves.keep(rest)
+        def sift(rest: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
+            return selector.sift(rest, store)
 
         while waves and not selector.finished and (marker := tasks.done(waves.closed)):
             _, pieces, ids = files(waves.closed)
             pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
-            close()
+            waves.close(sift)
         try:
             while waves and not selector.finished:
                 number = waves.closed
@@ -125,7 +122,7 @@ def mine(
                 pool.watch.add(made)
                 counts = json.loads(selector.counts())
                 tasks.mark(number, files(number), sequences=made, counts=counts)
-                close()
+                waves.close(sift)
                 parts.grow(pool, halt)
             waves.stop()
         except BaseException:

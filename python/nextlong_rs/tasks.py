@@ -103,10 +103,6 @@ class Tasks:
         self.reused += 1
         return marker
 
-    def made(self, number: Number) -> dict[str, Any]:
-        """The marker of task `number`, which `done` or `mark` gave."""
-        return self._markers[number]
-
     def _fault(self, file: Mapping[str, Any]) -> str | None:
         """What is wrong with a file of a marker; None if it is the one that was written."""
         path = self.output / file["name"]

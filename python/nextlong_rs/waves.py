@@ -54,15 +54,18 @@ class Waves:
         """The documents of the waves that are not closed."""
         return self._documents[self._borders[self.closed - self._first] :]
 
-    def keep(self, documents: NDArray[np.uint32]) -> None:
-        """Goes on with these documents in the place of `rest`."""
-        self.stop()
-        self._lay(documents)
+    def close(self, sift: Callable[[NDArray[np.uint32]], NDArray[np.uint32] | None]) -> None:
+        """Ends with the first wave that is open; goes on with what `sift` leaves of `rest`, if it
+        leaves anything out.
+        """
+        self.closed += 1
+        left = sift(self.rest)
+        if left is not None:
+            self.stop()
+            self._lay(left)
 
     def next(self, wanted: int) -> _nextlong.Wave:
-        """The first wave that is not closed, when `wanted` sequences are; it is closed by adding to
-        `closed`.
-        """
+        """The first wave that is not closed, opened; `wanted` sequences are still to be made."""
         self._look_ahead(self.closed, wanted)
         wave = self._pool.wait(self._under_way.popleft())
         self._look_ahead(self.closed + 1, wanted)

@@ -83,6 +83,11 @@ pub struct Similarity {
     pub first_negative: f64,
     /// The last one.
     pub last_negative: f64,
+    /// The mean over the negatives of the first tenth of the sequences, and of the last: how much is
+    /// lost while the chunks are used up.
+    pub first_sequences: f64,
+    /// See `first_sequences`.
+    pub last_sequences: f64,
     /// The next meta-chunk of the same document, on a sample of the sequences.
     pub own_next_chunk: f64,
     /// A chunk drawn at random, on the same sample.
@@ -94,11 +99,19 @@ pub struct Similarity {
 pub fn similarity(vectors: &Vectors, made: &[Made], seed: u64) -> Option<Similarity> {
     let mut all = Mean::default();
     let (mut first, mut last) = (Mean::default(), Mean::default());
-    for (_, pieces) in made {
+    let tenth = made.len().div_ceil(10);
+    let (mut early, mut late) = (Mean::default(), Mean::default());
+    for (number, (_, pieces)) in made.iter().enumerate() {
         let mut ends: Vec<(f32, f32)> = Vec::new();
         let mut metas: Vec<u32> = Vec::new();
         for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
             all.add(piece.score);
+            if number < tenth {
+                early.add(piece.score);
+            }
+            if number >= made.len() - tenth {
+                late.add(piece.score);
+            }
             if metas.last() == Some(&piece.meta) {
                 if let Some(pair) = ends.last_mut() {
                     pair.1 = piece.score;
@@ -141,6 +154,8 @@ pub fn similarity(vectors: &Vectors, made: &[Made], seed: u64) -> Option<Similar
         negatives: all.value()?,
         first_negative: first.value()?,
         last_negative: last.value()?,
+        first_sequences: early.value().unwrap_or_default(),
+        last_sequences: late.value().unwrap_or_default(),
         own_next_chunk: own.value().unwrap_or_default(),
         random_chunk: random.value()?,
     })
@@ -187,8 +202,23 @@ mod tests {
         assert!((measured.negatives - 0.5).abs() < 1e-9);
         assert!((measured.first_negative - 0.625).abs() < 1e-9);
         assert!((measured.last_negative - 0.375).abs() < 1e-9);
+        assert!((measured.first_sequences - 0.5).abs() < 1e-9);
+        assert!((measured.last_sequences - 0.5).abs() < 1e-9);
         assert!((measured.own_next_chunk - 1.0).abs() < 1e-6);
         assert!((0.0..=1.0).contains(&measured.random_chunk));
+    }
+
+    #[test]
+    fn the_first_and_the_last_sequences_are_told_apart() {
+        let made: Vec<Made> = (0..20u8)
+            .map(|number| (0, vec![Piece::negative(2, 0, f32::from(number) / 32.0)]))
+            .map(|(document, negative)| {
+                (document, [vec![Piece::meta_chunk(0, 0)], negative].concat())
+            })
+            .collect();
+        let measured = similarity(&vectors(), &made, 0).expect("there are negatives");
+        assert!((measured.first_sequences - 0.5 / 32.0).abs() < 1e-9);
+        assert!((measured.last_sequences - 18.5 / 32.0).abs() < 1e-9);
     }
 
     #[test]

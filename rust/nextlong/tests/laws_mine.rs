@@ -374,6 +374,9 @@ fn documents_that_may_be_short_are_all_tried() {
     let (out, _) = scarce(json!({"on_short": "shorten"}));
     let tally = out.selector.tally();
     assert_eq!((out.made.len(), tally.no_chunks_left, tally.dropped_short), (200, 0, 0));
+    // They do not search the whole corpus for what is used up: 621,606 if they do.
+    let used_up = tally.refused[REASONS.iter().position(|&name| name == "max_reuse").expect("it")];
+    assert!(used_up < 300_000, "{tally:?}");
 }
 
 #[test]

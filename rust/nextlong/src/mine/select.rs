@@ -164,34 +164,16 @@ impl Selector {
     /// Takes every open document of the wave as far as it comes without more tokens or a deeper
     /// search. When nothing is needed any more, the wave is complete.
     pub fn step(&mut self, wave: &mut Wave, store: &ChunkStore, tokens: &TokenCache) -> Need {
-        loop {
-            self.take_stock(wave.documents.iter().map(|candidate| &candidate.state), store, tokens);
-            let (need, held_back) = self.pass(wave, store, tokens);
-            // Every open document came to its end: the next ones may begin.
-            if !held_back || need.search || !need.tokens.is_empty() {
-                return need;
-            }
-        }
-    }
-
-    /// What the open documents need, and whether others wait for them to end.
-    fn pass(&mut self, wave: &mut Wave, store: &ChunkStore, tokens: &TokenCache) -> (Need, bool) {
+        self.take_stock(wave.documents.iter().map(|candidate| &candidate.state), store, tokens);
         let mut need = Need::default();
         let mut asked = HashSet::new();
         // Only as many documents are open at once as sequences are still wanted: no document that
         // is not needed takes negatives away or is tokenized.
         let mut open = self.remaining.unwrap_or(u64::MAX);
-        // Nor more than can be filled from what is left, or none of them would be.
-        let (places, mut wanted) = (self.places_left(), 0);
         let deepest = wave.deepest;
         for candidate in &mut wave.documents {
             if open == 0 {
                 break;
-            }
-            let ended = |state: &State| matches!(state, State::Made(_) | State::Dropped);
-            let needed = if ended(&candidate.state) { 0 } else { u64::from(candidate.needed) };
-            if wanted > 0 && wanted + needed > places {
-                return (need, true);
             }
             let before = need.tokens.len();
             self.advance(candidate, store, tokens, deepest, &mut need);
@@ -200,10 +182,9 @@ impl Selector {
             need.tokens.extend(fresh.into_iter().filter(|&chunk| asked.insert(chunk)));
             if !matches!(candidate.state, State::Dropped) {
                 open -= 1;
-                wanted += needed;
             }
         }
-        (need, false)
+        need
     }
 
     /// The sequences of a complete wave: (document, pieces), in order.

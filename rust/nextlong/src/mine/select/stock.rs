@@ -1,10 +1,8 @@
 //! What is left for sequences to take where `max_reuse` limits how often a chunk is used.
 //!
 //! Documents may be more than the chunks suffice for. Near the end each would be searched through
-//! the whole corpus, and all that are open at once would take from each other what one of them
-//! needs. So what is left is counted from time to time: no more documents are open than can be
-//! filled, those that cannot be filled any more are not searched for, and deeper searches leave out
-//! what cannot be used any more.
+//! the whole corpus. So what is left is counted from time to time: deeper searches leave out what
+//! cannot be used any more, and documents that cannot be filled are not searched for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -32,9 +30,8 @@ type Held = HashMap<u32, u32, Hashed>;
 /// What sequences had left to take when it was counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stock {
-    /// The negatives of all sequences by then, and the documents dropped for want of them.
+    /// The negatives of all sequences by then.
     negatives: u64,
-    dropped_short: u64,
     /// How often a chunk may still be used, of all chunks; of equal texts as often as of one.
     places: u64,
     /// The chunks that may still be used.
@@ -106,7 +103,6 @@ impl Selector {
         let (places, tokens) = self.texts(most, &held, store, tokens, parts);
         let stock = Stock {
             negatives: self.tally.negatives,
-            dropped_short: self.tally.dropped_short,
             places,
             chunks: chunks as u64,
             tokens,
@@ -149,31 +145,21 @@ impl Selector {
     }
 
     fn is_due(&self, store: &ChunkStore) -> bool {
-        if self.settings.on_short != OnShort::Drop {
-            return false;
-        }
-        let (negatives, dropped) = (self.tally.negatives, self.tally.dropped_short);
+        let (chunks, negatives) = (store.len() as u64, self.tally.negatives);
         let Some(stock) = self.tally.stock else {
-            let places = store.len() as u64 * u64::from(self.settings.max_reuse.unwrap_or(0));
-            return dropped > 0 || negatives >= places / 2;
+            let places = chunks * u64::from(self.settings.max_reuse.unwrap_or(0));
+            return self.tally.dropped_short + self.tally.shortened > 0 || negatives >= places / 2;
         };
         let taken = negatives - stock.negatives;
-        let share = if dropped > stock.dropped_short { 16 } else { 2 };
         // To count costs a look at every chunk.
-        taken > 0 && taken >= (stock.places / share).min(store.len() as u64 / 16 + 64)
+        taken > 0 && taken >= stock.places.min(chunks) / 16
     }
 
-    /// How often chunks may still be used, about.
-    pub(super) fn places_left(&self) -> u64 {
-        self.tally.stock.map_or(u64::MAX, |stock| {
-            stock.places.saturating_sub(self.tally.negatives - stock.negatives)
-        })
-    }
-
-    /// Whether all that is left does not fill so many tokens.
+    /// Whether all that is left does not fill so many tokens, and they must be filled.
     pub(super) fn is_out_of_stock(&self, room: i64) -> bool {
         let separator = self.frame.separator.len() as i64;
-        self.tally.stock.is_some_and(|stock| room - separator > stock.tokens as i64)
+        self.settings.on_short == OnShort::Drop
+            && self.tally.stock.is_some_and(|stock| room - separator > stock.tokens as i64)
     }
 
     /// Those of `documents`, none of them open, that what is left can still fill; none while that
