@@ -73,7 +73,8 @@ class Vectors:
 
 @final
 class Tokenizer:
-    def __new__(cls, json: str) -> Tokenizer: ...
+    def __new__(cls, json: str, *, lazy: bool = False) -> Tokenizer: ...
+    def ready(self) -> None: ...
     def encode_chunks(
         self,
         store: ChunkStore,

@@ -120,6 +120,9 @@ class PythonEncoder:
             notes=["encoded by the transformers object, which is no fast tokenizer"],
         )
 
+    def ready(self) -> None:
+        """As the core's: there is nothing to wait for."""
+
     def encode_chunks(
         self,
         store: _nextlong.ChunkStore,

@@ -224,6 +224,7 @@ def chunk(
             # What of a compressed file is read again to find a block is counted once.
             pool.watch.add(min(done, sizes - pool.watch.done) if sizes else done)
             counts.add(task, marker)
+            job.check_needed()
         counts.settle()
         digest = tasks.finish(counts.tasks)
         list_bad_rows()

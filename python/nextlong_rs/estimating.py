@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong, cutting, sequencing, stages
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError
 from nextlong_rs.memory import held_now, needs
 from nextlong_rs.pipeline import Job, Prepared, prepare
+from nextlong_rs.pool import Pool
 from nextlong_rs.run import Run
 from nextlong_rs.settings import Settings
 
@@ -125,9 +127,9 @@ def estimate(
     if sample_bytes < 1:
         raise ConfigError(f"sample_bytes is {sample_bytes}, expected at least 1")
     begun = time.perf_counter()
-    given = prepare(
-        inputs, tokenizer=tokenizer, settings=settings, options=options, threads=threads
-    )
+    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    with Pool(1) as pool:
+        separator = pool.call(given.separator)
     start = time.perf_counter() - begun
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
         raise ConfigError("ready vectors are those of a whole corpus; estimate with the default")
@@ -135,7 +137,9 @@ def estimate(
         if one.path is None:
             raise ConfigError(f"input {one.name} is no file; an estimate reads files only")
     with tempfile.TemporaryDirectory(prefix="nextlong-estimate-") as folder:
-        sample = _Sample(given, Path(folder) / "out", threads, memory_limit, sample_bytes)
+        sample = _Sample(
+            given, separator, Path(folder) / "out", threads, memory_limit, sample_bytes
+        )
         return sample.scaled(start)
 
 
@@ -145,6 +149,7 @@ class _Sample:
     def __init__(
         self,
         given: Prepared,
+        separator: NDArray[np.uint32],
         output: Path,
         threads: int | None,
         memory_limit: int | str | None,
@@ -163,15 +168,15 @@ class _Sample:
         self.job = Job(small, run, threads=threads, memory_limit=memory_limit, progress=False)
         self.blocks: list[tuple[int, int]] = []
         with run.lock():
-            self._run(given, sample_bytes)
+            self._run(given, separator, sample_bytes)
 
-    def _run(self, given: Prepared, sample_bytes: int) -> None:
+    def _run(self, given: Prepared, separator: NDArray[np.uint32], sample_bytes: int) -> None:
         job = self.job
         store = cutting.chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
         vectors = stages.embed(job, store, job.settings.embedder)
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
-        rest = (given.tokenizer, given.special, given.separator)
+        rest = (given.tokenizer, given.special, separator)
         selector, parts = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
         sequencing.write(job, parts, len(selector), "{}")
         self.chunks, self.dim = len(store), vectors.dim

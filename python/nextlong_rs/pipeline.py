@@ -8,6 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -94,61 +95,80 @@ def synthesize(
         from nextlong_rs.embedders import describe
 
         options["embedder"] = describe(embedder)
-    given = prepare(
-        inputs, tokenizer=tokenizer, settings=settings, options=options, threads=threads
-    )
-    from nextlong_rs import cutting, sequencing, stages
-    from nextlong_rs.result import Result
+    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    with Pool(1) as beside:
+        # Most of loading a tokenizer, and the only part that the corpus need not wait for.
+        separator = beside.submit(given.separator)
+        if thread_count(threads) == 1:
+            beside.wait(separator)
+        from nextlong_rs import cutting, sequencing, stages
+        from nextlong_rs.result import Result
 
-    chosen, listing, loaded = given.settings, given.listing, given.tokenizer
-    special, separator = given.special, given.separator
-    run = Run(output, shown=progress is True)
-    inside = os.path.realpath(run.output) + os.sep
-    for one in listing:
-        if run.work.is_dir() and one.path and os.path.realpath(one.path).startswith(inside):
-            raise ConfigError(f"input {one.name} lies in output {run.output}; name another folder")
-    facts = {
-        "settings": chosen.to_dict(),
-        "tokenizer": {"hash": loaded.hash, "bos": special.bos, "eos": special.eos},
-        "versions": versions(),
-    }
-    inputs_listed = [corpora.describe(one) for one in listing]
-    with run.lock():
-        recorded = {"format": FORMAT, **facts, "inputs": inputs_listed}
-        job = Job(chosen, run, threads=threads, memory_limit=memory_limit, progress=progress)
-        run.prepare(recorded, resume=resume, overwrite=overwrite)
-        begun = time.perf_counter()
-        write_json(run.work / "run.json", recorded)
-
-        job.check_memory()
-        store = cutting.chunk(job, listing, loaded)
-        job.check_memory(len(store))
-        vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
-        queue = stages.plan(job, store, listing)
-        search = stages.index(job, store, vectors, queue)
-        metadata = json.dumps(facts, ensure_ascii=False)
-        selector, parts = sequencing.mine(
-            job, store, vectors, search, queue, loaded, special, separator, metadata
-        )
-        if len(selector) == 0:
-            raise RunError(nothing_made(job.summary["sequences"]))
-        files = sequencing.write(job, parts, len(selector), metadata)
-
-        if (asked := chosen.num_sequences) is not None and len(selector) < asked:
-            run.say(
-                f"{len(selector)} of {asked} sequences made: no more documents can be one under "
-                "the rules (the summary counts why)"
-            )
-        measured = {
-            "seconds": {**job.seconds, "total": time.perf_counter() - begun},
-            "peak_memory_bytes": peak_memory(),
-            "threads": job.threads,
-            "notes": run.notes,
+        chosen, listing, special = given.settings, given.listing, given.special
+        run = Run(output, shown=progress is True)
+        inside = os.path.realpath(run.output) + os.sep
+        for one in listing:
+            if run.work.is_dir() and one.path and os.path.realpath(one.path).startswith(inside):
+                raise ConfigError(
+                    f"input {one.name} lies in output {run.output}; name another folder"
+                )
+        facts = {
+            "settings": chosen.to_dict(),
+            "tokenizer": {"hash": given.tokenizer.hash, "bos": special.bos, "eos": special.eos},
+            "versions": versions(),
         }
-        write_json(run.work / "measured.json", measured)
-        write_json(
-            run.output / "manifest.json", {**recorded, "files": files, "summary": job.summary}
-        )
+        recorded = {
+            "format": FORMAT,
+            **facts,
+            "inputs": [corpora.describe(one) for one in listing],
+        }
+        with run.lock():
+            job = Job(
+                chosen,
+                run,
+                threads=threads,
+                memory_limit=memory_limit,
+                progress=progress,
+                needed=separator,
+            )
+            # Nothing is removed for a tokenizer that may be unusable; a limit counts what it holds.
+            by_tokens = chosen.chunk_unit == "tokens"
+            if by_tokens or not resume or run.is_finished or memory_limit is not None:
+                beside.wait(separator)
+            run.prepare(recorded, resume=resume, overwrite=overwrite)
+            begun = time.perf_counter()
+            write_json(run.work / "run.json", recorded)
+
+            job.check_memory()
+            store = cutting.chunk(job, listing, given.tokenizer)
+            job.check_memory(len(store))
+            vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
+            queue = stages.plan(job, store, listing)
+            search = stages.index(job, store, vectors, queue)
+            metadata = json.dumps(facts, ensure_ascii=False)
+            encoding = (given.tokenizer, special, beside.wait(separator))
+            selector, parts = sequencing.mine(
+                job, store, vectors, search, queue, *encoding, metadata
+            )
+            if len(selector) == 0:
+                raise RunError(nothing_made(job.summary["sequences"]))
+            files = sequencing.write(job, parts, len(selector), metadata)
+
+            if (asked := chosen.num_sequences) is not None and len(selector) < asked:
+                run.say(
+                    f"{len(selector)} of {asked} sequences made: no more documents can be one "
+                    "under the rules (the summary counts why)"
+                )
+            measured = {
+                "seconds": {**job.seconds, "total": time.perf_counter() - begun},
+                "peak_memory_bytes": peak_memory(),
+                "threads": job.threads,
+                "notes": run.notes,
+            }
+            write_json(run.work / "measured.json", measured)
+            write_json(
+                run.output / "manifest.json", {**recorded, "files": files, "summary": job.summary}
+            )
     return Result.open(run.output)
 
 
@@ -159,25 +179,23 @@ class Prepared:
     Attributes:
         settings: Its settings.
         listing: Its inputs, one by one.
-        tokenizer: Its tokenizer, loaded.
+        tokenizer: Its tokenizer, which encodes once `separator` was called.
         special: The ids that begin and end a sequence.
-        separator: The ids between two chunks.
     """
 
     settings: Settings
     listing: list[corpora.Input]
     tokenizer: Tokenizer
     special: SpecialIds
-    separator: NDArray[np.uint32]
+
+    def separator(self) -> NDArray[np.uint32]:
+        """Makes the tokenizer ready: the ids between two chunks."""
+        self.tokenizer.ready()
+        return self.tokenizer.separator_ids(self.settings.chunk_separator, eos=self.special.eos)
 
 
 def prepare(
-    inputs: Any,
-    *,
-    tokenizer: Any,
-    settings: Settings | None,
-    options: dict[str, Any],
-    threads: int | None = None,
+    inputs: Any, *, tokenizer: Any, settings: Settings | None, options: dict[str, Any]
 ) -> Prepared:
     """Reads and checks what a run is given, without touching its folder."""
     from nextlong_rs.tokenize import load
@@ -186,14 +204,10 @@ def prepare(
     with Pool(1) as pool:
         chosen = Settings.of(settings, **options)
         listing = corpora.resolve(inputs)
-        loading = pool.submit(lambda: load(tokenizer))
-        if thread_count(threads) > 1:
-            # Python reads what the stages need meanwhile.
-            from nextlong_rs import result, sequencing  # noqa: F401
-        loaded = pool.wait(loading)
+        loaded = pool.call(lambda: load(tokenizer, lazy=True))
     special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
-    separator = loaded.separator_ids(chosen.chunk_separator, eos=special.eos)
-    return Prepared(chosen, listing, loaded, special, separator)
+    loaded.check_separator(chosen.chunk_separator, eos=special.eos)
+    return Prepared(chosen, listing, loaded, special)
 
 
 def nothing_made(counts: dict[str, Any]) -> str:
@@ -238,7 +252,9 @@ class Job:
         threads: int | None,
         memory_limit: int | str | None = None,
         progress: bool,
+        needed: Future[Any] | None = None,
     ) -> None:
+        """Of the settings and the folder of a run, and what it `needed` that is still being made."""
         if not isinstance(progress, bool):
             raise ConfigError(f"progress is {progress!r}, expected True or False")
         self.settings = settings
@@ -251,6 +267,12 @@ class Job:
         self.digests: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.summary: dict[str, Any] = {}
+        self._needed = needed
+
+    def check_needed(self) -> None:
+        """Stops the run as soon as it is known that it cannot be finished."""
+        if self._needed is not None and self._needed.done():
+            self._needed.result()
 
     def check_memory(self, chunks: int = 0) -> None:
         """Refuses a limit that a stage would pass hours later: before the first begins, and again
@@ -273,6 +295,7 @@ class Job:
         """A pool and a bar for one stage, with as many threads as its memory allows, and `spare` ones
         that the need shared by all has room for.
         """
+        self.check_needed()
         threads = self.budget.threads(name, self.threads, need)
         with Bar(name, total, unit=unit, shown=self.progress) as bar:
             with Pool(threads, bar=bar, spare=spare) as pool:

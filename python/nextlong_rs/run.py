@@ -77,6 +77,11 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
         return Lock(self.work / "lock")
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether a finished run is here."""
+        return (self.output / "manifest.json").exists()
+
     def prepare(self, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Decides what of an earlier run stays; called under the lock.
 
@@ -89,7 +94,7 @@ class Run:
             RunError: A finished run is there that would be replaced, and `overwrite` is off.
         """
         manifest = self.output / "manifest.json"
-        if manifest.exists():
+        if self.is_finished:
             changed = _difference(manifest, facts)
             if not overwrite and (changed or not resume):
                 why = f"made with other {changed}" if changed else "and resume is off"

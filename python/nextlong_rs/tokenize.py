@@ -10,8 +10,9 @@ import bisect
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -55,6 +56,7 @@ Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 class Encoder(Protocol):
     """What encodes: the core, or the user's own Python object."""
 
+    def ready(self) -> None: ...
     def encode_chunks(
         self,
         store: _nextlong.ChunkStore,
@@ -98,7 +100,6 @@ class Tokenizer:
     Attributes:
         encoder: What does the work; give it to threads only if `threads_allowed`.
         name: Where the tokenizer came from, for messages and the manifest.
-        threads_allowed: False if the encoder is a Python object that must be called by one thread.
     """
 
     def __init__(
@@ -107,15 +108,37 @@ class Tokenizer:
         *,
         name: str,
         declared: Mapping[str, int | None],
-        threads_allowed: bool = True,
+        instead: Callable[[TokenizerError], PythonEncoder] | None = None,
     ) -> None:
+        """Of an encoder, and of what makes another where the core's cannot read the file."""
         self.encoder = encoder
         self.name = name
-        self.threads_allowed = threads_allowed
         self._declared = dict(declared)
+        self._instead = instead
+        # What a run records of its tokenizer does not wait for the encoder.
+        self._hash = encoder.hash
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size}, kind={self.kind!r})"
+
+    @property
+    def threads_allowed(self) -> bool:
+        """False if the encoder is a Python object that must be called by one thread."""
+        return isinstance(self.encoder, _nextlong.Tokenizer)
+
+    def ready(self) -> None:
+        """Make the encoder's tables, which `load(…, lazy=True)` leaves undone.
+
+        Raises:
+            TokenizerError: Nothing can read the tokenizer.
+        """
+        instead, self._instead = self._instead, None
+        try:
+            self.encoder.ready()
+        except TokenizerError as error:
+            if instead is None:
+                raise
+            self.encoder = instead(error)
 
     def encode_chunks(
         self,
@@ -227,7 +250,7 @@ class Tokenizer:
     @property
     def hash(self) -> str:
         """A hash of the tokenizer, 32 hexadecimal digits."""
-        return self.encoder.hash
+        return self._hash
 
     def special_ids(
         self, bos: str | int | None = "auto", eos: str | int | None = "auto"
@@ -270,27 +293,43 @@ class Tokenizer:
         Raises:
             ConfigError: The token is unknown, or the separator holds the EOS.
         """
+        self.check_separator(separator, eos=eos)
         if separator is None or separator == "":
             return np.empty(0, dtype=np.uint32)
-        if isinstance(separator, str) and separator.startswith("token:"):
-            separator = {"token": separator.removeprefix("token:")}
-        if isinstance(separator, str):
-            ids = self.encode(separator)
-            shown = separator
-        else:
-            if set(separator) != {"token"}:
-                raise ConfigError(
-                    f'chunk_separator {dict(separator)!r} must be a text or {{"token": "<name>"}}'
-                )
-            shown = separator["token"]
-            ids = np.array([self._id_of("chunk_separator", shown)], dtype=np.uint32)
-        end = None if eos is None else self.id_to_token(eos)
-        if eos is not None and (bool((ids == eos).any()) or (end and end in shown)):
-            raise ConfigError(
-                f"chunk_separator {shown!r} holds the EOS token {end!r}; trainers cut attention "
-                "there, so choose another separator"
-            )
+        name = _token_named(separator)
+        if name is not None:
+            return np.array([self._id_of("chunk_separator", name)], dtype=np.uint32)
+        assert isinstance(separator, str)
+        ids = self.encode(separator)
+        if eos is not None and bool((ids == eos).any()):
+            raise self._holds_eos(separator, eos)
         return ids
+
+    def check_separator(
+        self, separator: str | Mapping[str, str] | None, *, eos: int | None = None
+    ) -> None:
+        """Find what is wrong with a separator as far as it can be told without encoding it.
+
+        Args:
+            separator: As in `separator_ids`.
+            eos: As in `separator_ids`.
+
+        Raises:
+            ConfigError: The token is unknown, or the separator is or spells the EOS.
+        """
+        name = _token_named(separator)
+        if name is not None and self._id_of("chunk_separator", name) == eos:
+            raise self._holds_eos(name, eos)
+        shown = name if name is not None else separator
+        end = None if eos is None else self.id_to_token(eos)
+        if eos is not None and end and isinstance(shown, str) and end in shown:
+            raise self._holds_eos(shown, eos)
+
+    def _holds_eos(self, shown: str, eos: int) -> ConfigError:
+        return ConfigError(
+            f"chunk_separator {shown!r} holds the EOS token {self.id_to_token(eos)!r}; trainers "
+            "cut attention there, so choose another separator"
+        )
 
     def _special(self, role: str, wanted: str | int | None, names: tuple[str, ...]) -> int | None:
         if wanted is None:
@@ -320,12 +359,14 @@ class Tokenizer:
         raise ConfigError(f"{setting} {token!r} is no token of {self.name}{hint}")
 
 
-def load(tokenizer: Any) -> Tokenizer:
+def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
     """Load a tokenizer of any kind.
 
     Args:
         tokenizer: The path of a `tokenizer.json`, a folder that holds one, a
             `tokenizers.Tokenizer`, a Hugging Face (`transformers`) tokenizer, or a `Tokenizer`.
+        lazy: Leave the tables that encode, most of the work, to `Tokenizer.ready`, which must be
+            called before anything is encoded. Ids and names of tokens are known without.
 
     Returns:
         The tokenizer. What the fast encoder cannot read is encoded by the Python object that was
@@ -336,6 +377,13 @@ def load(tokenizer: Any) -> Tokenizer:
     """
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
+    loaded = _read(tokenizer)
+    if not lazy:
+        loaded.ready()
+    return loaded
+
+
+def _read(tokenizer: Any) -> Tokenizer:
     if isinstance(tokenizer, (str, PathLike)):
         return _from_path(Path(tokenizer))
     if hasattr(tokenizer, "backend_tokenizer"):
@@ -345,12 +393,7 @@ def load(tokenizer: Any) -> Tokenizer:
         return _from_object(tokenizer, type(tokenizer).__name__, {})
     if hasattr(tokenizer, "convert_tokens_to_ids") and callable(tokenizer):
         encoder = PythonEncoder.of_transformers(tokenizer)
-        return Tokenizer(
-            encoder,
-            name=_name_of(tokenizer),
-            declared=_declared_by(tokenizer),
-            threads_allowed=False,
-        )
+        return Tokenizer(encoder, name=_name_of(tokenizer), declared=_declared_by(tokenizer))
     raise TokenizerError(
         f"a {type(tokenizer).__name__} is no tokenizer; give the path of a tokenizer.json, a "
         "tokenizers.Tokenizer or a transformers tokenizer"
@@ -370,16 +413,12 @@ def _from_path(path: Path) -> Tokenizer:
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{file}: not UTF-8 text, so no tokenizer.json") from error
     declared = _declared_beside(file)
-    try:
-        encoder = _nextlong.Tokenizer(text)
-    except TokenizerError as error:
-        return _second_try(file, text, declared, error)
-    return Tokenizer(encoder, name=str(path), declared=_ids(encoder, declared))
+    instead = partial(_second_try, file, text)
+    encoder = _encoder(text, instead)
+    return Tokenizer(encoder, name=str(path), declared=_ids(encoder, declared), instead=instead)
 
 
-def _second_try(
-    file: Path, text: str, declared: Mapping[str, str | None], error: TokenizerError
-) -> Tokenizer:
+def _second_try(file: Path, text: str, error: TokenizerError) -> PythonEncoder:
     """Reads with the `tokenizers` package what the core could not read."""
     try:
         import tokenizers
@@ -393,18 +432,34 @@ def _second_try(
         raise TokenizerError(
             f"{file}: {error}; nor can the tokenizers package: {second}"
         ) from error
-    encoder = PythonEncoder.of_tokenizers(given, str(error))
-    return Tokenizer(
-        encoder, name=str(file), declared=_ids(encoder, declared), threads_allowed=False
-    )
+    return PythonEncoder.of_tokenizers(given, str(error))
 
 
 def _from_object(given: Any, name: str, declared: Mapping[str, int | None]) -> Tokenizer:
+    def instead(error: TokenizerError) -> PythonEncoder:
+        return PythonEncoder.of_tokenizers(given, str(error))
+
+    encoder = _encoder(given.to_str(), instead)
+    return Tokenizer(encoder, name=name, declared=declared, instead=instead)
+
+
+def _encoder(text: str, instead: Callable[[TokenizerError], PythonEncoder]) -> Encoder:
+    """The core's, as far as it can be told without its tables."""
     try:
-        return Tokenizer(_nextlong.Tokenizer(given.to_str()), name=name, declared=declared)
+        return _nextlong.Tokenizer(text, lazy=True)
     except TokenizerError as error:
-        encoder = PythonEncoder.of_tokenizers(given, str(error))
-        return Tokenizer(encoder, name=name, declared=declared, threads_allowed=False)
+        return instead(error)
+
+
+def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
+    """The name in a separator that is a token by its name."""
+    if isinstance(separator, str):
+        return separator.removeprefix("token:") if separator.startswith("token:") else None
+    if separator is not None and set(separator) != {"token"}:
+        raise ConfigError(
+            f'chunk_separator {dict(separator)!r} must be a text or {{"token": "<name>"}}'
+        )
+    return None if separator is None else separator["token"]
 
 
 def _name_of(tokenizer: Any) -> str:

@@ -19,10 +19,23 @@ pub struct Tokenizer(pub(crate) tokenize::Tokenizer);
 
 #[pymethods]
 impl Tokenizer {
-    /// Reads the text of a `tokenizer.json`.
+    /// Reads the text of a `tokenizer.json`; with `lazy`, the tables are left to `ready`.
     #[new]
-    fn new(py: Python<'_>, json: PyBackedStr) -> PyResult<Self> {
-        outside(py, None, |_| tokenize::Tokenizer::from_json(&json)).map(Self)
+    #[pyo3(signature = (json, *, lazy = false))]
+    fn new(py: Python<'_>, json: PyBackedStr, lazy: bool) -> PyResult<Self> {
+        outside(py, None, |_| {
+            let tokenizer = tokenize::Tokenizer::read(json.to_string())?;
+            if !lazy {
+                tokenizer.ready()?;
+            }
+            Ok(tokenizer)
+        })
+        .map(Self)
+    }
+
+    /// Makes the tables that encode, or waits for them.
+    fn ready(&self, py: Python<'_>) -> PyResult<()> {
+        outside(py, None, |_| self.0.ready())
     }
 
     /// The ids of the chunks numbered `chunks` of `store`: values and offsets.

@@ -1,7 +1,7 @@
 //! What a `tokenizer.json` says about itself, and the form of it that encodes chunks.
 //!
-//! In: the text of the file. Out: the kind of its borders, its tokens by id, and the same file
-//! without what must never touch a chunk: truncation, padding, added BOS and EOS, dropout.
+//! In: the file, read. Out: its tokens by id, the kind of its borders, and the same file without what
+//! must never touch a chunk: truncation, padding, added BOS and EOS, dropout.
 
 use serde_json::Value;
 
@@ -9,12 +9,9 @@ use super::borders::Kind;
 use super::json::{Json, MOST_TOKENS};
 use super::names::Names;
 use super::words::{Pairs, Pieces};
-use crate::error::Result;
 
-/// A `tokenizer.json`, read.
-pub(super) struct File<'a> {
-    /// The file as chunks are encoded with it.
-    pub(super) json: Json<'a>,
+/// How texts are encoded with a `tokenizer.json`.
+pub(super) struct Rules {
     pub(super) kind: Kind,
     /// Whether the tokenizer puts a word mark (`▁`) before the text.
     pub(super) marks_the_start: bool,
@@ -22,8 +19,6 @@ pub(super) struct File<'a> {
     pub(super) adds_a_space: bool,
     /// How a text falls into pieces, if it may be encoded piece by piece.
     pub(super) pieces: Option<Pieces>,
-    pub(super) names: Names,
-    pub(super) added: Vec<Added>,
     pub(super) notes: Vec<String>,
 }
 
@@ -38,27 +33,30 @@ pub struct Added {
     pub special: bool,
 }
 
-impl<'a> File<'a> {
-    /// Reads the text of a `tokenizer.json`.
-    pub(super) fn read(text: &'a str) -> Result<Self> {
-        let mut json = Json::read(text)?;
+/// The tokens of a file and, in its order, those that it adds to the model's own.
+pub(super) fn tokens(json: &Json<'_>) -> (Names, Vec<Added>) {
+    let added = added_tokens(&json.settings);
+    (Names::new(json.tokens(), &added), added)
+}
+
+impl Rules {
+    /// The rules of a file; its settings become those that chunks are encoded with.
+    pub(super) fn of(json: &mut Json<'_>, names: &Names, added: &[Added]) -> Self {
         let settings = &json.settings;
-        let added = added_tokens(settings);
-        let names = Names::new(json.tokens(), &added);
         let marks_the_start = marks_the_start(settings);
-        let kind = border_kind(&json, marks_the_start, &names);
+        let kind = border_kind(json, marks_the_start, names);
         let by_piece = marks_the_start
             && kind == Kind::Newline
             && only_marks_spaces(settings)
             && added.iter().all(|token| token.special);
         let pieces = if by_piece {
-            joined_pairs(&json, &names).map(Pieces::Unjoined)
+            joined_pairs(json, names).map(Pieces::Unjoined)
         } else {
             bert_words(settings).filter(|_| added.iter().all(|token| token.special))
         };
         let mut notes = Vec::new();
         let adds_a_space = strip(&mut json.settings, &mut notes);
-        Ok(Self { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes })
+        Self { kind, marks_the_start, adds_a_space, pieces, notes }
     }
 }
 

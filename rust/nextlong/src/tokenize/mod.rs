@@ -7,31 +7,28 @@
 //! The ids are those of the `tokenizers` package for the same text.
 
 mod borders;
+mod encoder;
 mod file;
 mod json;
 mod names;
 mod words;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use borders::Kind;
+pub use encoder::Scratch;
+use encoder::{CHECK_BYTES, Encoder};
 pub use file::Added;
-use file::File;
+use file::Rules;
+use json::Json;
 use names::Names;
-use words::{Pieces, Words};
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::ragged::Ragged;
 use crate::store::ChunkStore;
-
-/// Texts longer than this, in bytes, are cut before they are encoded.
-const LONG_TEXT_BYTES: usize = 1 << 20;
-/// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
-const CHECK_BYTES: usize = 1 << 20;
 
 impl Kind {
     /// The kind of a `tokenizer.json`, whether or not it can be encoded with here.
@@ -39,97 +36,76 @@ impl Kind {
     /// # Errors
     ///
     /// [`Error::Tokenizer`] if the text is no `tokenizer.json`.
-    pub fn of_json(json: &str) -> Result<Self> {
-        File::read(json).map(|file| file.kind)
+    pub fn of_json(text: &str) -> Result<Self> {
+        let mut json = Json::read(text)?;
+        let (names, added) = file::tokens(&json);
+        Ok(Rules::of(&mut json, &names, &added).kind)
     }
 }
 
 /// A tokenizer, shared by all threads.
+///
+/// Reading a file is quick; the tables that encode take a second for a large one. They are made once,
+/// by the first who needs them: all others wait.
 pub struct Tokenizer {
-    pipeline: PipelineTokenizer,
     names: Names,
     added: Vec<Added>,
-    kind: Kind,
-    /// The ids of a newline, if chunks are encoded behind one that is then dropped.
-    newline: Option<Vec<u32>>,
-    adds_a_space: bool,
-    /// How texts fall into pieces, if they are encoded piece by piece.
-    pieces: Option<Pieces>,
-    notes: Vec<String>,
     hash: u128,
+    /// The file, until the tables are made of it.
+    text: Mutex<Option<String>>,
+    encoder: OnceLock<std::result::Result<Encoder, String>>,
     /// What calls of [`Tokenizer::encode_texts`] left behind, warm for the next.
     scratches: Mutex<Vec<Scratch>>,
 }
 
-/// Room that a thread keeps between calls of [`Tokenizer::encode`].
-#[derive(Default)]
-pub struct Scratch {
-    text: String,
-    tokens: Vec<PipelineToken>,
-    words: Words,
-}
-
 impl Tokenizer {
-    /// Reads the text of a `tokenizer.json`.
+    /// Reads the text of a `tokenizer.json` and makes its tables.
     ///
     /// # Errors
     ///
     /// [`Error::Tokenizer`] if it is none, or of a kind that the encoder cannot read.
     pub fn from_json(json: &str) -> Result<Self> {
-        let hash = xxh3_128(json.as_bytes());
-        let File { json, kind, marks_the_start, adds_a_space, pieces, names, added, notes } =
-            File::read(json)?;
-        // The reader has been seen to panic on files that contradict themselves.
-        let pipeline = std::panic::catch_unwind(move || json.load()).unwrap_or_else(|_| {
-            Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
-        })?;
-        let mut tokenizer = Self {
-            pipeline,
-            names,
-            added,
-            kind,
-            newline: None,
-            adds_a_space,
-            pieces,
-            notes,
-            hash,
-            scratches: Mutex::default(),
-        };
-        if marks_the_start {
-            tokenizer.find_newline()?;
-            if tokenizer.newline.is_none() {
-                tokenizer.pieces = None;
-            }
-        }
+        let tokenizer = Self::read(json.to_owned())?;
+        tokenizer.ready()?;
         Ok(tokenizer)
     }
 
-    /// Finds the ids of a newline that can stand before a chunk and be dropped, if there are any.
-    fn find_newline(&mut self) -> Result<()> {
-        let mut scratch = Scratch::default();
-        let mut newline = Vec::new();
-        self.call(Mode::Chunk, "\n", &mut scratch, &mut newline)?;
-        if newline.is_empty() {
-            // White space leaves no trace, so every word has its mark wherever it stands.
-            return Ok(());
-        }
-        for text in
-            ["a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a"]
-        {
-            let mut behind = Vec::new();
-            self.call(Mode::Chunk, &format!("\n{text}"), &mut scratch, &mut behind)?;
-            if !behind.starts_with(&newline) {
-                self.notes.push(
-                    "a newline before a chunk joins the chunk's first token, so chunks are \
-                     encoded alone and may begin with a word mark"
-                        .to_owned(),
-                );
-                self.kind = Kind::Unknown;
-                return Ok(());
-            }
-        }
-        self.newline = Some(newline);
-        Ok(())
+    /// Reads the text of a `tokenizer.json` and leaves its tables to [`Tokenizer::ready`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if it is none. One that the encoder cannot read is found out later.
+    pub fn read(text: String) -> Result<Self> {
+        let (names, added) = file::tokens(&Json::read(&text)?);
+        Ok(Self {
+            names,
+            added,
+            hash: xxh3_128(text.as_bytes()),
+            text: Mutex::new(Some(text)),
+            encoder: OnceLock::new(),
+            scratches: Mutex::default(),
+        })
+    }
+
+    /// Makes the tables, or waits for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the encoder cannot read the file; all that encodes fails with it then.
+    pub fn ready(&self) -> Result<()> {
+        self.encoder().map(|_| ())
+    }
+
+    fn encoder(&self) -> Result<&Encoder> {
+        let made = self.encoder.get_or_init(|| {
+            let text = self.text.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let text = text.ok_or_else(|| "the tokenizer was not read to its end".to_owned())?;
+            Encoder::new(&text, &self.names, &self.added).map_err(|error| match error {
+                Error::Tokenizer(why) => why,
+                other => other.to_string(),
+            })
+        });
+        made.as_ref().map_err(|why| Error::Tokenizer(why.clone()))
     }
 
     /// Appends the ids of `text` as a chunk in the middle of a sequence to `out`.
@@ -139,7 +115,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the tokenizer has no token for some character, and none for unknown
     /// ones.
     pub fn encode(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        self.encode_watched(text, scratch, out, &Progress::default())
+        self.encoder()?.encode(text, scratch, out, &Progress::default())
     }
 
     /// Appends the ids of `text` exactly as the `tokenizers` package gives them when it is asked
@@ -155,10 +131,7 @@ impl Tokenizer {
         scratch: &mut Scratch,
         out: &mut Vec<u32>,
     ) -> Result<()> {
-        if self.adds_a_space && !text.is_empty() && !text.starts_with(' ') {
-            return self.call(Mode::Plain, &format!(" {text}"), scratch, out);
-        }
-        self.call(Mode::Plain, text, scratch, out)
+        self.encoder()?.encode_plain(text, scratch, out)
     }
 
     /// The number of ids that [`Tokenizer::encode`] gives.
@@ -201,6 +174,7 @@ impl Tokenizer {
         texts: impl IntoIterator<Item = &'a str>,
         progress: &Progress,
     ) -> Result<Ragged<u32>> {
+        let encoder = self.encoder()?;
         let mut rows = Ragged::default();
         let mut scratch = self.scratches().pop().unwrap_or_default();
         let mut unchecked = CHECK_BYTES;
@@ -210,7 +184,7 @@ impl Tokenizer {
                 progress.check()?;
                 unchecked = 0;
             }
-            self.encode_watched(text, &mut scratch, &mut rows.values, progress)?;
+            encoder.encode(text, &mut scratch, &mut rows.values, progress)?;
             rows.close_row();
             progress.add(1);
         }
@@ -224,14 +198,7 @@ impl Tokenizer {
     ///
     /// [`Error::Tokenizer`] if the tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        let decode = |ids: &[u32]| {
-            self.pipeline.decode(ids, false).map_err(|error| {
-                Error::Tokenizer(format!("{} ids cannot be decoded: {error}", ids.len()))
-            })
-        };
-        let Some(newline) = &self.newline else { return decode(ids) };
-        let text = decode(&[newline, ids].concat())?;
-        Ok(text.strip_prefix('\n').map(str::to_owned).unwrap_or(text))
+        self.encoder()?.decode(ids)
     }
 
     /// The largest id and one: the model's tokens and the added ones.
@@ -258,22 +225,22 @@ impl Tokenizer {
         &self.added
     }
 
-    /// How the ids around a cut behave.
+    /// How the ids around a cut behave; unknown if the encoder cannot read the file.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.encoder().map_or(Kind::Unknown, |encoder| encoder.kind)
     }
 
     /// Whether the ids of `left` followed by those of `right` are the ids of both together.
     #[must_use]
     pub fn is_safe_border(&self, left: &str, right: &str) -> bool {
-        self.kind.is_safe_border(left, right)
+        self.kind().is_safe_border(left, right)
     }
 
     /// What was found in the file and treated in a way worth knowing.
     #[must_use]
     pub fn notes(&self) -> &[String] {
-        &self.notes
+        self.encoder().map_or(&[], |encoder| &encoder.notes)
     }
 
     /// The XXH3-128 hash of the file's text.
@@ -284,130 +251,6 @@ impl Tokenizer {
 
     fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
         self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn encode_piece(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        let Some(newline) = &self.newline else {
-            return self.call(Mode::Chunk, text, scratch, out);
-        };
-        let mut behind = std::mem::take(&mut scratch.text);
-        behind.clear();
-        behind.push('\n');
-        behind.push_str(text);
-        let start = out.len();
-        let outcome = self.call(Mode::Chunk, &behind, scratch, out);
-        scratch.text = behind;
-        outcome?;
-        if out[start..].starts_with(newline) {
-            out.drain(start..start + newline.len());
-            return Ok(());
-        }
-        // Seen by no probe: this text takes the newline into its first token.
-        out.truncate(start);
-        self.call(Mode::Chunk, text, scratch, out)
-    }
-
-    fn encode_watched(
-        &self,
-        text: &str,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-        progress: &Progress,
-    ) -> Result<()> {
-        if let Some(pieces) = &self.pieces {
-            let mut words = std::mem::take(&mut scratch.words);
-            let outcome = self.encode_by_piece(pieces, text, &mut words, scratch, out, progress);
-            scratch.words = words;
-            return outcome;
-        }
-        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
-            self.encode_piece(piece, scratch, out)?;
-            rest = after;
-            if !rest.is_empty() {
-                progress.check()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn encode_by_piece(
-        &self,
-        pieces: &Pieces,
-        text: &str,
-        words: &mut Words,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-        progress: &Progress,
-    ) -> Result<()> {
-        let mut unchecked = 0;
-        let mut at = 0;
-        while at < text.len() {
-            let place = pieces.next(text, at);
-            unchecked += place.end - at;
-            at = place.end;
-            words.encode(text, place, out, |piece, out| {
-                let mut rest = piece;
-                while !rest.is_empty() {
-                    let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
-                    self.encode_piece(start, scratch, out)?;
-                    rest = after;
-                }
-                Ok(())
-            })?;
-            if unchecked > CHECK_BYTES {
-                progress.check()?;
-                unchecked = 0;
-            }
-        }
-        Ok(())
-    }
-
-    fn call(
-        &self,
-        mode: Mode,
-        text: &str,
-        scratch: &mut Scratch,
-        out: &mut Vec<u32>,
-    ) -> Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        scratch.tokens.clear();
-        self.pipeline.encode_into(text, mode.options(), &mut scratch.tokens).map_err(|error| {
-            let start: String = text.chars().take(40).collect();
-            Error::Tokenizer(format!("the text {start:?}… cannot be encoded: {error}"))
-        })?;
-        out.extend_from_slice(PipelineToken::cast_slice(&scratch.tokens));
-        Ok(())
-    }
-}
-
-/// Whether special tokens found in a text are text.
-#[derive(Clone, Copy)]
-enum Mode {
-    Chunk,
-    Plain,
-}
-
-impl Mode {
-    fn options(self) -> &'static EncodeOptions {
-        const fn options(encode_special_tokens: bool) -> EncodeOptions {
-            EncodeOptions {
-                add_special_tokens: false,
-                encode_special_tokens,
-                padding: Override::Off,
-                truncation: Override::Off,
-            }
-        }
-        static CHUNK: EncodeOptions = options(true);
-        static PLAIN: EncodeOptions = options(false);
-        match self {
-            Self::Chunk => &CHUNK,
-            Self::Plain => &PLAIN,
-        }
     }
 }
 
@@ -476,7 +319,7 @@ mod tests {
             let tokenizer = Tokenizer::from_json(&llama(splitter, normalizer, "")).expect("loaded");
             let token = |name| tokenizer.token_to_id(name).expect("a token");
             assert_eq!(tokenizer.kind(), Kind::Newline);
-            assert!(tokenizer.pieces.is_some());
+            assert!(tokenizer.encoder().expect("made").pieces.is_some());
             assert_eq!(
                 ids(&tokenizer, "ab ab\nab"),
                 [token("ab"), token("▁ab"), token("<0x0A>"), token("ab")]
@@ -494,7 +337,8 @@ mod tests {
         for merges in ["", "b+▁a ab+▁"] {
             let by_piece = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
             let mut whole = Tokenizer::from_json(&llama(FIRST, "null", merges)).expect("loaded");
-            assert!(whole.pieces.take().is_some());
+            let made = whole.encoder.get_mut().expect("made").as_mut().expect("no error");
+            assert!(made.pieces.take().is_some());
             let mut rng = crate::seed::Rng::new(1, "pieces", 0);
             for _ in 0..3000 {
                 let letters = ['a', 'b', ' ', '\n', '▁', 'é', '<', '\u{2582}'];
@@ -511,7 +355,7 @@ mod tests {
     fn texts_are_encoded_whole_where_bytes_merge() {
         let tokenizer =
             Tokenizer::from_json(&llama(FIRST, "null", "<0xC3>+<0xA9>")).expect("loaded");
-        assert!(tokenizer.pieces.is_none());
+        assert!(tokenizer.encoder().expect("made").pieces.is_none());
     }
 
     #[test]
@@ -519,6 +363,35 @@ mod tests {
         for json in ["", "[]", "{}", r#"{"model":3}"#, r#"{"model":{"type":"BPE"}}"#, "null"] {
             assert!(matches!(Tokenizer::from_json(json), Err(Error::Tokenizer(_))), "{json}");
         }
+    }
+
+    #[test]
+    fn tables_are_made_once_by_whoever_needs_them_first() {
+        let lazy = Tokenizer::read(SAMPLE.to_owned()).expect("read");
+        assert!(lazy.encoder.get().is_none());
+        assert_eq!((lazy.vocab_size(), lazy.token_to_id("<|bos|>")), (8192, Some(0)));
+        let whole = Tokenizer::from_json(SAMPLE).expect("loaded");
+        assert!(whole.encoder.get().is_some());
+        assert_eq!(lazy.hash(), whole.hash());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| assert_eq!(ids(&lazy, "It's day 12."), ids(&whole, "It's day 12.")));
+            }
+        });
+        assert_eq!(lazy.kind(), whole.kind());
+    }
+
+    #[test]
+    fn what_the_encoder_cannot_read_fails_each_time_it_is_needed() {
+        let file = SAMPLE.replace("\"BPE\"", "\"Telepathy\"");
+        let first = Tokenizer::from_json(&file).err().expect("no encoder").to_string();
+        let lazy = Tokenizer::read(file).expect("read");
+        assert_eq!(lazy.token_to_id("<|bos|>"), Some(0));
+        for _ in 0..2 {
+            assert_eq!(lazy.ready().expect_err("no encoder").to_string(), first);
+            assert!(matches!(lazy.decode(&[2]), Err(Error::Tokenizer(_))));
+        }
+        assert_eq!((lazy.kind(), lazy.notes().len()), (Kind::Unknown, 0));
     }
 
     #[test]
