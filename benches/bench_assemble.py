@@ -38,7 +38,7 @@ def made(workshop: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         ids, scores = workshop.search.search(rows, 384)
         wave.fill(workshop.store, workshop.vectors, core, rows, ids, scores, _nextlong.Watch())
     assert not selector.step(wave, workshop.store)[1]
-    selector.finish(wave, tmp_path_factory.mktemp("tokens") / "tokens.arrow")
+    selector.finish(wave)
     return selector
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,14 @@ def mine(
             wave.write(files(number)[0])
             return wave
 
+        def close(number: int, start: int, stop: int, counts: dict[str, Any]) -> None:
+            moved = files(number)
+            selector.move_tokens(moved[2])
+            selector.save(start, stop, moved[1])
+            tasks.mark(number, moved, sequences=stop - start, counts=counts)
+
         waves = Waves(queue, settings.num_sequences, opened, pool)
+        closing: Future[None] | None = None
 
         def sift(rest: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
             return selector.sift(rest, store)
@@ -114,17 +123,21 @@ def mine(
                         _tokenize(pool, selector, store, tokenizer, chunks)
                     if not deeper and not len(chunks):
                         break
+                if closing is not None:
+                    pool.wait(closing)
                 before = len(selector)
-                made = selector.finish(wave, files(number)[2])
+                made = selector.finish(wave)
                 for sequence, text, kept in selector.cuts(store, before):
                     selector.set_covered(sequence, tokenizer.covered(text, kept))
-                selector.save(before, files(number)[1])
-                pool.watch.add(made)
                 counts = json.loads(selector.counts())
-                tasks.mark(number, files(number), sequences=made, counts=counts)
+                # The files of a wave are written while the next one is at its turn.
+                closing = pool.submit(partial(close, number, before, before + made, counts))
+                pool.watch.add(made)
                 waves.close(sift)
                 parts.grow(pool, halt)
             waves.stop()
+            if closing is not None:
+                pool.wait(closing)
         except BaseException:
             halt.cancel()
             raise

@@ -34,7 +34,8 @@ static WHOLE: LazyLock<Vec<(&str, Vec<u8>, Reader)>> = LazyLock::new(|| {
     model.save(&path("model.safetensors")).expect("saved");
     let mut tokens = TokenCache::default();
     tokens.insert(&[3, 1, 7], &[1, 2, 3, 4, 5], &[0, 2, 2, 5]).expect("inserted");
-    tokens.close_wave(&path("wave.arrow")).expect("written");
+    let closed = tokens.close_wave().expect("closed");
+    closed.moved_to(&path("wave.arrow")).expect("written");
     search(Kind::Clustered)
         .build_lists(Some(folder.path()), 1, &Progress::default())
         .expect("lists");

@@ -1,12 +1,13 @@
 //! Mining as Python drives it: the queue of documents, waves of candidates, the selecting pass.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
-use nextlong::tokens::TokenCache;
+use nextlong::tokens::{ClosedWave, TokenCache};
 use nextlong::{Error, Progress, config, measure, sequences};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
@@ -130,6 +131,7 @@ pub struct Selector {
     settings: config::Settings,
     pass: Mutex<select::Selector>,
     tokens: RwLock<TokenCache>,
+    closed: Mutex<VecDeque<ClosedWave>>,
     made: RwLock<Vec<Made>>,
 }
 
@@ -144,6 +146,7 @@ impl Selector {
             settings: settings.0.clone(),
             frame,
             tokens: RwLock::default(),
+            closed: Mutex::default(),
             made: RwLock::default(),
         }
     }
@@ -178,23 +181,37 @@ impl Selector {
         })
     }
 
-    /// Ends the wave: its sequences are kept, its tokens moved to `path`. Gives how many were made.
-    fn finish(&self, py: Python<'_>, wave: &Wave, path: PathBuf) -> PyResult<usize> {
+    /// Ends the wave: its sequences are kept, its tokens stay in memory until `move_tokens`. Gives
+    /// how many were made.
+    fn finish(&self, py: Python<'_>, wave: &Wave) -> PyResult<usize> {
         outside(py, None, |_| {
             let made = lock(&self.pass).finish(&mut lock(&wave.0));
             let count = made.len();
             self.made.write().unwrap_or_else(PoisonError::into_inner).extend(made);
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-            tokens.close_wave(&path)?;
+            lock(&self.closed).push_back(tokens.close_wave()?);
             Ok(count)
         })
     }
 
-    /// Writes the sequences from `start` on, a row a piece.
-    fn save(&self, py: Python<'_>, start: usize, path: PathBuf) -> PyResult<()> {
+    /// Moves the tokens of the first finished wave that are in memory to `path`, while others work
+    /// with them.
+    fn move_tokens(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        outside(py, None, |_| {
+            let Some(wave) = lock(&self.closed).pop_front() else {
+                return Err(Error::Run("no finished wave has tokens in memory".to_owned()));
+            };
+            let moved = wave.moved_to(&path)?;
+            self.tokens.write().unwrap_or_else(PoisonError::into_inner).take_moved(&moved);
+            Ok(())
+        })
+    }
+
+    /// Writes the sequences from `start` to `stop`, a row a piece.
+    fn save(&self, py: Python<'_>, start: usize, stop: usize, path: PathBuf) -> PyResult<()> {
         outside(py, None, |_| {
             let all = self.made.read().unwrap_or_else(PoisonError::into_inner);
-            made::write(all.get(start..).unwrap_or_default(), &path)
+            made::write(all.get(start..stop).unwrap_or_default(), &path)
         })
     }
 

@@ -35,6 +35,24 @@ struct Place {
     count: u32,
 }
 
+/// The ids of a closed wave, to be moved while they are asked for.
+pub struct ClosedWave {
+    part: usize,
+    batch: RecordBatch,
+}
+
+impl ClosedWave {
+    /// Writes the ids to `path` and maps them from there.
+    ///
+    /// # Errors
+    ///
+    /// What the file system reports.
+    pub fn moved_to(self, path: &Path) -> Result<Self> {
+        ipc::write(path, &SCHEMA, &[self.batch])?;
+        Ok(Self { part: self.part, batch: map(path)? })
+    }
+}
+
 /// Token ids by chunk: those of the open wave in memory, those of closed waves mapped.
 #[derive(Default)]
 pub struct TokenCache {
@@ -108,12 +126,13 @@ impl TokenCache {
         self.places.get(&chunk).map(|place| place.count)
     }
 
-    /// Moves the ids of the open wave to `path` and maps them from there.
+    /// Closes the open wave: its ids stay in memory until they are moved ([`ClosedWave::moved_to`],
+    /// [`TokenCache::take_moved`]).
     ///
     /// # Errors
     ///
-    /// What the file system reports.
-    pub fn close_wave(&mut self, path: &Path) -> Result<()> {
+    /// [`Error::Run`] for more ids than arrow can hold.
+    pub fn close_wave(&mut self) -> Result<ClosedWave> {
         let Ragged { values, offsets } = std::mem::take(&mut self.open);
         let offsets: ScalarBuffer<i64> = offsets.into_iter().map(|offset| offset as i64).collect();
         let list = LargeListArray::try_new(
@@ -127,13 +146,17 @@ impl TokenCache {
             .and_then(|list| {
                 RecordBatch::try_new(SCHEMA.clone(), vec![Arc::new(chunks), Arc::new(list)])
             })
-            .map_err(|error| Error::Run(format!("{}: {error}", path.display())))?;
-        ipc::write(path, &SCHEMA, &[batch])?;
-        self.closed.push(ids_of(&map(path)?));
-        Ok(())
+            .map_err(|error| Error::Run(format!("the ids of a wave: {error}")))?;
+        self.closed.push(ids_of(&batch));
+        Ok(ClosedWave { part: self.closed.len() - 1, batch })
     }
 
-    /// Maps what [`TokenCache::close_wave`] left at `path` as the next closed wave.
+    /// Takes a closed wave that was moved: what held its ids before is let go.
+    pub fn take_moved(&mut self, wave: &ClosedWave) {
+        self.closed[wave.part] = ids_of(&wave.batch);
+    }
+
+    /// Maps what [`ClosedWave::moved_to`] left at `path` as the next closed wave.
     ///
     /// # Errors
     ///
@@ -178,16 +201,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut cache = TokenCache::default();
         cache.insert(&[7, 3], &[1, 2, 3], &[0, 2, 3]).expect("inserted");
-        cache.close_wave(&folder.path().join("a.arrow")).expect("closed");
+        let path = folder.path().join("a.arrow");
+        let closed = cache.close_wave().expect("closed");
+        assert_eq!(cache.get(3), Some(&[3][..]));
         cache.insert(&[9], &[4, 5], &[0, 2]).expect("inserted");
         assert_eq!(cache.get(7), Some(&[1, 2][..]));
         assert_eq!(cache.get(3), Some(&[3][..]));
         assert_eq!(cache.get(9), Some(&[4, 5][..]));
+        cache.take_moved(&closed.moved_to(&path).expect("moved"));
+        assert_eq!((cache.get(3), cache.get(9)), (Some(&[3][..]), Some(&[4, 5][..])));
         assert_eq!((cache.get(1), cache.len()), (None, 3));
         assert!(cache.insert(&[3], &[1], &[0, 1]).is_err());
         let mut again = TokenCache::default();
-        again.restore_wave(&folder.path().join("a.arrow")).expect("restored");
+        again.restore_wave(&path).expect("restored");
         assert_eq!((again.get(7), again.get(3)), (Some(&[1, 2][..]), Some(&[3][..])));
-        assert!(again.restore_wave(&folder.path().join("a.arrow")).is_err());
+        assert!(again.restore_wave(&path).is_err());
     }
 }

@@ -176,7 +176,8 @@ fn run_stopped(
             }
         }
         let made = out.selector.finish(&mut wave);
-        out.tokens.close_wave(&part("tokens", number)).expect("closed");
+        let closed = out.tokens.close_wave().expect("closed");
+        out.tokens.take_moved(&closed.moved_to(&part("tokens", number)).expect("moved"));
         made::write(&made, &part("made", number)).expect("written");
         out.made.extend(made);
         tallies.push(out.selector.tally().clone());

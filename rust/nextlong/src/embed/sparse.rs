@@ -134,20 +134,18 @@ impl Sample {
                 texts.len()
             )));
         }
-        // The average is known when all are counted: now the counts become weights.
         let average_words = (total as f64 / texts.len() as f64) as f32;
-        for (part, lengths) in parts.iter_mut().zip(&lengths) {
-            for (bounds, &length) in part.offsets.windows(2).zip(lengths) {
-                let hold = hold(length, average_words);
-                for value in &mut part.values[bounds[0]..bounds[1]] {
-                    *value = saturated(*value, hold);
-                }
+        let group = parts.len().div_ceil(threads.max(1));
+        let counted = fan::over(parts.chunks(group), threads, |_, parts| {
+            let mut frequency = vec![0u32; BUCKETS];
+            for &bucket in parts.iter().flat_map(|part| &part.columns) {
+                frequency[bucket as usize] += 1;
             }
-        }
-        let mut matrix = Sparse::joined(parts);
+            Ok(frequency)
+        })?;
         let mut frequency = vec![0u32; BUCKETS];
-        for &bucket in &matrix.columns {
-            frequency[bucket as usize] += 1;
+        for counted in &counted {
+            frequency.iter_mut().zip(counted).for_each(|(sum, more)| *sum += more);
         }
         let mut buckets: Vec<u16> =
             (0..=u16::MAX).filter(|&bucket| frequency[usize::from(bucket)] > 0).collect();
@@ -165,11 +163,19 @@ impl Sample {
         for (column, &bucket) in buckets.iter().enumerate() {
             column_of[usize::from(bucket)] = column as u32;
         }
-        for (column, value) in matrix.columns.iter_mut().zip(&mut matrix.values) {
-            *column = column_of[*column as usize];
-            *value *= weights[*column as usize];
-        }
-        matrix.width = buckets.len();
+        // The average is known when all are counted: now the counts become weights.
+        fan::over(parts.iter_mut().zip(&lengths), threads, |_, (part, lengths)| {
+            for (bounds, &length) in part.offsets.windows(2).zip(lengths) {
+                let hold = hold(length, average_words);
+                let columns = part.columns[bounds[0]..bounds[1]].iter_mut();
+                for (column, value) in columns.zip(&mut part.values[bounds[0]..bounds[1]]) {
+                    *column = column_of[*column as usize];
+                    *value = saturated(*value, hold) * weights[*column as usize];
+                }
+            }
+            Ok(())
+        })?;
+        let matrix = Sparse::joined(&parts, buckets.len(), threads)?;
         Ok(Self { matrix, buckets, weights, average_words })
     }
 }
@@ -179,18 +185,28 @@ impl Sparse {
         Self { offsets: vec![0], columns: Vec::new(), values: Vec::new(), width }
     }
 
-    fn joined(parts: Vec<Self>) -> Self {
-        let mut whole = Self::empty(BUCKETS);
+    fn joined(parts: &[Self], width: usize, threads: usize) -> Result<Self> {
         let entries = parts.iter().map(|part| part.columns.len()).sum();
-        whole.columns.reserve_exact(entries);
-        whole.values.reserve_exact(entries);
+        let mut whole = Self::empty(width);
+        (whole.columns, whole.values) = (vec![0; entries], vec![0.0; entries]);
+        let (mut columns, mut values) = (&mut whole.columns[..], &mut whole.values[..]);
+        let mut places = Vec::with_capacity(parts.len());
+        let mut start = 0;
         for part in parts {
-            let start = whole.columns.len();
             whole.offsets.extend(part.offsets[1..].iter().map(|&offset| start + offset));
-            whole.columns.extend(part.columns);
-            whole.values.extend(part.values);
+            let held = part.columns.len();
+            start += held;
+            let (first, rest) = columns.split_at_mut(held);
+            let (second, others) = values.split_at_mut(held);
+            (columns, values) = (rest, others);
+            places.push((part, first, second));
         }
-        whole
+        fan::over(places, threads, |_, (part, columns, values)| {
+            columns.copy_from_slice(&part.columns);
+            values.copy_from_slice(&part.values);
+            Ok(())
+        })?;
+        Ok(whole)
     }
 
     /// Rows made by hand.

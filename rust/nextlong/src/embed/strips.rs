@@ -2,7 +2,11 @@
 //!
 //! The rows of a strip are short, so that those of the frequent words, most of all terms, stay in
 //! the cache; and a strip is computed by one thread from first to last, so that the sums do not
-//! depend on how many threads there are.
+//! depend on how many threads there are. The last strip is computed in two halves of the texts, always:
+//! with nine of them, two threads would take five rounds otherwise.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use faer::Mat;
 use multiversion::multiversion;
@@ -34,23 +38,21 @@ pub(super) fn sketched(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = fan::over((0..width).step_by(STRIP), threads, |_, start| {
+    summed(matrix, width, threads, |start, texts, sums| {
         progress.check()?;
-        let mut out = vec![ZEROS; matrix.columns()];
-        for row in 0..matrix.rows() {
-            let bits = random(row as u32);
+        for text in texts {
+            let bits = random(text as u32);
             let place = (((bits >> 32) * width as u64) >> 32) as usize;
             if (start..start + STRIP).contains(&place) {
                 let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
-                let (columns, values) = matrix.entries(row);
+                let (columns, values) = matrix.entries(text);
                 for (&column, value) in columns.iter().zip(values) {
-                    out[column as usize].0[place - start] += sign * value;
+                    sums[column as usize].0[place - start] += sign * value;
                 }
             }
         }
-        Ok(out)
-    })?;
-    joined(&strips, matrix.columns(), threads)
+        Ok(())
+    })
 }
 
 /// `matrix × dense`, whose rows, like those of `dense`, are columns of the `Mat`.
@@ -60,16 +62,16 @@ pub(super) fn product(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = fan::over(starts(dense), threads, |_, start| {
+    let parts = fan::over(pieces(matrix, dense.nrows()), threads, |_, (start, texts)| {
         let strip = strip(dense, start);
-        let mut out = vec![ZEROS; matrix.rows()];
-        for (first, out) in out.chunks_mut(STEP).enumerate() {
+        let mut rows = vec![ZEROS; texts.len()];
+        for (first, rows) in texts.clone().step_by(STEP).zip(rows.chunks_mut(STEP)) {
             progress.check()?;
-            forward(matrix, first * STEP, &strip, out);
+            forward(matrix, first, &strip, rows);
         }
-        Ok(out)
+        Ok(Part { strip: start, first: texts.start, rows })
     })?;
-    joined(&strips, matrix.rows(), threads)
+    joined(&parts, dense.nrows(), matrix.rows(), threads)
 }
 
 /// `matrixᵀ × (matrix × dense)`, both products of a row while its words' rows are in the cache.
@@ -79,21 +81,63 @@ pub(super) fn normal_product(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let strips = fan::over(starts(dense), threads, |_, start| {
+    summed(matrix, dense.nrows(), threads, |start, texts, sums| {
         let strip = strip(dense, start);
-        let mut out = vec![ZEROS; strip.len()];
-        for first in (0..matrix.rows()).step_by(STEP) {
+        for first in texts.clone().step_by(STEP) {
             progress.check()?;
-            let last = (first + STEP).min(matrix.rows());
-            forward_and_back(matrix, first, last, &strip, &mut out);
+            forward_and_back(matrix, first, texts.end.min(first + STEP), &strip, sums);
         }
-        Ok(out)
-    })?;
-    joined(&strips, dense.ncols(), threads)
+        Ok(())
+    })
 }
 
-fn starts(dense: &Mat<f32>) -> impl Iterator<Item = usize> {
-    (0..dense.nrows()).step_by(STRIP)
+/// Some rows of a strip of a matrix.
+struct Part {
+    strip: usize,
+    first: usize,
+    rows: Vec<Row>,
+}
+
+/// What `add` adds to the rows of every strip, for one piece of the texts after another.
+fn summed(
+    matrix: &Sparse,
+    width: usize,
+    threads: usize,
+    add: impl Fn(usize, Range<usize>, &mut [Row]) -> Result<()> + Sync,
+) -> Result<Mat<f32>> {
+    let first: Vec<_> = (0..width).step_by(STRIP).map(|_| Mutex::default()).collect();
+    fan::over(pieces(matrix, width), threads, |_, (start, texts)| {
+        let mut sums = vec![ZEROS; matrix.columns()];
+        add(start, texts, &mut sums)?;
+        let first: &Mutex<Option<Vec<Row>>> = &first[start / STRIP];
+        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        // Which half is first makes no difference: a + b is b + a.
+        let Some(first) = first.as_mut() else {
+            *first = Some(sums);
+            return Ok(());
+        };
+        for (sum, more) in first.iter_mut().zip(&sums) {
+            sum.0.iter_mut().zip(&more.0).for_each(|(sum, more)| *sum += more);
+        }
+        Ok(())
+    })?;
+    let rows =
+        first.into_iter().map(|sums| sums.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let parts: Vec<Part> = (0..width)
+        .step_by(STRIP)
+        .zip(rows)
+        .map(|(strip, rows)| Part { strip, first: 0, rows: rows.unwrap_or_default() })
+        .collect();
+    joined(&parts, width, matrix.columns(), threads)
+}
+
+/// The strips of `width` directions, by the first of each, with the rows of the word matrix: all of
+/// them, but half for the last strip, which comes twice.
+fn pieces(matrix: &Sparse, width: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let (rows, half) = (matrix.rows(), matrix.rows() / 2);
+    let last = width.saturating_sub(1) / STRIP * STRIP;
+    let whole = (0..last).step_by(STRIP).map(move |start| (start, 0..rows));
+    whole.chain([(last, 0..half), (last, half..rows)])
 }
 
 /// Some directions of `dense`, filled up with zeros.
@@ -107,14 +151,16 @@ fn strip(dense: &Mat<f32>, start: usize) -> Vec<Row> {
     rows
 }
 
-/// Strips side by side.
-fn joined(strips: &[Vec<Row>], columns: usize, threads: usize) -> Result<Mat<f32>> {
-    let mut whole = Mat::zeros(strips.len() * STRIP, columns);
-    fan::over(blocks(&mut whole), threads, |_, (first, mut block)| {
-        for (number, mut column) in block.as_mut().col_iter_mut().enumerate() {
-            for (place, strip) in strips.iter().enumerate() {
-                let values = column.as_mut().subrows_mut(place * STRIP, STRIP).iter_mut();
-                values.zip(&strip[first + number].0).for_each(|(to, from)| *to = *from);
+/// Parts of all rows and strips, side by side.
+fn joined(parts: &[Part], width: usize, columns: usize, threads: usize) -> Result<Mat<f32>> {
+    let mut whole = Mat::zeros(width, columns);
+    fan::over(blocks(&mut whole), threads, |_, (start, mut block)| {
+        for Part { strip, first, rows } in parts {
+            let from = start.max(*first);
+            let to = (start + block.ncols()).min(first + rows.len());
+            for column in from..to {
+                let values = block.as_mut().col_mut(column - start).subrows_mut(*strip, STRIP);
+                values.iter_mut().zip(&rows[column - first].0).for_each(|(to, from)| *to = *from);
             }
         }
         Ok(())
