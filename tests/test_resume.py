@@ -428,6 +428,10 @@ def test_a_run_whose_chunks_are_used_up_goes_on_the_same_way(tmp_path: Path) -> 
     assert made["no_chunks_left"] > 0, made
     tried = made["made"] + made["dropped_short"] + made["long_skipped"] + made["no_chunks_left"]
     assert tried == made["eligible_documents"]
+    similar = whole.manifest["summary"]["similarity"]
+    notes = json.loads((tmp_path / "whole/work/measured.json").read_text())["notes"]
+    told = any("hardly like their meta-chunks" in note for note in notes)
+    assert told == (similar["last_sequences"] < similar["first_sequences"] / 2), similar
     waves_made = len(list((tmp_path / "whole/work/_done/mine").glob("0*.json")))
     assert waves_made > 2
     for first in (1, waves_made - 1):

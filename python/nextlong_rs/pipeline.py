@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "Prepared", "prepare", "synthesize"]
 
+_ENOUGH_TO_JUDGE = 20
+"""Sequences of which a tenth says something."""
+
 
 def synthesize(
     inputs: Any,
@@ -159,6 +162,8 @@ def synthesize(
                     f"{len(selector)} of {asked} sequences made: no more documents can be one "
                     "under the rules (the summary counts why)"
                 )
+            if warning := hardly_alike(job.summary.get("similarity", {}), len(selector)):
+                run.say(warning)
             measured = {
                 "seconds": {**job.seconds, "total": time.perf_counter() - begun},
                 "peak_memory_bytes": peak_memory(),
@@ -218,6 +223,18 @@ def nothing_made(counts: dict[str, Any]) -> str:
         f"{counts['long_skipped']} are longer than seq_len; give more documents or a smaller "
         "seq_len, loosen the rules on negatives (max_score, max_containment, max_reuse, "
         "max_per_doc), or set on_short='shorten'"
+    )
+
+
+def hardly_alike(similarity: dict[str, Any], sequences: int) -> str | None:
+    """What to do about last sequences that took what no other wanted, if they did."""
+    first, last = (similarity.get(f"{which}_sequences", 0.0) for which in ("first", "last"))
+    if sequences < _ENOUGH_TO_JUDGE or last >= first / 2:
+        return None
+    return (
+        f"the negatives of the last {-(-sequences // 10)} sequences are hardly like their "
+        f"meta-chunks: a mean similarity of {last:.2f}, {first:.2f} in the first ones; make fewer "
+        "(num_sequences), set a limit (min_score), or give more documents"
     )
 
 
