@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,37 @@ def test_what_the_core_cannot_read_is_found_out_late_and_encoded_by_the_package(
 ) -> None:
     lazy = room.load(exotic, lazy=True)
     hash = lazy.hash
-    assert lazy.threads_allowed
+    assert isinstance(lazy.encoder, _nextlong.Tokenizer)
     lazy.ready()
     assert not lazy.threads_allowed
-    assert lazy.hash == hash == room.load(exotic).hash
+    assert lazy.hash == hash
     made = synthesize(tmp_path / "a", tokenizer=exotic)
     assert made.manifest["tokenizer"]["hash"] == hash
     synthesize(tmp_path / "b", tokenizer=exotic, threads=1)
     assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+def test_a_lazy_tokenizer_is_made_by_the_first_need(
+    exotic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = room.load(exotic)
+    for need in (
+        lambda one: one.encode("two words").tolist(),
+        lambda one: one.count("two words"),
+        lambda one: one.decode(whole.encode("two words")),
+        lambda one: one.kind,
+        lambda one: one.threads_allowed,
+        lambda one: room.load(one).encoder.notes,
+    ):
+        assert need(room.load(exotic, lazy=True)) == need(whole)
+    # What failed once is tried again, and says so in the same words.
+    lazy = room.load(exotic, lazy=True)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tokenizers", None)
+        for _ in range(2):
+            with pytest.raises(nl.TokenizerError, match=r"exotic\.json.*pip install"):
+                lazy.ready()
+    assert lazy.encode("two words").tolist() == whole.encode("two words").tolist()
 
 
 def test_an_unusable_tokenizer_takes_nothing_away(
@@ -83,6 +107,17 @@ def test_an_unusable_tokenizer_takes_nothing_away(
             synthesize(tmp_path / "out", tokenizer=exotic, **how)
         assert files(tmp_path / "out") == before
     assert len(synthesize(tmp_path / "out")) == 4
+    # Nor from a run that was begun, though its chunks would be cut anew.
+    (tmp_path / "out/manifest.json").unlink()
+    work = {path: path.read_bytes() for path in (tmp_path / "out/work").rglob("part-*.*")}
+    with pytest.raises(nl.TokenizerError, match="pip install"):
+        synthesize(tmp_path / "out", tokenizer=exotic, chunk_size=500)
+    assert all(path.read_bytes() == held for path, held in work.items())
+    # Nor from an iterator.
+    texts = iter([f"Document {n}.\n" * 400 for n in range(40)])
+    with pytest.raises(nl.TokenizerError, match="pip install"):
+        synthesize(tmp_path / "iterator", inputs=texts, tokenizer=exotic)
+    assert len(list(texts)) == 40
     # Where nothing was, a run that goes on finds the chunks cut.
     with pytest.raises(nl.TokenizerError, match="pip install"):
         synthesize(tmp_path / "new", tokenizer=exotic)
@@ -133,6 +168,9 @@ def test_where_the_tables_must_be_there_first_they_are(
     ready, chunk = room.Tokenizer.ready, cutting.chunk
 
     def readied(self: room.Tokenizer) -> None:
+        if self._instead is None:
+            return
+        time.sleep(0.2)
         ready(self)
         order.append("ready")
 

@@ -97,10 +97,16 @@ def test_a_changed_setting_redoes_the_stages_that_it_touches(
 
 @pytest.mark.parametrize("documents", [0, 1, 15, 47, 384, 5748])
 @pytest.mark.parametrize("wanted", [None, 1, 40, 382, 100_000])
-def test_waves_hold_every_document_once(documents: int, wanted: int | None) -> None:
-    borders = waves.wave_borders(documents, wanted)
+@pytest.mark.parametrize(("seq_len", "most"), [(4096, 256), (1 << 17, 256), (1 << 20, 32)])
+def test_waves_hold_every_document_once(
+    documents: int, wanted: int | None, seq_len: int, most: int
+) -> None:
+    settings = nl.Settings(num_sequences=wanted, seq_len=seq_len)
+    borders = waves.wave_borders(documents, settings)
     assert (borders[0], borders[-1]) == (0, documents)
-    assert all(0 < b - a <= 256 for a, b in itertools.pairwise(borders))
+    sizes = [b - a for a, b in itertools.pairwise(borders)]
+    assert all(16 <= size <= most for size in sizes[:-1])
+    assert all(0 < size <= most for size in sizes[-1:])
 
 
 def test_files_written_while_mining_are_those_written_after(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextlong_rs.errors import ConfigError
+from nextlong_rs.waves import most_documents
 
 if TYPE_CHECKING:
     from nextlong_rs.settings import Settings
@@ -117,6 +118,8 @@ def needs(
         searched = min(settings.dim * chunks, kept) + 8 * chunks
     # Near the end of a corpus the chunks that may still be used are packed, at most so many.
     left = 0 if settings.max_reuse is None else min(chunks, 1 << 17) * settings.dim
+    # The ids of two waves: of one that grows, and of one that is being written.
+    ids = 2 * 4 * settings.seq_len * most_documents(settings)
     return {
         "chunk": Need(each=84 * MB, shared=84 * MB),
         "fit": Need(
@@ -130,7 +133,7 @@ def needs(
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
         "index": Need(each=24 * MB, shared=searched),
-        "mine": Need(each=40 * MB, shared=96 * MB + pieces * 64 + left),
+        "mine": Need(each=40 * MB, shared=64 * MB + ids + pieces * 64 + left),
         "write": Need(each=40 * MB),
     }
 

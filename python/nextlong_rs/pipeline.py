@@ -134,9 +134,14 @@ def synthesize(
                 progress=progress,
                 needed=separator,
             )
-            # Nothing is removed for a tokenizer that may be unusable; a limit counts what it holds.
-            by_tokens = chosen.chunk_unit == "tokens"
-            if by_tokens or not resume or run.is_finished or memory_limit is not None:
+            # For a tokenizer that may be unusable nothing is removed and no iterator used up; chunks
+            # may be cut by its tokens, and a limit counts what it holds.
+            if (
+                run.is_begun
+                or any(one.path is None for one in listing)
+                or chosen.chunk_unit == "tokens"
+                or memory_limit is not None
+            ):
                 beside.wait(separator)
             run.prepare(recorded, resume=resume, overwrite=overwrite)
             begun = time.perf_counter()
@@ -228,13 +233,13 @@ def nothing_made(counts: dict[str, Any]) -> str:
 
 def hardly_alike(similarity: dict[str, Any], sequences: int) -> str | None:
     """What to do about last sequences that took what no other wanted, if they did."""
-    first, last = (similarity.get(f"{which}_sequences", 0.0) for which in ("first", "last"))
-    if sequences < _ENOUGH_TO_JUDGE or last >= first / 2:
+    first, last = (similarity.get(f"{which}_sequences") for which in ("first", "last"))
+    if sequences < _ENOUGH_TO_JUDGE or first is None or last is None or last >= first / 2:
         return None
     return (
-        f"the negatives of the last {-(-sequences // 10)} sequences are hardly like their "
-        f"meta-chunks: a mean similarity of {last:.2f}, {first:.2f} in the first ones; make fewer "
-        "(num_sequences), set a limit (min_score), or give more documents"
+        "the negatives of the last tenth of the sequences are hardly like their meta-chunks: a mean "
+        f"similarity of {last:.2f}, {first:.2f} in the first tenth; make fewer (num_sequences), set "
+        "a limit (min_score), or give more documents"
     )
 
 

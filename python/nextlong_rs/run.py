@@ -78,9 +78,13 @@ class Run:
         return Lock(self.work / "lock")
 
     @property
-    def is_finished(self) -> bool:
-        """Whether a finished run is here."""
-        return (self.output / "manifest.json").exists()
+    def is_begun(self) -> bool:
+        """Whether a run was begun or finished here."""
+        return any(path.exists() for path in (self._manifest, self.work / "run.json"))
+
+    @property
+    def _manifest(self) -> Path:
+        return self.output / "manifest.json"
 
     def prepare(self, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Decides what of an earlier run stays; called under the lock.
@@ -93,8 +97,8 @@ class Run:
         Raises:
             RunError: A finished run is there that would be replaced, and `overwrite` is off.
         """
-        manifest = self.output / "manifest.json"
-        if self.is_finished:
+        manifest = self._manifest
+        if manifest.exists():
             changed = _difference(manifest, facts)
             if not overwrite and (changed or not resume):
                 why = f"made with other {changed}" if changed else "and resume is off"

@@ -101,7 +101,7 @@ def mine(
             selector.save(start, stop, moved[1])
             tasks.mark(number, moved, sequences=stop - start, counts=counts)
 
-        waves = Waves(queue, settings.num_sequences, opened, pool)
+        waves = Waves(queue, settings, opened, pool)
         closing: Future[None] | None = None
 
         def sift(rest: NDArray[np.uint32]) -> NDArray[np.uint32] | None:

@@ -98,7 +98,7 @@ class Tokenizer:
     padding, no dummy space, and special-token strings in the text are ordinary text.
 
     Attributes:
-        encoder: What does the work; give it to threads only if `threads_allowed`.
+        encoder: What does the work, once it is ready; give it to threads only if `threads_allowed`.
         name: Where the tokenizer came from, for messages and the manifest.
     """
 
@@ -124,21 +124,26 @@ class Tokenizer:
     @property
     def threads_allowed(self) -> bool:
         """False if the encoder is a Python object that must be called by one thread."""
-        return isinstance(self.encoder, _nextlong.Tokenizer)
+        return isinstance(self._made, _nextlong.Tokenizer)
 
     def ready(self) -> None:
-        """Make the encoder's tables, which `load(…, lazy=True)` leaves undone.
+        """Make the encoder's tables, which `load(…, lazy=True)` leaves to the first need of them.
 
         Raises:
             TokenizerError: Nothing can read the tokenizer.
         """
-        instead, self._instead = self._instead, None
+        if self._instead is None:
+            return
         try:
             self.encoder.ready()
         except TokenizerError as error:
-            if instead is None:
-                raise
-            self.encoder = instead(error)
+            self.encoder = self._instead(error)
+        self._instead = None
+
+    @property
+    def _made(self) -> Encoder:
+        self.ready()
+        return self.encoder
 
     def encode_chunks(
         self,
@@ -160,23 +165,23 @@ class Tokenizer:
             ConfigError: A number is not that of a chunk.
             TokenizerError: A text cannot be encoded.
         """
-        return self.encoder.encode_chunks(store, chunks, watch)
+        return self._made.encode_chunks(store, chunks, watch)
 
     def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows:
         """Encode texts, each as a chunk; values and offsets as `encode_chunks` gives them."""
-        return self.encoder.encode_texts(texts, watch)
+        return self._made.encode_texts(texts, watch)
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         """The ids of one text as a chunk."""
-        return self.encoder.encode_texts([text])[0]
+        return self._made.encode_texts([text])[0]
 
     def encode_plain(self, text: str) -> NDArray[np.uint32]:
         """The ids that `tokenizers` gives with `add_special_tokens=False`, dummy space and all."""
-        return self.encoder.encode_plain(text)
+        return self._made.encode_plain(text)
 
     def count(self, text: str) -> int:
         """The number of ids of a text as a chunk."""
-        return self.encoder.count(text)
+        return self._made.count(text)
 
     def counter(self) -> _nextlong.Tokenizer:
         """What counts tokens for `unit="tokens"`.
@@ -184,16 +189,17 @@ class Tokenizer:
         Raises:
             TokenizerError: A Python object does the work, which the core cannot call.
         """
-        if not isinstance(self.encoder, _nextlong.Tokenizer):
+        encoder = self._made
+        if not isinstance(encoder, _nextlong.Tokenizer):
             raise TokenizerError(
                 f"{self.name} cannot count tokens for chunking; cut by characters "
                 '(chunk_unit="chars")'
             )
-        return self.encoder
+        return encoder
 
     def decode(self, ids: NDArray[np.uint32] | Sequence[int]) -> str:
         """The text of ids in the middle of a sequence."""
-        return self.encoder.decode(np.ascontiguousarray(ids, dtype=np.uint32))
+        return self._made.decode(np.ascontiguousarray(ids, dtype=np.uint32))
 
     def covered(self, text: str, ids: NDArray[np.uint32]) -> int:
         """How many characters of a chunk its first ids stand for.
@@ -230,7 +236,7 @@ class Tokenizer:
 
     def is_safe_border(self, left: str, right: str) -> bool:
         """Whether the ids of `left` and then `right` are certainly those of both together."""
-        return self.encoder.is_safe_border(left, right)
+        return self._made.is_safe_border(left, right)
 
     @property
     def vocab_size(self) -> int:
@@ -240,12 +246,12 @@ class Tokenizer:
     @property
     def kind(self) -> str:
         """How ids behave at cuts: words, gpt2, lines, lines and slashes, newline or unknown."""
-        return self.encoder.kind
+        return self._made.kind
 
     @property
     def notes(self) -> list[str]:
         """What was found in the file and treated in a way worth knowing."""
-        return self.encoder.notes
+        return self._made.notes
 
     @property
     def hash(self) -> str:
@@ -365,8 +371,8 @@ def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
     Args:
         tokenizer: The path of a `tokenizer.json`, a folder that holds one, a
             `tokenizers.Tokenizer`, a Hugging Face (`transformers`) tokenizer, or a `Tokenizer`.
-        lazy: Leave the tables that encode, most of the work, to `Tokenizer.ready`, which must be
-            called before anything is encoded. Ids and names of tokens are known without.
+        lazy: Leave the tables that encode, most of the work, to `Tokenizer.ready` or whoever needs
+            them first. Ids and names of tokens are known without.
 
     Returns:
         The tokenizer. What the fast encoder cannot read is encoded by the Python object that was
@@ -375,9 +381,7 @@ def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
     Raises:
         TokenizerError: It is none of these, or nothing can read it.
     """
-    if isinstance(tokenizer, Tokenizer):
-        return tokenizer
-    loaded = _read(tokenizer)
+    loaded = tokenizer if isinstance(tokenizer, Tokenizer) else _read(tokenizer)
     if not lazy:
         loaded.ready()
     return loaded

@@ -17,11 +17,18 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.pool import Pool
+from nextlong_rs.settings import Settings
 
-__all__ = ["Waves", "search_pieces", "wave_borders"]
+__all__ = ["Waves", "most_documents", "search_pieces", "wave_borders"]
 
 _FOUND_BYTES = 1 << 24
 """Neighbours that one search gives, at most."""
+_LEAST = 16
+"""Documents of a wave, but for the last one."""
+_WAVE_TOKENS = 1 << 25
+"""Tokens of the sequences of a wave, about: their ids are held in memory until they are written, which
+is while the next wave is at its turn.
+"""
 
 
 class Waves:
@@ -34,13 +41,13 @@ class Waves:
     def __init__(
         self,
         documents: NDArray[np.uint32],
-        num_sequences: int | None,
+        settings: Settings,
         opened: Callable[[int, NDArray[np.uint32]], _nextlong.Wave],
         pool: Pool,
     ) -> None:
         """Waves of `documents`, each by its number and documents made ready by `opened`."""
         self.closed = 0
-        self._num_sequences = num_sequences
+        self._settings = settings
         self._opened = opened
         self._pool = pool
         self._under_way: deque[Future[_nextlong.Wave]] = deque()
@@ -80,7 +87,7 @@ class Waves:
 
     def _lay(self, documents: NDArray[np.uint32]) -> None:
         self._documents, self._first = documents, self.closed
-        self._borders = wave_borders(len(documents), self._num_sequences)
+        self._borders = wave_borders(len(documents), self._settings)
 
     def _look_ahead(self, first: int, wanted: int) -> None:
         """Opens the waves from `first` on: as many as threads, and none beyond the last needed."""
@@ -95,21 +102,27 @@ class Waves:
             self._under_way.append(self._pool.submit(partial(self._opened, number, documents)))
 
 
-def wave_borders(documents: int, num_sequences: int | None) -> list[int]:
+def wave_borders(documents: int, settings: Settings) -> list[int]:
     """Where the waves begin, and the end of the last.
 
-    A wave has enough documents to search together and few enough to waste none: those that are
-    tried only because others could not be sequences come in smaller ones.
+    A wave has enough documents to search together, few enough to waste none, and no more tokens than
+    can be held: those that are tried only because others could not be sequences come in smaller ones.
     """
-    size, wanted = 256, documents
-    if num_sequences is not None:
-        size = min(max(-(-num_sequences // 8), 16), 256)
-        wanted = num_sequences
+    size = most_documents(settings)
+    wanted = documents if settings.num_sequences is None else settings.num_sequences
     borders = [0]
     while borders[-1] < documents:
-        step = size if borders[-1] < wanted else max(size // 4, 16)
+        step = size if borders[-1] < wanted else max(size // 4, _LEAST)
         borders.append(min(borders[-1] + step, documents))
     return borders
+
+
+def most_documents(settings: Settings) -> int:
+    """The documents of a wave, at most."""
+    most = min(max(_WAVE_TOKENS // settings.seq_len, _LEAST), 256)
+    if settings.num_sequences is None:
+        return most
+    return min(max(-(-settings.num_sequences // 8), _LEAST), most)
 
 
 def search_pieces(

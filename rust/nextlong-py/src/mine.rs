@@ -1,6 +1,5 @@
 //! Mining as Python drives it: the queue of documents, waves of candidates, the selecting pass.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -130,9 +129,11 @@ pub struct Selector {
     frame: Frame,
     settings: config::Settings,
     pass: Mutex<select::Selector>,
-    tokens: RwLock<TokenCache>,
-    closed: Mutex<VecDeque<ClosedWave>>,
+    // Who locks both locks `made` first.
     made: RwLock<Vec<Made>>,
+    tokens: RwLock<TokenCache>,
+    /// The wave that was finished last, until its tokens are moved.
+    closed: Mutex<Option<ClosedWave>>,
 }
 
 #[pymethods]
@@ -145,9 +146,9 @@ impl Selector {
             pass: Mutex::new(select::Selector::new(settings.0.clone(), frame.clone())),
             settings: settings.0.clone(),
             frame,
+            made: RwLock::default(),
             tokens: RwLock::default(),
             closed: Mutex::default(),
-            made: RwLock::default(),
         }
     }
 
@@ -185,20 +186,24 @@ impl Selector {
     /// how many were made.
     fn finish(&self, py: Python<'_>, wave: &Wave) -> PyResult<usize> {
         outside(py, None, |_| {
+            let mut closed = lock(&self.closed);
+            if closed.is_some() {
+                return Err(Error::Run("the tokens of the wave before were not moved".to_owned()));
+            }
             let made = lock(&self.pass).finish(&mut lock(&wave.0));
             let count = made.len();
             self.made.write().unwrap_or_else(PoisonError::into_inner).extend(made);
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-            lock(&self.closed).push_back(tokens.close_wave()?);
+            *closed = Some(tokens.close_wave()?);
             Ok(count)
         })
     }
 
-    /// Moves the tokens of the first finished wave that are in memory to `path`, while others work
-    /// with them.
+    /// Moves the tokens of the wave that was finished last to `path`, while others work with them.
     fn move_tokens(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         outside(py, None, |_| {
-            let Some(wave) = lock(&self.closed).pop_front() else {
+            let mut closed = lock(&self.closed);
+            let Some(wave) = closed.take() else {
                 return Err(Error::Run("no finished wave has tokens in memory".to_owned()));
             };
             let moved = wave.moved_to(&path)?;
@@ -228,12 +233,13 @@ impl Selector {
         outside(py, None, |_| {
             let tally = serde_json::from_str(counts)
                 .map_err(|error| Error::Run(format!("counts of an earlier pass: {error}")))?;
+            let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
             tokens.restore_wave(&token_ids)?;
             let restored = made::read(&pieces, &store.0, &tokens)?;
             lock(&self.pass).restore(&restored, tally);
             let count = restored.len();
-            self.made.write().unwrap_or_else(PoisonError::into_inner).extend(restored);
+            made.extend(restored);
             Ok(count)
         })
     }
@@ -251,8 +257,8 @@ impl Selector {
         store: &ChunkStore,
         start: usize,
     ) -> Vec<(usize, String, Bound<'py, PyArray1<u32>>)> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let mut cuts = Vec::new();
         for (row, (_, pieces)) in made.iter().enumerate().skip(start) {
             for piece in pieces {
@@ -270,8 +276,8 @@ impl Selector {
 
     /// Takes how many characters the kept ids of the cut chunk of `sequence` cover.
     fn set_covered(&self, sequence: usize, characters: u32) -> PyResult<()> {
-        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let (_, pieces) = made
             .get_mut(sequence)
             .ok_or_else(|| into_py(Error::Config(format!("there is no sequence {sequence}"))))?;

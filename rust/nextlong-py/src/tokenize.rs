@@ -98,8 +98,13 @@ impl Tokenizer {
         self.0.id_to_token(id)
     }
 
-    fn is_safe_border(&self, left: &str, right: &str) -> bool {
-        self.0.is_safe_border(left, right)
+    fn is_safe_border(
+        &self,
+        py: Python<'_>,
+        left: PyBackedStr,
+        right: PyBackedStr,
+    ) -> PyResult<bool> {
+        outside(py, None, |_| Ok(self.0.is_safe_border(&left, &right)))
     }
 
     #[getter]
@@ -115,13 +120,13 @@ impl Tokenizer {
 
     /// How cuts behave: words, gpt2, lines, lines and slashes, newline, unknown.
     #[getter]
-    fn kind(&self) -> &'static str {
-        self.0.kind().name()
+    fn kind(&self, py: Python<'_>) -> PyResult<&'static str> {
+        outside(py, None, |_| Ok(self.0.kind().name()))
     }
 
     #[getter]
-    fn notes(&self) -> Vec<String> {
-        self.0.notes().to_vec()
+    fn notes(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        outside(py, None, |_| Ok(self.0.notes().to_vec()))
     }
 
     /// The hash of the file's text, 32 hexadecimal digits.

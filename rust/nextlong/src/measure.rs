@@ -84,10 +84,10 @@ pub struct Similarity {
     /// The last one.
     pub last_negative: f64,
     /// The mean over the negatives of the first tenth of the sequences, and of the last: how much is
-    /// lost while the chunks are used up.
-    pub first_sequences: f64,
+    /// lost while the chunks are used up; None where those have none.
+    pub first_sequences: Option<f64>,
     /// See `first_sequences`.
-    pub last_sequences: f64,
+    pub last_sequences: Option<f64>,
     /// The next meta-chunk of the same document, on a sample of the sequences.
     pub own_next_chunk: f64,
     /// A chunk drawn at random, on the same sample.
@@ -154,8 +154,8 @@ pub fn similarity(vectors: &Vectors, made: &[Made], seed: u64) -> Option<Similar
         negatives: all.value()?,
         first_negative: first.value()?,
         last_negative: last.value()?,
-        first_sequences: early.value().unwrap_or_default(),
-        last_sequences: late.value().unwrap_or_default(),
+        first_sequences: early.value(),
+        last_sequences: late.value(),
         own_next_chunk: own.value().unwrap_or_default(),
         random_chunk: random.value()?,
     })
@@ -202,8 +202,8 @@ mod tests {
         assert!((measured.negatives - 0.5).abs() < 1e-9);
         assert!((measured.first_negative - 0.625).abs() < 1e-9);
         assert!((measured.last_negative - 0.375).abs() < 1e-9);
-        assert!((measured.first_sequences - 0.5).abs() < 1e-9);
-        assert!((measured.last_sequences - 0.5).abs() < 1e-9);
+        assert!((measured.first_sequences.expect("negatives") - 0.5).abs() < 1e-9);
+        assert!((measured.last_sequences.expect("negatives") - 0.5).abs() < 1e-9);
         assert!((measured.own_next_chunk - 1.0).abs() < 1e-6);
         assert!((0.0..=1.0).contains(&measured.random_chunk));
     }
@@ -217,8 +217,19 @@ mod tests {
             })
             .collect();
         let measured = similarity(&vectors(), &made, 0).expect("there are negatives");
-        assert!((measured.first_sequences - 0.5 / 32.0).abs() < 1e-9);
-        assert!((measured.last_sequences - 18.5 / 32.0).abs() < 1e-9);
+        assert!((measured.first_sequences.expect("negatives") - 0.5 / 32.0).abs() < 1e-9);
+        assert!((measured.last_sequences.expect("negatives") - 18.5 / 32.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_tenth_without_negatives_has_no_similarity() {
+        let meta = Piece::meta_chunk(0, 0);
+        let made: Vec<Made> = [(0, vec![meta, Piece::negative(2, 0, 0.5)])]
+            .into_iter()
+            .chain((1..20).map(|document| (document, vec![meta])))
+            .collect();
+        let measured = similarity(&vectors(), &made, 0).expect("there are negatives");
+        assert_eq!((measured.first_sequences, measured.last_sequences), (Some(0.5), None));
     }
 
     #[test]
