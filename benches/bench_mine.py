@@ -220,7 +220,7 @@ def test_known_chunks(benchmark: Any, report: Any, workshop: Any, offered: Any) 
     """As `test_mine` with the n-gram check, where earlier waves came to the same chunks."""
     documents, searches = offered
     core = _nextlong.Settings(settings(workshop, 0.5).to_json())
-    sketches = _nextlong.Sketches(core)
+    sketches = _nextlong.Sketches(core, len(workshop.store), 1 << 24)
     benchmark.pedantic(
         mined,
         setup=lambda: (

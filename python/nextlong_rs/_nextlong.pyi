@@ -389,7 +389,7 @@ class Settings:
 
 @final
 class Sketches:
-    def __new__(cls, settings: Settings) -> Sketches: ...
+    def __new__(cls, settings: Settings, chunks: int, bytes: int) -> Sketches: ...
 
 @final
 class Wave:

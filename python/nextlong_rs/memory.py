@@ -27,6 +27,7 @@ __all__ = [
     "held_now",
     "needs",
     "parse_bytes",
+    "sketch_bytes",
 ]
 
 WORDS = 1 << 16
@@ -95,6 +96,11 @@ LITTLE = Need(each=8 * MB)
 """A stage that holds next to nothing."""
 
 
+def sketch_bytes(kept: int) -> int:
+    """Bytes that what is known of the words of chunks may take, beside so many of packed vectors."""
+    return kept // 4
+
+
 def needs(
     settings: Settings, *, chunks: int = 0, sequences: int = 0, kept: int = KEPT_BYTES
 ) -> dict[str, Need]:
@@ -118,6 +124,10 @@ def needs(
         searched = min(settings.dim * chunks, kept) + 8 * chunks
     # Near the end of a corpus the chunks that may still be used are packed, at most so many.
     left = 0 if settings.max_reuse is None else min(chunks, 1 << 17) * settings.dim
+    characters = settings.chunk_size
+    if settings.chunk_unit == "tokens":
+        characters = int(characters * settings.chars_per_token)
+    sketched = min(sketch_bytes(kept), max(128, min(characters // 4, 1 << 13)) * chunks)
     # The ids of two waves: of one that grows, and of one that is being written.
     ids = 2 * 4 * settings.seq_len * most_documents(settings)
     return {
@@ -133,7 +143,7 @@ def needs(
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
         "index": Need(each=24 * MB, shared=searched),
-        "mine": Need(each=40 * MB, shared=64 * MB + ids + pieces * 64 + left),
+        "mine": Need(each=40 * MB, shared=64 * MB + ids + sketched + pieces * 64 + left),
         "write": Need(each=40 * MB),
     }
 

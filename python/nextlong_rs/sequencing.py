@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.cutting import CHUNK_SETTINGS
-from nextlong_rs.memory import needs
+from nextlong_rs.memory import needs, sketch_bytes
 from nextlong_rs.parts import Parts
 from nextlong_rs.stages import EMBED_SETTINGS, rounded
 from nextlong_rs.tasks import fingerprint
@@ -70,10 +70,11 @@ def mine(
     def files(number: int) -> list[Path]:
         return [run.part(folder, number, "arrow") for folder in ("mine", "select", "tokens")]
 
-    need = needs(settings, chunks=len(store), sequences=total)["mine"]
+    keep = job.budget.kept
+    need = needs(settings, chunks=len(store), sequences=total, kept=keep)["mine"]
     with job.stage("mine", need, total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
-        sketches = _nextlong.Sketches(job.core)
+        sketches = _nextlong.Sketches(job.core, len(store), sketch_bytes(keep))
 
         def found(piece: tuple[int, NDArray[np.int64], bool]) -> tuple[Any, ...]:
             k, rows, is_open = piece

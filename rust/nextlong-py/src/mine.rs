@@ -49,9 +49,10 @@ pub struct Sketches(Arc<mine::Sketches>);
 
 #[pymethods]
 impl Sketches {
+    /// Room for what is known of so many chunks, as far as these bytes suffice.
     #[new]
-    fn new(settings: &Settings) -> Self {
-        Self(Arc::new(mine::Sketches::new(&settings.0)))
+    fn new(settings: &Settings, chunks: usize, bytes: usize) -> Self {
+        Self(Arc::new(mine::Sketches::new(&settings.0).keeping(chunks, bytes)))
     }
 }
 

@@ -12,7 +12,7 @@ use super::ngrams::grams;
 use crate::config::{ChunkUnit, Settings};
 use crate::store::ChunkStore;
 
-/// Memory of the sketches that are kept, in bytes.
+/// Memory of the sketches that are kept where nobody says more, in bytes.
 const KEPT_BYTES: usize = 16 << 20;
 /// Parts of the memory that threads lock one by one.
 const SHARDS: usize = 256;
@@ -40,6 +40,8 @@ pub struct Sketches {
     gram_words: usize,
     /// Length of a sketch.
     words: usize,
+    /// Sketches in a shard.
+    slots: usize,
     shards: Vec<Mutex<Shard>>,
 }
 
@@ -67,7 +69,15 @@ impl Sketches {
         // A word in six characters: one bucket in six has a gram.
         let words = (characters / 64).next_power_of_two().clamp(16, 1024);
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { gram_words, words, shards }
+        Self { gram_words, words, slots: slots(words, KEPT_BYTES), shards }
+    }
+
+    /// Keeps the sketches of so many chunks, as far as these bytes suffice. Every chunk is asked for
+    /// again and again: a sketch that was not kept is made again from the text.
+    #[must_use]
+    pub fn keeping(mut self, chunks: usize, bytes: usize) -> Self {
+        self.slots = slots(self.words, bytes).min(chunks.div_ceil(SHARDS)).max(1);
+        self
     }
 
     /// Whether two chunks share at most `most` of the n-grams of the smaller of the two. "Yes" is
@@ -121,28 +131,27 @@ impl Sketches {
         let (shard, slot) = self.place(chunk);
         let mut kept = self.lock(shard);
         if kept.chunks.is_empty() {
-            let slots = self.slots();
-            kept.chunks.resize(slots, FREE);
-            kept.counts.resize(slots, Counts::default());
-            kept.bits.resize(slots * self.words, 0);
+            kept.chunks.resize(self.slots, FREE);
+            kept.counts.resize(self.slots, Counts::default());
+            kept.bits.resize(self.slots * self.words, 0);
         }
         kept.chunks[slot] = chunk;
         kept.counts[slot] = sketch.counts;
         kept.bits[slot * self.words..][..self.words].copy_from_slice(&sketch.bits);
     }
 
-    /// Sketches in a shard.
-    fn slots(&self) -> usize {
-        (KEPT_BYTES / (SHARDS * self.words * 8)).max(1)
-    }
-
     fn place(&self, chunk: u32) -> (usize, usize) {
-        (chunk as usize % SHARDS, chunk as usize / SHARDS % self.slots())
+        (chunk as usize % SHARDS, chunk as usize / SHARDS % self.slots)
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The sketches of so many words that a shard has room for where all have so many bytes.
+fn slots(words: usize, bytes: usize) -> usize {
+    (bytes / (SHARDS * words * 8)).max(1)
 }
 
 /// Whether two chunks with `shared` buckets in common share at most `most` of the grams of the one
@@ -200,5 +209,27 @@ mod tests {
             }
         }
         assert!(apart > 1000, "{apart}");
+    }
+
+    #[test]
+    fn sketches_are_kept_for_all_chunks_or_as_far_as_bytes_suffice() {
+        let sketch = |count: u32| Sketch {
+            bits: vec![u64::from(count); 32].into_boxed_slice(),
+            counts: Counts { grams: count, buckets: 1 },
+        };
+        for (chunks, bytes, whole) in
+            [(3000u32, 1 << 20, true), (3000, 1 << 18, false), (1, 0, true)]
+        {
+            let sketches = Sketches::sized(8, 2048).keeping(chunks as usize, bytes);
+            assert_eq!(sketches.words, 32);
+            (0..chunks).for_each(|chunk| sketches.keep(chunk, &sketch(chunk)));
+            let held = (0..chunks).filter(|&chunk| {
+                let (shard, slot) = sketches.place(chunk);
+                let kept = sketches.lock(shard);
+                assert!(kept.chunks.len() * 256 * SHARDS <= bytes.max(256 * SHARDS));
+                kept.chunks[slot] == chunk && kept.counts[slot].grams == chunk
+            });
+            assert_eq!(held.count() == chunks as usize, whole, "{chunks} in {bytes}");
+        }
     }
 }
