@@ -130,3 +130,13 @@ def test_ctrl_c_is_heard_while_a_task_runs() -> None:
 def test_a_wrong_thread_count_is_refused(threads: object) -> None:
     with pytest.raises(ConfigError, match="threads is"):
         thread_count(threads)  # type: ignore[arg-type]
+
+
+def test_threads_end_with_the_last_task() -> None:
+    with Pool(1) as pool:
+        future = pool.submit_last(threading.current_thread)
+        thread = pool.wait(future)
+        thread.join(10)
+        assert not thread.is_alive()
+        with pytest.raises(RuntimeError):
+            pool.submit(int)

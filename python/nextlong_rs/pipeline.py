@@ -101,7 +101,7 @@ def synthesize(
     given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
     with Pool(1) as beside:
         # Most of loading a tokenizer, and the only part that the corpus need not wait for.
-        separator = beside.submit(given.separator)
+        separator = beside.submit_last(given.separator)
         if thread_count(threads) == 1:
             beside.wait(separator)
         from nextlong_rs import cutting, sequencing, stages

@@ -158,6 +158,12 @@ class Pool:
         """Start one task on a thread of the pool; `wait` gives its result."""
         return self._executor.submit(task)
 
+    def submit_last(self, task: Callable[[], Out]) -> Future[Out]:
+        """As `submit`, but the pool takes no more and its threads end with their tasks."""
+        future = self._executor.submit(task)
+        self._executor.shutdown(wait=False)
+        return future
+
     def wait(self, future: Future[Out]) -> Out:
         """The result of a task; hears Ctrl-C and moves the bar while it waits."""
         while True:
