@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import zstandard
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong
+from nextlong_rs import _nextlong, estimating
 from nextlong_rs.cli import main
 
 SMALL: dict[str, Any] = {"seq_len": 8192, "num_sequences": 60, "seed": 3, "dim": 64}
@@ -88,6 +89,38 @@ def test_all_documents_are_counted_where_no_number_is_asked_for(
         corpus, tmp_path / "out", tokenizer=nl.sample_tokenizer(), progress=False, **options
     )
     assert len(made) / 1.5 <= told.sequences <= len(made) * 1.5
+
+
+def test_mining_takes_the_time_of_the_engine_and_of_each_chunk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A corpus ten thousand times as large, by what its listing says."""
+    job = (10**6, 10**6, 128, 256, 0.95)
+    exact, clustered = (_nextlong.searching_seconds(e, *job) for e in ("exact", "clustered"))
+    assert 0 < clustered < exact / 5
+    assert _nextlong.searching_seconds("clustered", 10**6, 0, 128, 256, 0.95) == 0
+    with pytest.raises(nl.ConfigError, match="tree"):
+        _nextlong.searching_seconds("tree", *job)
+
+    corpus = write("jsonl", tmp_path / "corpus")
+    scaled = estimating._Sample.scaled
+
+    def mining(index: str, *, score: float, token: float) -> tuple[float, int]:
+        def large(sample: Any, start: float) -> nl.Estimate:
+            sample.listing = [replace(one, size=(one.size or 0) * 10**4) for one in sample.listing]
+            sample.score_seconds, sample.token_seconds = score, token
+            return scaled(sample, start)
+
+        monkeypatch.setattr(estimating._Sample, "scaled", large)
+        options = {**SMALL, "num_sequences": None, "max_reuse": None, "index": index, "threads": 1}
+        told = nl.estimate(corpus, tokenizer=nl.sample_tokenizer(), sample_bytes=1 << 20, **options)
+        return told.seconds["mine"], told.chunks
+
+    whole, chunks = mining("exact", score=1e-6, token=0.0)
+    assert chunks > 10**7
+    assert mining("clustered", score=1e-6, token=0.0)[0] < whole / 3
+    # A thousand seconds for a chunk, so that nothing else counts.
+    assert 500 < mining("exact", score=0.0, token=1000.0)[0] / chunks <= 1000
 
 
 def test_building_an_index_takes_its_time(tmp_path: Path) -> None:

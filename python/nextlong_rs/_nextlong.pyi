@@ -35,6 +35,7 @@ __all__ = [
     "queue",
     "recall_sample",
     "same_document",
+    "searching_seconds",
     "write_parquet",
     "write_vectors",
 ]
@@ -216,6 +217,9 @@ def choose_engine(
     rows: int, queries: int, k: int, dim: int, min_recall: float
 ) -> tuple[str, str]: ...
 def building_seconds(engine: str, rows: int, dim: int) -> float: ...
+def searching_seconds(
+    engine: str, rows: int, queries: int, k: int, dim: int, min_recall: float
+) -> float: ...
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 

@@ -40,6 +40,8 @@ _DEPTH = 128
 """Neighbours of a meta-chunk that are looked for at first, about."""
 _LATE = 16
 """Deeper searches of a sequence when half of what `max_reuse` allows is used."""
+_FEW = 1 << 17
+"""Chunks among which those searches look, at most."""
 _ASKED_FOR = 0.8
 """The share of the chunks that are any meta-chunk's neighbour, if enough sequences are made."""
 
@@ -185,6 +187,9 @@ class _Sample:
         begun = time.perf_counter()
         search.search(rows, min(64, len(store)))
         self.score_seconds = (time.perf_counter() - begun) / (len(rows) * len(store))
+        begun = time.perf_counter()
+        given.tokenizer.encode_chunks(store, rows)
+        self.token_seconds = (time.perf_counter() - begun) / len(rows)
 
     def _read(self, sample_bytes: int) -> Iterator[corpora.Block]:
         """Blocks from the beginnings of some files, spread over all by their bytes."""
@@ -217,9 +222,18 @@ class _Sample:
         tokens = round(made.get("tokens", 0) * more)
         # A deeper search looks at all vectors again.
         searches = made["meta_chunks"] + made["deeper_searches"]
+        engine = self._engine(chunks, searches * more)
         scan = searches * self.score_seconds / self.job.threads
         late = max(sequences - filled / 2, 0.0) * _LATE * self.score_seconds / self.job.threads
-        rest = max(seconds["mine"] - scan * self.chunks, 0.1 * seconds["mine"])
+        tokenizing = self.token_seconds * made["chunks_tokenized"] / self.job.threads
+        rest = max(seconds["mine"] - scan * self.chunks - tokenizing, 0.1 * seconds["mine"])
+        mining = [
+            rest * more,
+            tokenizing * self._tokenized(more, chunks),
+            scan * more * chunks * self._share(engine, chunks, round(searches * more)),
+            # Among ever fewer chunks, down to none.
+            late * min(chunks, _FEW) / 2,
+        ]
         fitted = [
             min(self.settings.fit_chunks, count) + _FIT_FIXED for count in (chunks, self.chunks)
         ]
@@ -234,13 +248,11 @@ class _Sample:
             "fit": seconds["fit"] * fitted[0] / fitted[1],
             "embed": seconds["embed"] * growth,
             "index": seconds["index"] * samples[0] / samples[1],
-            "mine": rest * more + (scan * more + late) * chunks,
+            "mine": sum(mining),
             "write": seconds["write"] * more,
         }
         # The sample was searched by the exact scan, which builds nothing.
-        building = _nextlong.building_seconds(
-            self._engine(chunks, searches * more), chunks, self.dim
-        )
+        building = _nextlong.building_seconds(engine, chunks, self.dim)
         expected["index"] += building / self.job.threads
         if self.settings.embedder != "lsa":
             expected["fit"] = seconds["fit"]
@@ -276,19 +288,29 @@ class _Sample:
             found = itertools.chain.from_iterable(work.glob(pattern) for pattern in patterns)
             return sum(path.stat().st_size for path in found)
 
-        def distinct(pieces: float, of: int) -> float:
-            return _ASKED_FOR * of * -math.expm1(-pieces / (_ASKED_FOR * of))
-
         made = self.job.summary["sequences"]
-        pieces = made["meta_chunks"] + made["negatives"]
-        tokenized = distinct(pieces * more, chunks) / max(made["chunks_tokenized"], 1)
         by_chunk = size("chunks/*", "embed/part-*") * growth + size("embed/model*")
         if self.settings.index == "clustered":
             by_chunk += chunks * (self.dim + 8)
         if self.settings.index == "hnsw":
             by_chunk += chunks * (self.dim + 160)
         by_sequence = (size("mine/*", "select/*") + made["output_bytes"]) * more
-        return float(by_chunk + by_sequence + size("tokens/*") * tokenized)
+        return float(by_chunk + by_sequence + size("tokens/*") * self._tokenized(more, chunks))
+
+    def _tokenized(self, more: float, chunks: int) -> float:
+        """The chunks that are tokenized, each once, for each of the sample's."""
+        made = self.job.summary["sequences"]
+        pieces = (made["meta_chunks"] + made["negatives"]) * more
+        asked_for = _ASKED_FOR * chunks
+        distinct = asked_for * -math.expm1(-pieces / asked_for)
+        return float(distinct / max(made["chunks_tokenized"], 1))
+
+    def _share(self, engine: str, chunks: int, queries: int) -> float:
+        """What the engine's answers take of what the exact scan takes, by the model."""
+        rest = (chunks, queries, _DEPTH, self.dim, self.settings.min_recall)
+        exact = _nextlong.searching_seconds("exact", *rest)
+        share = _nextlong.searching_seconds(engine, *rest) / exact if exact else 1.0
+        return float(share)
 
     def _memory(self, chunks: int, sequences: int) -> int:
         budget, most = self.job.budget, 0

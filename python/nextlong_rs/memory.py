@@ -127,7 +127,8 @@ def needs(
     characters = settings.chunk_size
     if settings.chunk_unit == "tokens":
         characters = int(characters * settings.chars_per_token)
-    sketched = min(sketch_bytes(kept), max(128, min(characters // 4, 1 << 13)) * chunks)
+    sketch = 8 * min(max(1 << (characters // 64 - 1).bit_length(), 16), 1024) + 12
+    sketched = min(sketch_bytes(kept), sketch * chunks)
     # The ids of two waves: of one that grows, and of one that is being written.
     ids = 2 * 4 * settings.seq_len * most_documents(settings)
     return {

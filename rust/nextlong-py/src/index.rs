@@ -269,6 +269,21 @@ pub fn building_seconds(engine: &str, rows: usize, dim: usize) -> PyResult<f64> 
     kind(engine).map(|kind| choose::building(kind, rows, dim))
 }
 
+/// What the answers of an engine that is built take, by the model of `choose_engine`, in seconds of one
+/// core like those of this machine.
+#[pyfunction]
+pub fn searching_seconds(
+    engine: &str,
+    rows: usize,
+    queries: usize,
+    k: usize,
+    dim: usize,
+    min_recall: f64,
+) -> PyResult<f64> {
+    let job = choose::Job { rows, queries, k, dim, min_recall };
+    kind(engine).map(|kind| choose::searching(kind, job))
+}
+
 /// The queries, of `total`, that recall is measured on.
 #[pyfunction]
 pub fn recall_sample(

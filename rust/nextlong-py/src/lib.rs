@@ -37,7 +37,9 @@ mod _nextlong {
     use crate::graph::Graph;
 
     #[pymodule_export]
-    use crate::index::{Hidden, Search, building_seconds, choose_engine, recall_sample};
+    use crate::index::{
+        Hidden, Search, building_seconds, choose_engine, recall_sample, searching_seconds,
+    };
 
     #[pymodule_export]
     use crate::mine::{Selector, Settings, Sketches, Wave, queue, same_document};

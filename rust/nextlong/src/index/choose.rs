@@ -110,6 +110,14 @@ pub fn building(kind: Kind, rows: usize, dim: usize) -> f64 {
     building_with(kernel(), kind, rows, dim)
 }
 
+/// What answering takes once all is built, by the model, in seconds of one core like those of this
+/// machine.
+#[must_use]
+pub fn searching(kind: Kind, job: Job) -> f64 {
+    let class = Class::of_kernel(kernel());
+    seconds(kind, job, class) - seconds(kind, Job { queries: 0, ..job }, class)
+}
+
 fn building_with(kernel: &str, kind: Kind, rows: usize, dim: usize) -> f64 {
     let job = Job { rows, queries: 0, k: 1, dim, min_recall: 0.95 };
     if kind == Kind::Exact { 0.0 } else { seconds(kind, job, Class::of_kernel(kernel)) }
