@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, pipeline
+from nextlong_rs import _nextlong
 from nextlong_rs.cli import main
 
 SMALL: dict[str, Any] = {"seq_len": 8192, "num_sequences": 12, "seed": 3, "dim": 64}
@@ -496,14 +496,3 @@ def test_public_names_are_functions_and_not_their_modules() -> None:
     assert callable(nl.chunk)
     assert callable(nl.inspect)
     assert all(hasattr(nl, name) for name in nl.__all__)
-
-
-def test_last_sequences_that_took_what_is_left_are_told() -> None:
-    told = pipeline.hardly_alike({"first_sequences": 0.71, "last_sequences": 0.1}, 1517)
-    assert told is not None
-    assert "0.10, 0.71 in the first" in told
-    none_last = {"first_sequences": 0.7, "last_sequences": None}
-    assert pipeline.hardly_alike(none_last, 1517) is None
-    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.36}, 1517) is None
-    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.1}, 19) is None
-    assert pipeline.hardly_alike({}, 100) is None

@@ -17,7 +17,7 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, corpus, parts, sequencing, waves
+from nextlong_rs import _nextlong, corpus, parts, pipeline, sequencing, waves
 from nextlong_rs.embedders import identity
 from nextlong_rs.files import Number
 from nextlong_rs.parts import Parts
@@ -450,3 +450,14 @@ def test_a_run_whose_chunks_are_used_up_goes_on_the_same_way(tmp_path: Path) -> 
         assert digest(again) == digest(tmp_path / "whole")
         kept = [path.name for path in sorted((again / "work/mine").glob("*.arrow"))]
         assert kept == [f"part-{number:05}.arrow" for number in range(waves_made)]
+
+
+def test_last_sequences_that_took_what_is_left_are_told() -> None:
+    told = pipeline.hardly_alike({"first_sequences": 0.71, "last_sequences": 0.1}, 1517)
+    assert told is not None
+    assert "0.10, 0.71 in the first" in told
+    none_last = {"first_sequences": 0.7, "last_sequences": None}
+    assert pipeline.hardly_alike(none_last, 1517) is None
+    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.36}, 1517) is None
+    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.1}, 19) is None
+    assert pipeline.hardly_alike({}, 100) is None

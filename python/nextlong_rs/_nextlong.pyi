@@ -394,6 +394,8 @@ class Settings:
 @final
 class Sketches:
     def __new__(cls, settings: Settings, chunks: int, bytes: int) -> Sketches: ...
+    @staticmethod
+    def bytes_of_one(settings: Settings) -> int: ...
 
 @final
 class Wave:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong, cutting, sequencing, stages
 from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import ConfigError
-from nextlong_rs.memory import held_now, needs
+from nextlong_rs.memory import FEW, held_now, needs
 from nextlong_rs.pipeline import Job, Prepared, prepare
 from nextlong_rs.pool import Pool
 from nextlong_rs.run import Run
@@ -40,8 +39,6 @@ _DEPTH = 128
 """Neighbours of a meta-chunk that are looked for at first, about."""
 _LATE = 16
 """Deeper searches of a sequence when half of what `max_reuse` allows is used."""
-_FEW = 1 << 17
-"""Chunks among which those searches look, at most."""
 _ASKED_FOR = 0.8
 """The share of the chunks that are any meta-chunk's neighbour, if enough sequences are made."""
 
@@ -131,7 +128,7 @@ def estimate(
     begun = time.perf_counter()
     given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
     with Pool(1) as pool:
-        separator = pool.call(given.separator)
+        pool.call(given.tokenizer.ready)
     start = time.perf_counter() - begun
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
         raise ConfigError("ready vectors are those of a whole corpus; estimate with the default")
@@ -139,9 +136,7 @@ def estimate(
         if one.path is None:
             raise ConfigError(f"input {one.name} is no file; an estimate reads files only")
     with tempfile.TemporaryDirectory(prefix="nextlong-estimate-") as folder:
-        sample = _Sample(
-            given, separator, Path(folder) / "out", threads, memory_limit, sample_bytes
-        )
+        sample = _Sample(given, Path(folder) / "out", threads, memory_limit, sample_bytes)
         return sample.scaled(start)
 
 
@@ -151,7 +146,6 @@ class _Sample:
     def __init__(
         self,
         given: Prepared,
-        separator: NDArray[np.uint32],
         output: Path,
         threads: int | None,
         memory_limit: int | str | None,
@@ -170,15 +164,15 @@ class _Sample:
         self.job = Job(small, run, threads=threads, memory_limit=memory_limit, progress=False)
         self.blocks: list[tuple[int, int]] = []
         with run.lock():
-            self._run(given, separator, sample_bytes)
+            self._run(given, sample_bytes)
 
-    def _run(self, given: Prepared, separator: NDArray[np.uint32], sample_bytes: int) -> None:
+    def _run(self, given: Prepared, sample_bytes: int) -> None:
         job = self.job
         store = cutting.chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
         vectors = stages.embed(job, store, job.settings.embedder)
         queue = stages.plan(job, store, self.listing)
         search = stages.index(job, store, vectors, queue)
-        rest = (given.tokenizer, given.special, separator)
+        rest = (given.tokenizer, given.special, given.separator())
         selector, parts = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
         sequencing.write(job, parts, len(selector), "{}")
         self.chunks, self.dim = len(store), vectors.dim
@@ -232,7 +226,7 @@ class _Sample:
             tokenizing * self._tokenized(more, chunks),
             scan * more * chunks * self._share(engine, chunks, round(searches * more)),
             # Among ever fewer chunks, down to none.
-            late * min(chunks, _FEW) / 2,
+            late * min(chunks, FEW) / 2,
         ]
         fitted = [
             min(self.settings.fit_chunks, count) + _FIT_FIXED for count in (chunks, self.chunks)

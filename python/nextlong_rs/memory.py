@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError
 from nextlong_rs.waves import most_documents
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nextlong_rs.settings import Settings
 
 __all__ = [
+    "FEW",
     "LITTLE",
     "Budget",
     "Need",
@@ -30,6 +32,8 @@ __all__ = [
     "sketch_bytes",
 ]
 
+FEW = 1 << 17
+"""Chunks left under `max_reuse` that are searched one by one, at most (`FEW` of the core's stock)."""
 WORDS = 1 << 16
 """Buckets of the LSA's words."""
 
@@ -123,11 +127,8 @@ def needs(
     if settings.index != "hnsw":
         searched = min(settings.dim * chunks, kept) + 8 * chunks
     # Near the end of a corpus the chunks that may still be used are packed, at most so many.
-    left = 0 if settings.max_reuse is None else min(chunks, 1 << 17) * settings.dim
-    characters = settings.chunk_size
-    if settings.chunk_unit == "tokens":
-        characters = int(characters * settings.chars_per_token)
-    sketch = 8 * min(max(1 << (characters // 64 - 1).bit_length(), 16), 1024) + 12
+    left = 0 if settings.max_reuse is None else min(chunks, FEW) * settings.dim
+    sketch = _nextlong.Sketches.bytes_of_one(_nextlong.Settings(settings.to_json()))
     sketched = min(sketch_bytes(kept), sketch * chunks)
     # The ids of two waves: of one that grows, and of one that is being written.
     ids = 2 * 4 * settings.seq_len * most_documents(settings)

@@ -54,6 +54,12 @@ impl Sketches {
     fn new(settings: &Settings, chunks: usize, bytes: usize) -> Self {
         Self(Arc::new(mine::Sketches::new(&settings.0).keeping(chunks, bytes)))
     }
+
+    /// What is known of one chunk takes so many bytes.
+    #[staticmethod]
+    fn bytes_of_one(settings: &Settings) -> usize {
+        mine::Sketches::new(&settings.0).bytes_of_one()
+    }
 }
 
 /// Some documents that are mined together.

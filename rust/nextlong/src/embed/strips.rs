@@ -91,7 +91,7 @@ pub(super) fn normal_product(
     })
 }
 
-/// Some rows of a strip of a matrix.
+/// Some rows of a strip of a matrix: by its first direction, from the row `first` on.
 struct Part {
     strip: usize,
     first: usize,
@@ -105,24 +105,24 @@ fn summed(
     threads: usize,
     add: impl Fn(usize, Range<usize>, &mut [Row]) -> Result<()> + Sync,
 ) -> Result<Mat<f32>> {
-    let first: Vec<_> = (0..width).step_by(STRIP).map(|_| Mutex::default()).collect();
+    let whole: Vec<_> = (0..width).step_by(STRIP).map(|_| Mutex::default()).collect();
     fan::over(pieces(matrix, width), threads, |_, (start, texts)| {
         let mut sums = vec![ZEROS; matrix.columns()];
         add(start, texts, &mut sums)?;
-        let first: &Mutex<Option<Vec<Row>>> = &first[start / STRIP];
-        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+        let strip: &Mutex<Option<Vec<Row>>> = &whole[start / STRIP];
+        let mut strip = strip.lock().unwrap_or_else(PoisonError::into_inner);
         // Which half is first makes no difference: a + b is b + a.
-        let Some(first) = first.as_mut() else {
-            *first = Some(sums);
+        let Some(held) = strip.as_mut() else {
+            *strip = Some(sums);
             return Ok(());
         };
-        for (sum, more) in first.iter_mut().zip(&sums) {
+        for (sum, more) in held.iter_mut().zip(&sums) {
             sum.0.iter_mut().zip(&more.0).for_each(|(sum, more)| *sum += more);
         }
         Ok(())
     })?;
     let rows =
-        first.into_iter().map(|sums| sums.into_inner().unwrap_or_else(PoisonError::into_inner));
+        whole.into_iter().map(|sums| sums.into_inner().unwrap_or_else(PoisonError::into_inner));
     let parts: Vec<Part> = (0..width)
         .step_by(STRIP)
         .zip(rows)

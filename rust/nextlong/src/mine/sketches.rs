@@ -80,6 +80,12 @@ impl Sketches {
         self
     }
 
+    /// What the sketch of a chunk takes, in bytes.
+    #[must_use]
+    pub fn bytes_of_one(&self) -> usize {
+        self.words * 8 + size_of::<Counts>() + size_of::<u32>()
+    }
+
     /// Whether two chunks share at most `most` of the n-grams of the smaller of the two. "Yes" is
     /// certain; "no" means that it is not known.
     #[must_use]
@@ -221,7 +227,7 @@ mod tests {
             [(3000u32, 1 << 20, true), (3000, 1 << 18, false), (1, 0, true)]
         {
             let sketches = Sketches::sized(8, 2048).keeping(chunks as usize, bytes);
-            assert_eq!(sketches.words, 32);
+            assert_eq!((sketches.words, sketches.bytes_of_one()), (32, 268));
             (0..chunks).for_each(|chunk| sketches.keep(chunk, &sketch(chunk)));
             let held = (0..chunks).filter(|&chunk| {
                 let (shard, slot) = sketches.place(chunk);

@@ -15,7 +15,7 @@ const LONG_TEXT_BYTES: usize = 1 << 20;
 /// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
 pub(super) const CHECK_BYTES: usize = 1 << 20;
 
-/// Room that a thread keeps between calls of [`Tokenizer::encode`].
+/// Room that a thread keeps between calls of [`super::Tokenizer::encode`].
 #[derive(Default)]
 pub struct Scratch {
     text: String,
