@@ -20,7 +20,7 @@ fn settings(max_containment: &str) -> Settings {
         "id_column": null, "score_column": null, "max_document_bytes": 1000000,
         "max_error_rate": 0.01, "chunk_size": 2048, "chunk_unit": "chars",
         "chunk_mode": "lossless", "embedder": "lsa", "dim": 4, "idf_power": 1.5,
-        "fit_chunks": 100, "index": "exact", "min_recall": 0.95, "range_min": 0,
+        "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95, "range_min": 0,
         "range_max": null, "min_score": null, "max_score": 0.95, "absolute_margin": null,
         "relative_margin": null, "exclude_same_doc": true, "max_containment": {max_containment},
         "containment_words": 8, "num_negatives": null, "max_reuse": null, "max_per_doc": null,

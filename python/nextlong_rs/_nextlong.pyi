@@ -336,7 +336,8 @@ class LsaModel:
         dim: int,
         seed: int,
         idf_power: float,
-        power_iterations: int,
+        sample: int,
+        boilerplate_share: float,
         threads: int,
         watch: Watch | None = None,
     ) -> LsaModel: ...
@@ -347,7 +348,8 @@ class LsaModel:
         dim: int,
         seed: int,
         idf_power: float,
-        power_iterations: int,
+        sample: int,
+        boilerplate_share: float,
         threads: int,
         watch: Watch | None = None,
     ) -> LsaModel: ...
@@ -356,6 +358,8 @@ class LsaModel:
     def save(self, path: str | PathLike[str]) -> None: ...
     @property
     def dim(self) -> int: ...
+    @property
+    def groups(self) -> list[tuple[str, int]]: ...
     def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]: ...
     def embed_part(
         self,
@@ -363,6 +367,7 @@ class LsaModel:
         start: int,
         stop: int,
         path: str | PathLike[str],
+        groups: str | PathLike[str] | None = None,
         watch: Watch | None = None,
     ) -> None: ...
 

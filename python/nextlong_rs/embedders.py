@@ -143,6 +143,7 @@ class StoreEmbedder(Protocol):
         start: int,
         stop: int,
         path: str | os.PathLike[str],
+        *,
         watch: Watch | None = None,
     ) -> object:
         """Write the vectors of chunks `start` to before `stop` as one float16 part."""
@@ -157,6 +158,7 @@ def open_embedder(
     seed: int,
     idf_power: float,
     fit_chunks: int,
+    boilerplate_share: float,
     folder: Path,
     pool: Pool,
 ) -> StoreEmbedder:
@@ -170,6 +172,7 @@ def open_embedder(
         seed: Of the LSA.
         idf_power: Of the LSA.
         fit_chunks: Chunks that the LSA is fitted on, at most.
+        boilerplate_share: Of the LSA.
         folder: Where a fitted model is saved, as `model.safetensors`.
         pool: Its threads fit the model; Ctrl-C stops it.
 
@@ -189,6 +192,7 @@ def open_embedder(
                 seed=seed,
                 idf_power=idf_power,
                 sample=fit_chunks,
+                boilerplate_share=boilerplate_share,
                 threads=pool.threads,
                 watch=pool.watch,
             )

@@ -23,7 +23,7 @@ _FILES: dict[str, list[str]] = {
         "work/chunks/part-{:05}-{:05}.quarantine.jsonl",
     ],
     "fit": ["work/embed/model.safetensors"],
-    "embed": ["work/embed/part-{:05}.npy"],
+    "embed": ["work/embed/part-{:05}.npy", "work/embed/groups-{:05}.npy"],
     "index": [
         "work/index/list-rows.npy",
         "work/index/list-starts.npy",

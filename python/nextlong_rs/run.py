@@ -149,6 +149,10 @@ class Run:
         """The file of task `number` of a stage."""
         return self.work / stage / f"part-{label(number)}.{suffix}"
 
+    def groups_part(self, number: int) -> Path:
+        """The groups of the chunks of part `number`, beside their vectors."""
+        return self.work / "embed" / f"groups-{label(number)}.npy"
+
     def output_part(self, number: int) -> Path:
         """Output file `number`."""
         return self.output / f"part-{number:05}.parquet"

@@ -75,7 +75,11 @@ class Settings:
     idf_power: float = 1.5
     """The power of the inverse document frequency in the LSA's weights."""
     fit_chunks: int = 50_000
-    """How many chunks the LSA is fitted on at most, sampled by seed."""
+    """How many chunks the LSA is fitted on at most, sampled by seed; languages that are a small part
+    of the corpus take more, out of four times as many."""
+    boilerplate_share: float = 0.01
+    """Lines that more than this share of the documents contain (and at least 8 documents) are left
+    out of the text that the LSA embeds, never out of the chunk; 1 leaves out none."""
 
     # index
     index: Literal["auto", "exact", "clustered", "hnsw"] = "auto"

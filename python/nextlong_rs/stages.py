@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["embed", "index", "plan"]
 
-EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks")
+EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks", "boilerplate_share")
 """What the files of a stage follow from; every setting that no list names belongs to mining."""
 
 NEAREST = 10
@@ -49,7 +49,9 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     saved = run.work / "embed" / "model.safetensors"
     need = needs(settings, chunks=len(store))
     need_of_fit = need["fit" if settings.embedder == "lsa" else "embed"]
-    sampled = min(settings.fit_chunks, len(store)) if settings.embedder == "lsa" else None
+    sampled = None
+    if settings.embedder == "lsa":
+        sampled = len(_nextlong.embed_sample(len(store), settings.fit_chunks, settings.seed))
     fitted_before = fits.done(0) is not None
     if settings.embedder == "lsa" and not fitted_before:
         run.check_disk("fit", WORDS * (settings.dim + 4))
@@ -63,6 +65,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             seed=settings.seed,
             idf_power=settings.idf_power,
             fit_chunks=settings.fit_chunks,
+            boilerplate_share=settings.boilerplate_share,
             folder=run.work / "embed",
             pool=pool,
         )
@@ -70,6 +73,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             fits.mark(0, [saved] if settings.embedder == "lsa" else [])
         fitted = fits.finish(1)
     tasks = run.tasks("embed", **depends, **{"model hash": fitted})
+    grouped = isinstance(model, Embedder) and bool(model.groups)
     paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
     if settings.embedder == "lsa":
         held = sum(path.stat().st_size for path in paths if path.exists())
@@ -81,8 +85,14 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             if tasks.done(part):
                 pool.watch.add(stop - start)
                 return
-            model.embed_part(store, start, stop, paths[part], watch=pool.watch)
-            tasks.mark(part, [paths[part]], chunks=stop - start)
+            written = [paths[part]]
+            if grouped:
+                groups = run.groups_part(part)
+                model.embed_part(store, start, stop, paths[part], groups, watch=pool.watch)
+                written.append(groups)
+            else:
+                model.embed_part(store, start, stop, paths[part], watch=pool.watch)
+            tasks.mark(part, written, chunks=stop - start)
 
         if model.on_main_thread:
             for part in range(store.part_count):

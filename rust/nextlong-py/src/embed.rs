@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nextlong::embed::{self, FitOptions, StaticOptions};
 use nextlong::tokenize::Scratch;
-use nextlong::{Error, Progress, Result, seed};
+use nextlong::{Progress, Result, seed};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -29,19 +29,19 @@ pub struct LsaModel(embed::LsaModel);
 impl LsaModel {
     /// Fits a model on a list of texts.
     #[staticmethod]
-    #[pyo3(signature = (texts, dim, seed, idf_power, power_iterations, threads, watch=None))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of the layer above")]
+    #[pyo3(signature = (texts, dim, seed, idf_power, sample, boilerplate_share, threads, watch=None))]
     fn fit(
         py: Python<'_>,
         texts: Vec<PyBackedStr>,
         dim: usize,
         seed: u64,
         idf_power: f64,
-        power_iterations: usize,
+        sample: usize,
+        boilerplate_share: f64,
         threads: usize,
         watch: Option<&Watch>,
     ) -> PyResult<Self> {
-        let options = FitOptions { dim, seed, idf_power, power_iterations };
+        let options = options(dim, seed, idf_power, sample, boilerplate_share);
         outside(py, watch, |progress| {
             let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
             embed::LsaModel::fit(&texts, options, threads, progress)
@@ -51,8 +51,7 @@ impl LsaModel {
 
     /// Fits a model on the chunks with these numbers.
     #[staticmethod]
-    #[pyo3(signature = (store, rows, dim, seed, idf_power, power_iterations, threads, watch=None))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of the layer above")]
+    #[pyo3(signature = (store, rows, dim, seed, idf_power, sample, boilerplate_share, threads, watch=None))]
     fn fit_store(
         py: Python<'_>,
         store: &ChunkStore,
@@ -60,27 +59,19 @@ impl LsaModel {
         dim: usize,
         seed: u64,
         idf_power: f64,
-        power_iterations: usize,
+        sample: usize,
+        boilerplate_share: f64,
         threads: usize,
         watch: Option<&Watch>,
     ) -> PyResult<Self> {
-        let options = FitOptions { dim, seed, idf_power, power_iterations };
+        let options = options(dim, seed, idf_power, sample, boilerplate_share);
         let rows = rows
             .as_slice()
             .map_err(|_| PyValueError::new_err("rows must be a C-contiguous int64 array"))?;
-        let store = &store.0;
         outside(py, watch, |progress| {
-            let texts = rows.iter().map(|&row| {
-                let chunk = usize::try_from(row).ok().filter(|&chunk| chunk < store.len());
-                chunk.map(|chunk| store.text(chunk)).ok_or_else(|| {
-                    Error::Config(format!(
-                        "chunk {row} was asked for, the store has {}",
-                        store.len()
-                    ))
-                })
-            });
-            let texts: Vec<&str> = texts.collect::<Result<_>>()?;
-            embed::LsaModel::fit(&texts, options, threads, progress)
+            // A negative number is larger than any row.
+            let rows: Vec<usize> = rows.iter().map(|&row| row as usize).collect();
+            embed::LsaModel::fit_store(&store.0, &rows, options, threads, progress)
         })
         .map(Self)
     }
@@ -99,6 +90,12 @@ impl LsaModel {
     #[getter]
     fn dim(&self) -> usize {
         self.0.dim()
+    }
+
+    /// Frequent words of each group of texts, the largest group first, and the texts it was fitted on.
+    #[getter]
+    fn groups(&self) -> Vec<(String, usize)> {
+        self.0.groups().map(|(name, texts)| (name.to_owned(), texts)).collect()
     }
 
     /// The vectors of a list of texts, float32 `[n, dim]`.
@@ -120,8 +117,9 @@ impl LsaModel {
         values.into_pyarray(py).reshape([texts.len(), dim])
     }
 
-    /// Embeds the chunks from `start` to before `stop` and writes them as one float16 part.
-    #[pyo3(signature = (store, start, stop, path, watch=None))]
+    /// Embeds the chunks from `start` to before `stop` and writes them as one float16 part, and their
+    /// groups as a uint16 array where a path for it is given.
+    #[pyo3(signature = (store, start, stop, path, groups=None, watch=None))]
     fn embed_part(
         &self,
         py: Python<'_>,
@@ -129,10 +127,23 @@ impl LsaModel {
         start: usize,
         stop: usize,
         path: PathBuf,
+        groups: Option<PathBuf>,
         watch: Option<&Watch>,
     ) -> PyResult<()> {
-        outside(py, watch, |progress| self.0.embed_part(&store.0, start..stop, &path, progress))
+        outside(py, watch, |progress| {
+            self.0.embed_part(&store.0, start..stop, &path, groups.as_deref(), progress)
+        })
     }
+}
+
+fn options(
+    dim: usize,
+    seed: u64,
+    idf_power: f64,
+    sample: usize,
+    boilerplate_share: f64,
+) -> FitOptions {
+    FitOptions { dim, seed, idf_power, sample, boilerplate_share, ..FitOptions::default() }
 }
 
 /// A model2vec folder: a row for each token id.
@@ -230,7 +241,8 @@ pub fn normalise_rows<'py>(
     values.into_pyarray(py).reshape([rows, dim])
 }
 
-/// `count` row numbers below `total` on which a model is fitted, rising, the same for one seed.
+/// The row numbers below `total` that are looked at to fit a model on `count` of them, rising, the same
+/// for one seed.
 #[pyfunction]
 pub fn embed_sample(
     py: Python<'_>,
@@ -238,7 +250,7 @@ pub fn embed_sample(
     count: usize,
     seed: u64,
 ) -> Bound<'_, PyArray1<i64>> {
-    let rows: Vec<i64> = seed::sample(seed, "embed sample", total, count)
+    let rows: Vec<i64> = seed::sample(seed, "embed sample", total, count.saturating_mul(embed::CANDIDATES))
         .into_iter()
         .map(|row| row as i64)
         .collect();

@@ -120,6 +120,7 @@ pub struct Settings {
     pub dim: u32,
     pub idf_power: f32,
     pub fit_chunks: u32,
+    pub boilerplate_share: f64,
     pub index: String,
     pub min_recall: f32,
     pub range_min: u32,
@@ -196,6 +197,7 @@ impl Settings {
             return wrong("max_document_bytes", 0, "at least 1");
         }
         within("max_error_rate", self.max_error_rate, 0.0, 1.0)?;
+        within("boilerplate_share", self.boilerplate_share, 0.0, 1.0)?;
         within("min_recall", f64::from(self.min_recall), 0.0, 1.0)?;
         within("idf_power", f64::from(self.idf_power), 0.0, 4.0)?;
         for (name, value) in [("min_score", self.min_score), ("max_score", self.max_score)] {

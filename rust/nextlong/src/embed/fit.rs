@@ -3,15 +3,24 @@
 //! A randomized singular value decomposition (Halko, Martinsson, Tropp, 2011) of the BM25-weighted
 //! word matrix X, worked from the side of the words: W = Xᵀ × random, then W = orthonormal(Xᵀ (X W))
 //! for every power iteration, then the right singular vectors of X W turn W into the rows.
+//!
+//! Each group of texts ([`Centroids`]) has a decomposition of its own, or the languages that are few
+//! would share what dimensions the others leave. The vectors of different groups are turned against
+//! each other at random, so that they are close to orthogonal.
 
-use super::MAX_DIM;
-use super::linear::{directions, orthonormalise, rotate};
+use super::boilerplate::Boilerplate;
+use super::groups::Centroids;
+use super::linear::{
+    cross, directions, directions_of_gram, orthonormalise, rotate, rotation, whitening,
+};
 use super::model::LsaModel;
-use super::sparse::Sample;
-use super::strips::{normal_product, product, sketched};
+use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
+use super::strips::{back_product, normal_product, product, sketched};
+use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::seed;
+use crate::store::ChunkStore;
 
 use faer::Mat;
 
@@ -19,6 +28,10 @@ use faer::Mat;
 const OVERSAMPLE: usize = 16;
 /// The directions followed are a multiple of this, the width of the summing kernel.
 const WIDTH_STEP: usize = 96;
+/// Texts that are looked through for small groups, as a multiple of the sample.
+pub const CANDIDATES: usize = 4;
+/// A group with fewer texts in the sample than this times `dim` takes more of them.
+const SMALL_GROUP: usize = 8;
 
 /// How a model is fitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,19 +44,70 @@ pub struct FitOptions {
     pub idf_power: f64,
     /// More make the directions more exact: 1 or 2 are enough for text.
     pub power_iterations: usize,
+    /// Texts that are fitted on, at most; small groups take more from all texts that are given.
+    pub sample: usize,
+    /// Lines that more than this share of the documents contain are left out of the embedded text.
+    pub boilerplate_share: f64,
 }
 
 impl Default for FitOptions {
     fn default() -> Self {
-        Self { dim: 256, seed: 0, idf_power: 1.5, power_iterations: 1 }
+        Self {
+            dim: 256,
+            seed: 0,
+            idf_power: 1.5,
+            power_iterations: 1,
+            sample: 50_000,
+            boilerplate_share: 0.01,
+        }
     }
 }
 
+impl FitOptions {
+    fn check(&self) -> Result<()> {
+        let Self { dim, idf_power, sample, boilerplate_share, .. } = *self;
+        if dim == 0 || dim > MAX_DIM {
+            return Err(Error::Config(format!("dim ({dim}) must be from 1 to {MAX_DIM}")));
+        }
+        if !(0.0..=8.0).contains(&idf_power) {
+            return Err(Error::Config(format!("idf_power ({idf_power}) must be from 0 to 8")));
+        }
+        if sample == 0 {
+            return Err(Error::Config(format!("sample ({sample}) must be at least 1")));
+        }
+        if !(0.0..=1.0).contains(&boilerplate_share) {
+            return Err(Error::Config(format!(
+                "boilerplate_share ({boilerplate_share}) must be from 0 to 1"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The fitted rows of one group.
+pub(super) struct GroupRows {
+    /// A column for each word of the group.
+    pub(super) rows: Mat<f32>,
+    /// The bucket of each column.
+    pub(super) buckets: Vec<u16>,
+    /// The number of texts with the word of each column.
+    pub(super) frequency: Vec<u32>,
+    /// The inverse document frequency of each column, to the power asked for.
+    pub(super) weights: Vec<f32>,
+    pub(super) average_words: f32,
+    /// A unit vector orthogonal to all rows, the same for every text of the group; zeros for the
+    /// largest group.
+    pub(super) identity: Vec<f32>,
+    /// Frequent words, for people.
+    pub(super) name: String,
+    pub(super) texts: usize,
+}
+
 impl LsaModel {
-    /// Fits a model on `texts`; `progress` counts a unit for each text.
+    /// Fits a model on `texts`, each a document of its own; `progress` counts a unit for each text.
     ///
-    /// Where the texts have fewer directions than `dim` (a small or repetitive sample), the last
-    /// values of every vector are 0. The model is the same for any number of `threads`.
+    /// Where the texts of a group have fewer directions than `dim` (a small or repetitive sample), its
+    /// vectors lie in fewer dimensions. The model is the same for any number of `threads`.
     ///
     /// # Errors
     ///
@@ -55,38 +119,219 @@ impl LsaModel {
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
-        let FitOptions { dim, seed, idf_power, power_iterations } = options;
-        if dim == 0 || dim > MAX_DIM {
-            return Err(Error::Config(format!("dim ({dim}) must be from 1 to {MAX_DIM}")));
-        }
-        if !(0.0..=8.0).contains(&idf_power) {
-            return Err(Error::Config(format!("idf_power ({idf_power}) must be from 0 to 8")));
-        }
-        let sample = Sample::new(texts, seed, idf_power, threads, progress)?;
-        let matrix = &sample.matrix;
-        // No more directions than texts or words: following others costs much and finds noise.
-        let most = dim.min(matrix.rows()).min(sample.buckets.len());
-        let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
-        let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
-        let mut directions_of_words = sketched(matrix, width, random, threads, progress)?;
-        for iteration in 0..power_iterations {
-            // Float32 bears the spread of one iteration, not of two.
-            if iteration > 0 {
-                orthonormalise(&mut directions_of_words, threads, progress)?;
-            }
-            directions_of_words = normal_product(matrix, &directions_of_words, threads, progress)?;
-        }
-        orthonormalise(&mut directions_of_words, threads, progress)?;
-        let of_texts = product(matrix, &directions_of_words, threads, progress)?;
-        let (vectors, squares) = directions(&of_texts, threads, progress)?;
-        let rotation = Mat::from_fn(width, dim, |row, column| {
-            if column >= width || squares[column] == 0.0 {
-                0.0
-            } else {
-                vectors[(row, column)] as f32
-            }
-        });
-        let rows = rotate(&directions_of_words, &rotation, threads, progress)?;
-        Self::from_rows(options, &sample, &rows, threads)
+        options.check()?;
+        let boilerplate = Boilerplate::find(
+            texts.len(),
+            options.boilerplate_share,
+            options.seed,
+            |document| std::iter::once(texts[document]),
+            threads,
+            progress,
+        )?;
+        let texts: Vec<_> = texts.iter().map(|&text| (text, false)).collect();
+        Self::fit_on(&texts, boilerplate, options, threads, progress)
     }
+
+    /// Fits a model on the chunks `rows` of a store; lines are compared between its documents.
+    ///
+    /// # Errors
+    ///
+    /// As [`LsaModel::fit`]; [`Error::Config`] for a chunk that the store does not have.
+    pub fn fit_store(
+        store: &ChunkStore,
+        rows: &[usize],
+        options: FitOptions,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Self> {
+        options.check()?;
+        if let Some(row) = rows.iter().find(|&&row| row >= store.len()) {
+            return Err(Error::Config(format!(
+                "chunk {row} was asked for, the store has {}",
+                store.len()
+            )));
+        }
+        let boilerplate = Boilerplate::find(
+            store.document_count(),
+            options.boilerplate_share,
+            options.seed,
+            |document| store.document_chunks(document).map(|chunk| store.text(chunk)),
+            threads,
+            progress,
+        )?;
+        let opens = |row: usize| {
+            let chunks = store.document_chunks(store.document(row));
+            chunks.len() > 1 && chunks.start == row
+        };
+        let texts: Vec<_> = rows.iter().map(|&row| (store.text(row), opens(row))).collect();
+        Self::fit_on(&texts, boilerplate, options, threads, progress)
+    }
+
+    fn fit_on(
+        all: &[(&str, bool)],
+        boilerplate: Boilerplate,
+        options: FitOptions,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let seed = options.seed;
+        let chosen = seed::sample(seed, "embed base", all.len(), options.sample);
+        let mut is_chosen = vec![false; all.len()];
+        chosen.iter().for_each(|&row| is_chosen[row] = true);
+        let (base, others): (Vec<_>, Vec<_>) =
+            all.iter().zip(&is_chosen).partition(|&(_, &chosen)| chosen);
+        let base: Vec<_> = base.into_iter().map(|(text, _)| *text).collect();
+        let others: Vec<_> = others.into_iter().map(|(text, _)| *text).collect();
+        let counts = Counts::new(&base, seed, &boilerplate, threads, progress)?;
+        let sample: Vec<TextCounts<'_>> = texts(&counts).collect();
+        if sample.iter().all(|text| text.length == 0) {
+            return Err(Error::Embedding(format!(
+                "none of the {} texts to fit on has a word; give texts with letters or digits",
+                base.len()
+            )));
+        }
+        let centroids = Centroids::find(&sample, progress)?;
+        let nearest =
+            |text: &TextCounts<'_>| centroids.nearest(text.words.iter().zip(text.counts), text.length);
+        let mut members = vec![Vec::new(); centroids.len()];
+        let mut examples = vec![Vec::new(); centroids.len()];
+        for (text, (original, _)) in sample.iter().zip(&base) {
+            let group = nearest(text);
+            members[group].push(*text);
+            names::add_example(&mut examples[group], original);
+        }
+        let is_small = |group: usize| members[group].len() < SMALL_GROUP * options.dim;
+        let more = if (0..centroids.len()).any(is_small) && centroids.len() > 1 {
+            let mut more = Counts::new(&others, seed, &boilerplate, threads, progress)?;
+            for block in &mut more {
+                let keep: Vec<bool> = texts(std::slice::from_ref(block))
+                    .map(|text| text.length > 0 && is_small(nearest(&text)))
+                    .collect();
+                block.retain(&keep);
+            }
+            more
+        } else {
+            progress.add(others.len() as u64);
+            Vec::new()
+        };
+        let limit = SMALL_GROUP * options.dim;
+        for text in texts(&more) {
+            let group = nearest(&text);
+            if members[group].len() < limit {
+                members[group].push(text);
+            }
+        }
+        let mut groups = Vec::with_capacity(members.len());
+        for (group, texts) in members.iter().enumerate() {
+            let mut fitted = fit_group(texts, options, group, threads, progress)?;
+            fitted.name = names::name(&examples[group]);
+            groups.push(fitted);
+        }
+        Self::new(options, groups, centroids, boilerplate, threads)
+    }
+}
+
+/// The rows of the words of one group's `texts`. The largest group, the first, keeps its directions as
+/// they are; those of the others are turned at random, one of them kept free.
+fn fit_group(
+    texts: &[TextCounts<'_>],
+    options: FitOptions,
+    group: usize,
+    threads: usize,
+    progress: &Progress,
+) -> Result<GroupRows> {
+    let FitOptions { dim, seed, idf_power, power_iterations, .. } = options;
+    let sample = Sample::new(texts, idf_power, threads)?;
+    let matrix = &sample.matrix;
+    let available = if group == 0 { dim } else { dim - 1 };
+    // No more directions than texts or words: following others costs much and finds noise.
+    let most = available.min(matrix.rows()).min(sample.buckets.len());
+    let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
+    let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
+    let start = sketched(matrix, width, random, threads, progress)?;
+    let (words, vectors, squares) = if matrix.rows() * 2 < matrix.columns() {
+        from_texts(matrix, &start, power_iterations, threads, progress)?
+    } else {
+        from_words(matrix, start, power_iterations, threads, progress)?
+    };
+    let found = |row: usize, column: usize| {
+        if column >= width || column >= available || squares[column] == 0.0 {
+            0.0
+        } else {
+            vectors[(row, column)]
+        }
+    };
+    let (turned, identity) = if group == 0 {
+        (Mat::from_fn(width, dim, found), vec![0.0; dim])
+    } else {
+        let turn = rotation(dim, &mut seed::Rng::new(seed, "embed rotation", group as u64));
+        let identity = turn.col(0).iter().copied().collect();
+        let found = Mat::from_fn(width, available, found);
+        (found * turn.subcols(1, available).transpose(), identity)
+    };
+    Ok(GroupRows {
+        rows: rotate(&words, &turned, threads, progress)?,
+        buckets: sample.buckets,
+        frequency: sample.frequency,
+        weights: sample.weights,
+        average_words: sample.average_words,
+        identity,
+        name: String::new(),
+        texts: texts.len(),
+    })
+}
+
+/// What [`from_words`] and [`from_texts`] find: a basis of directions of words (a column a word), the
+/// matrix that turns it into the strongest directions, one a column, and their squares.
+type Found = (Mat<f32>, Mat<f32>, Vec<f64>);
+
+/// The decomposition with the dense matrices on the side of the words.
+fn from_words(
+    matrix: &Sparse,
+    start: Mat<f32>,
+    power_iterations: usize,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Found> {
+    let mut words = start;
+    for iteration in 0..power_iterations {
+        // Float32 bears the spread of one iteration, not of two.
+        if iteration > 0 {
+            orthonormalise(&mut words, threads, progress)?;
+        }
+        words = normal_product(matrix, &words, threads, progress)?;
+    }
+    orthonormalise(&mut words, threads, progress)?;
+    let texts = product(matrix, &words, threads, progress)?;
+    let (vectors, squares) = directions(&texts, threads, progress)?;
+    let vectors = Mat::from_fn(vectors.nrows(), vectors.ncols(), |row, at| vectors[(row, at)] as f32);
+    Ok((words, vectors, squares))
+}
+
+/// The same with the dense matrices on the side of the texts, where there are fewer: with an
+/// orthonormal basis Q of X Xᵀ × random, the words' side is W = Xᵀ Q, and Wᵀ W = Qᵀ (X W).
+fn from_texts(
+    matrix: &Sparse,
+    start: &Mat<f32>,
+    power_iterations: usize,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Found> {
+    let mut basis = product(matrix, start, threads, progress)?;
+    orthonormalise(&mut basis, threads, progress)?;
+    for _ in 1..power_iterations {
+        let words = back_product(matrix, &basis, threads, progress)?;
+        basis = product(matrix, &words, threads, progress)?;
+        orthonormalise(&mut basis, threads, progress)?;
+    }
+    let words = back_product(matrix, &basis, threads, progress)?;
+    let texts = product(matrix, &words, threads, progress)?;
+    let (vectors, squares) = directions_of_gram(&cross(&basis, &texts, threads, progress)?)?;
+    let whitening = whitening(&vectors, &squares);
+    // X times the orthonormal basis of the words' side.
+    let texts = rotate(&texts, &whitening, threads, progress)?;
+    let (vectors, squares) = directions(&texts, threads, progress)?;
+    let width = vectors.nrows();
+    let vectors = Mat::from_fn(width, width, |row, at| vectors[(row, at)] as f32);
+    Ok((words, whitening * vectors, squares))
 }

@@ -11,12 +11,16 @@ use faer::{Accum, Mat, MatMut, Par, Side};
 use crate::error::{Error, Result};
 use crate::fan;
 use crate::progress::Progress;
+use crate::seed::Rng;
 
 /// The columns that one thread takes at a time.
 const BLOCK: usize = 1024;
 
 /// A direction whose share of the strongest one is below this is noise of the float32 sums.
 const NOISE: f64 = 1e-10;
+
+/// Dimensions that a random rotation mixes with each other, at most.
+const ROTATED: usize = 256;
 
 /// What is added to all eigenvalues, as a share of the largest value, while they are looked for.
 /// Those of noise alone, twenty orders of magnitude below the first, may not converge otherwise.
@@ -67,6 +71,33 @@ fn gram(tall: &Mat<f32>, threads: usize, progress: &Progress) -> Result<Mat<f64>
     Ok(sum)
 }
 
+/// The sum over all columns of `left column × right columnᵀ`, in float64; its lower half is enough
+/// where it is symmetric.
+pub(super) fn cross(
+    left: &Mat<f32>,
+    right: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f64>> {
+    let starts = (0..left.ncols()).step_by(BLOCK);
+    let parts = fan::over(starts, threads, |_, start| {
+        progress.check()?;
+        let columns = BLOCK.min(left.ncols() - start);
+        let wide = |mat: &Mat<f32>| {
+            Mat::from_fn(mat.nrows(), columns, |row, at| f64::from(mat[(row, start + at)]))
+        };
+        let (left, right) = (wide(left), wide(right));
+        let mut part = Mat::zeros(left.nrows(), right.nrows());
+        matmul::matmul(&mut part, Accum::Replace, &left, right.transpose(), 1.0, Par::Seq);
+        Ok(part)
+    })?;
+    let mut sum = Mat::zeros(left.nrows(), right.nrows());
+    for part in &parts {
+        sum += part;
+    }
+    Ok(sum)
+}
+
 /// The directions of the tall matrix, strongest first: its right singular vectors, one a column,
 /// and the squares of its singular values, 0 where there is only noise.
 pub(super) fn directions(
@@ -74,7 +105,11 @@ pub(super) fn directions(
     threads: usize,
     progress: &Progress,
 ) -> Result<(Mat<f64>, Vec<f64>)> {
-    let gram = gram(tall, threads, progress)?;
+    directions_of_gram(&gram(tall, threads, progress)?)
+}
+
+/// As [`directions`], of a matrix whose product with its own transpose is given (its lower half).
+pub(super) fn directions_of_gram(gram: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
     let width = gram.nrows();
     let largest = (0..width).fold(0.0f64, |largest, at| largest.max(gram[(at, at)]));
     let lifted = |share: f64| {
@@ -105,16 +140,22 @@ pub(super) fn orthonormalise(
     progress: &Progress,
 ) -> Result<()> {
     let (vectors, squares) = directions(tall, threads, progress)?;
+    let rotation = whitening(&vectors, &squares);
+    *tall = rotate(tall, &rotation, threads, progress)?;
+    Ok(())
+}
+
+/// The matrix that makes the columns of a tall matrix (the rows here) orthonormal, given its
+/// [`directions`]; what is noise becomes zero.
+pub(super) fn whitening(vectors: &Mat<f64>, squares: &[f64]) -> Mat<f32> {
     let width = vectors.nrows();
-    let rotation = Mat::from_fn(width, width, |row, column| {
+    Mat::from_fn(width, width, |row, column| {
         if squares[column] == 0.0 {
             0.0
         } else {
             (vectors[(row, column)] / squares[column].sqrt()) as f32
         }
-    });
-    *tall = rotate(tall, &rotation, threads, progress)?;
-    Ok(())
+    })
 }
 
 /// `rotationᵀ × column` for every column of the tall matrix.
@@ -134,10 +175,30 @@ pub(super) fn rotate(
     Ok(turned)
 }
 
+/// A random orthogonal matrix, `dim` by `dim`: turns the vectors of one group away from those of the
+/// others. Beyond `ROTATED` dimensions it turns blocks of them, after a random permutation.
+pub(super) fn rotation(dim: usize, rng: &mut Rng) -> Mat<f32> {
+    let mut order: Vec<usize> = (0..dim).collect();
+    for last in (1..dim).rev() {
+        order.swap(last, rng.below(last as u64 + 1) as usize);
+    }
+    let mut rotation = Mat::zeros(dim, dim);
+    for start in (0..dim).step_by(ROTATED) {
+        let size = ROTATED.min(dim - start);
+        let random = Mat::from_fn(size, size, |_, _| rng.normal());
+        let block = random.qr().compute_Q();
+        for row in 0..size {
+            for column in 0..size {
+                rotation[(order[start + row], start + column)] = block[(row, column)] as f32;
+            }
+        }
+    }
+    rotation
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::Rng;
 
     fn random(rows: usize, columns: usize) -> Mat<f32> {
         let mut rng = Rng::new(1, "test", 0);
@@ -164,6 +225,20 @@ mod tests {
             for column in 0..=row {
                 let expected = f64::from(row == column && row < 11);
                 assert!((gram[(row, column)] - expected).abs() < 1e-5, "{row} {column}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rotation_is_orthogonal() {
+        for dim in [1, 7, ROTATED, ROTATED + 44] {
+            let turn = rotation(dim, &mut Rng::new(5, "rotation", 0));
+            let gram = turn.transpose() * &turn;
+            for row in 0..dim {
+                for column in 0..dim {
+                    let expected = f32::from(u8::from(row == column));
+                    assert!((gram[(row, column)] - expected).abs() < 1e-5, "{dim} {row} {column}");
+                }
             }
         }
     }

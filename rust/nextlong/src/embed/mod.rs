@@ -3,20 +3,26 @@
 //! In: texts. Out: rows of `dim` values with length 1, or 0 for a text without a known word.
 //!
 //! The default, [`LsaModel`], is fitted on the corpus itself and needs no download:
-//! [`words`] cuts and hashes, [`fit`] finds the directions, [`model`] embeds and is saved.
+//! [`words`] cuts and hashes, [`boilerplate`] leaves lines out, [`groups`] tells languages apart, [`fit`]
+//! finds the directions of each group, [`model`] embeds, [`saved`] is the model's file.
 //! [`StaticModel`] reads a model2vec folder: a row for every token id.
 
+mod boilerplate;
+mod counter;
 mod fit;
+mod groups;
 mod linear;
 mod model;
+mod names;
 mod rows;
+mod saved;
 mod sparse;
 mod static_model;
 mod strips;
 mod vocabulary;
 mod words;
 
-pub use fit::FitOptions;
+pub use fit::{CANDIDATES, FitOptions};
 pub use model::{Encoder, LsaModel};
 pub use static_model::{StaticEncoder, StaticModel, StaticOptions, StaticScratch, Tokenize};
 pub use words::{BUCKETS, Words};

@@ -1,110 +1,135 @@
-//! The fitted model: a row of int8 for each bucket of words, and how texts are embedded with it.
-//!
-//! On disk it is a safetensors file with `rows` (int8 `[65536, dim]`), `weights` (float32 `[65536]`)
-//! and one line of JSON, `nextlong`, among its metadata.
+//! The fitted model: int8 rows for the words of each group, and how texts are embedded with them.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
 use faer::Mat;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
 
+use super::boilerplate::Boilerplate;
+use super::counter::Counter;
+use super::fit::GroupRows;
+use super::groups::Centroids;
 use super::rows::{ByteRows, normalise};
-use super::sparse::{Counter, Sample};
 use super::words::BUCKETS;
-use super::{FitOptions, MAX_DIM, write_part};
-use crate::error::{Error, Result};
+use super::{FitOptions, write_part};
+use crate::error::Result;
 use crate::fan;
-use crate::files;
+use crate::index::npy;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
 
-/// The key of our line of JSON in the file's metadata.
-const KEY: &str = "nextlong";
-/// What a model file says it is.
-const KIND: &str = "lsa";
-/// Buckets of words that one thread takes at a time.
+/// Words that one thread takes at a time.
 const BLOCK: usize = 4096;
-/// Another number for every change of what a vector is.
-const VERSION: u32 = 1;
+/// Rows beyond one for each bucket, at most: 64 MB with 256 values a row.
+const MOST_OWN_ROWS: usize = 1 << 18;
+/// The share of what tells the groups apart in the squared length of a vector; the cosine of two
+/// texts of one group (but the largest) is this and the rest of their cosine within the group.
+const IDENTITY_SHARE: f32 = 0.3;
 
 /// Latent semantic analysis: embeds a text as the weighted sum of the rows of its words.
 #[derive(Debug, Clone)]
 pub struct LsaModel {
-    header: Header,
-    /// For each bucket: the weight of its word times the scale of its row; 0 for unknown words.
-    weights: Vec<f32>,
-    rows: ByteRows,
+    pub(super) options: FitOptions,
+    /// For each row: the weight of its word times the scale of the row; 0 for unknown words.
+    pub(super) weights: Vec<f32>,
+    /// A row for each bucket, then those that single groups have of their own.
+    pub(super) rows: ByteRows,
+    pub(super) centroids: Centroids,
+    /// The largest group first.
+    pub(super) groups: Vec<Group>,
+    pub(super) boilerplate: Boilerplate,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    kind: String,
-    version: u32,
-    dim: usize,
-    seed: u64,
-    idf_power: f64,
-    power_iterations: usize,
-    average_words: f32,
-    texts: usize,
+/// What a model knows of one group of texts.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) average_words: f32,
+    /// The number of texts that it was fitted on.
+    pub(super) texts: usize,
+    /// Frequent words, for people.
+    pub(super) name: String,
+    /// A unit vector that all texts of the group share; zeros for the largest group.
+    pub(super) identity: Vec<f32>,
+    /// The words whose rows in this group are its own.
+    pub(super) own: WordSet,
+    /// The first of these rows.
+    pub(super) first_row: usize,
 }
 
 impl LsaModel {
-    /// Stores the fitted rows, a column of `rows` for each word of the sample, as int8.
-    pub(super) fn from_rows(
+    /// Stores the fitted rows as int8. Every word has the row of the largest group that knows it, and
+    /// a row for each further group, as far as there is room: the most frequent first.
+    pub(super) fn new(
         options: FitOptions,
-        sample: &Sample,
-        rows: &Mat<f32>,
+        fitted: Vec<GroupRows>,
+        centroids: Centroids,
+        boilerplate: Boilerplate,
         threads: usize,
     ) -> Result<Self> {
         let dim = options.dim;
-        let mut columns = vec![None; BUCKETS];
-        for (column, &bucket) in sample.buckets.iter().enumerate() {
-            columns[usize::from(bucket)] = Some(column);
-        }
-        let mut weights = vec![0.0; BUCKETS];
-        let mut bytes = vec![0i8; BUCKETS * dim];
-        let blocks = columns.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
-        let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
-        fan::over(blocks, threads, |_, ((columns, weights), bytes)| {
-            let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
-            for (&column, (weight, bytes)) in columns.iter().zip(places) {
-                let Some(column) = column else { continue };
-                let values = rows.col(column);
-                let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-                if !(largest.is_finite() && largest > 0.0) {
-                    continue;
+        // The group whose row a bucket has: the one with the most texts that have the word.
+        let mut home = vec![(0u32, usize::MAX); BUCKETS];
+        for (number, group) in fitted.iter().enumerate() {
+            for (&bucket, &frequency) in group.buckets.iter().zip(&group.frequency) {
+                let home = &mut home[usize::from(bucket)];
+                let wins = if home.1 == 0 { false } else { frequency > home.0 };
+                if wins {
+                    *home = (frequency, number);
                 }
-                // The scale of a row is free: it is part of the word's weight.
-                *weight = sample.weights[column] * (largest / 127.0);
-                let scale = 127.0 / largest;
-                for (byte, value) in bytes.iter_mut().zip(values.iter()) {
-                    // To the nearest, in what the compiler makes vectors of.
-                    *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
+            }
+        }
+        let is_own = |number: usize, bucket: u16| home[usize::from(bucket)].1 != number;
+        let least = least_frequency(&fitted, is_own);
+        let mut groups = Vec::with_capacity(fitted.len());
+        let mut sources: Vec<Option<(usize, usize)>> = vec![None; BUCKETS];
+        for (number, group) in fitted.iter().enumerate() {
+            let mut own: Vec<(u16, usize)> = Vec::new();
+            for (column, &bucket) in group.buckets.iter().enumerate() {
+                if !is_own(number, bucket) {
+                    sources[usize::from(bucket)] = Some((number, column));
+                } else if group.frequency[column] >= least {
+                    own.push((bucket, column));
+                }
+            }
+            own.sort_unstable();
+            groups.push(Group {
+                average_words: group.average_words,
+                texts: group.texts,
+                name: group.name.clone(),
+                identity: group.identity.clone(),
+                own: WordSet::new(own.iter().map(|&(bucket, _)| bucket)),
+                first_row: sources.len(),
+            });
+            sources.extend(own.into_iter().map(|(_, column)| Some((number, column))));
+        }
+        let mut weights = vec![0.0; sources.len()];
+        let mut bytes = vec![0i8; sources.len() * dim];
+        let blocks = sources.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
+        let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
+        fan::over(blocks, threads, |_, ((sources, weights), bytes)| {
+            let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
+            for (&source, (weight, bytes)) in sources.iter().zip(places) {
+                if let Some((group, column)) = source {
+                    let group = &fitted[group];
+                    *weight = group.weights[column] * quantise(&group.rows, column, bytes);
                 }
             }
             Ok(())
         })?;
-        let header = Header {
-            kind: KIND.into(),
-            version: VERSION,
-            dim,
-            seed: options.seed,
-            idf_power: options.idf_power,
-            power_iterations: options.power_iterations,
-            average_words: sample.average_words,
-            texts: sample.matrix.rows(),
-        };
-        Ok(Self { header, weights, rows: ByteRows::new(&bytes, dim) })
+        let rows = ByteRows::new(&bytes, dim);
+        Ok(Self { options, weights, rows, centroids, groups, boilerplate })
     }
 
     /// The values of a vector.
     #[must_use]
     pub fn dim(&self) -> usize {
-        self.header.dim
+        self.options.dim
+    }
+
+    /// The groups of texts that the model tells apart (languages, scripts, code beside prose), the
+    /// largest first: frequent words of each, and the number of texts that it was fitted on.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.groups.iter().map(|group| (&*group.name, group.texts))
     }
 
     /// What embeds texts one after another with its own scratch memory: one for each thread.
@@ -112,108 +137,116 @@ impl LsaModel {
     pub fn encoder(&self) -> Encoder<'_> {
         Encoder {
             model: self,
-            counter: Counter::new(self.header.seed),
+            counter: Counter::new(self.options.seed),
             terms: Vec::new(),
             sum: vec![0.0; self.rows.width()],
+            group: 0,
         }
     }
 
-    /// Embeds the chunks of `range` and writes them as one float16 `.npy` part.
+    /// Embeds the chunks of `range` and writes them as one float16 `.npy` part; their groups go to
+    /// `groups`, uint16, where it is given.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for chunks that the store does not have, what the file system reports,
-    /// [`Error::Cancelled`].
+    /// [`Error::Config`](crate::Error::Config) for chunks that the store does not have, what the file
+    /// system reports, [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn embed_part(
         &self,
         store: &ChunkStore,
         range: Range<usize>,
         path: &Path,
+        groups: Option<&Path>,
         progress: &Progress,
     ) -> Result<()> {
         let mut encoder = self.encoder();
+        let mut found = Vec::with_capacity(range.len());
         write_part(store, range, path, self.dim(), progress, |text, row| {
             encoder.encode(text, row);
+            found.push(encoder.group() as u16);
             Ok(())
+        })?;
+        let Some(groups) = groups else { return Ok(()) };
+        npy::write(groups, npy::U16, &[found.len()], |write| {
+            write(bytemuck::cast_slice(&found))
         })
     }
+}
 
-    /// Writes the model, whole or not at all.
-    ///
-    /// # Errors
-    ///
-    /// What the file system reports.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let broken = |what: &dyn std::fmt::Display| {
-            Error::Embedding(format!("{}: the model cannot be written: {what}", path.display()))
-        };
-        let dim = self.dim();
-        let rows = self.rows.bytes(dim);
-        let weights: Vec<u8> =
-            self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-        let tensors = [
-            ("rows", TensorView::new(Dtype::I8, vec![BUCKETS, dim], &rows)),
-            ("weights", TensorView::new(Dtype::F32, vec![BUCKETS], &weights)),
-        ];
-        let mut views = Vec::new();
-        for (name, view) in tensors {
-            views.push((name, view.map_err(|error| broken(&error))?));
+/// The smallest number of texts of a word from which on groups may have rows of their own for it.
+fn least_frequency(fitted: &[GroupRows], is_own: impl Fn(usize, u16) -> bool) -> u32 {
+    let mut frequencies: Vec<u32> = Vec::new();
+    for (number, group) in fitted.iter().enumerate() {
+        let words = group.buckets.iter().zip(&group.frequency);
+        frequencies.extend(
+            words.filter(|&(&bucket, _)| is_own(number, bucket)).map(|(_, &frequency)| frequency),
+        );
+    }
+    if frequencies.len() <= MOST_OWN_ROWS {
+        return 1;
+    }
+    let (_, &mut last, _) = frequencies.select_nth_unstable_by(MOST_OWN_ROWS, |a, b| b.cmp(a));
+    // Words with as many texts as the first that has no room have none either.
+    last + 1
+}
+
+/// Writes a fitted row as int8 and gives its scale; 0 for a row without a value.
+fn quantise(rows: &Mat<f32>, column: usize, bytes: &mut [i8]) -> f32 {
+    let values = rows.col(column);
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    if !(largest.is_finite() && largest > 0.0) {
+        return 0.0;
+    }
+    let scale = 127.0 / largest;
+    for (byte, value) in bytes.iter_mut().zip(values.iter()) {
+        // To the nearest, in a form that the compiler vectorises.
+        *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
+    }
+    largest / 127.0
+}
+
+/// A set of buckets that knows the rank of each of its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WordSet {
+    /// Bits, and the number of members before them; empty for the empty set.
+    words: Vec<(u64, u32)>,
+    len: usize,
+}
+
+impl WordSet {
+    /// The set of some distinct buckets.
+    pub(super) fn new(buckets: impl Iterator<Item = u16>) -> Self {
+        let mut words = vec![(0u64, 0u32); BUCKETS / 64];
+        let mut len = 0;
+        for bucket in buckets {
+            words[usize::from(bucket >> 6)].0 |= 1 << (bucket & 63);
+            len += 1;
         }
-        let header = serde_json::to_string(&self.header).map_err(|error| broken(&error))?;
-        let metadata = HashMap::from([(KEY.to_owned(), header)]);
-        let bytes =
-            safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
-        files::write_bytes(path, &bytes)
+        if len == 0 {
+            return Self { words: Vec::new(), len };
+        }
+        let mut before = 0;
+        for (bits, rank) in &mut words {
+            *rank = before;
+            before += bits.count_ones();
+        }
+        Self { words, len }
     }
 
-    /// Reads a model that [`LsaModel::save`] wrote.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Embedding`] for a file that is damaged or something else, [`Error::Io`] for one that
-    /// cannot be read.
-    pub fn load(path: &Path) -> Result<Self> {
-        let broken = |what: &str| {
-            Error::Embedding(format!("{}: {what}; fit the model again", path.display()))
-        };
-        let bytes = files::map(path)?;
-        let (_, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|_| broken("not a safetensors file"))?;
-        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let header = header.ok_or_else(|| broken("not a model of nextlong_rs"))?;
-        let header: Header =
-            serde_json::from_str(header).map_err(|error| broken(&error.to_string()))?;
-        if header.kind != KIND || header.version != VERSION {
-            return Err(broken(&format!("a {} model of version {}", header.kind, header.version)));
-        }
-        let dim = header.dim;
-        if dim == 0
-            || dim > MAX_DIM
-            || !(header.average_words.is_finite() && header.average_words > 0.0)
-        {
-            return Err(broken("its settings are out of range"));
-        }
-        let tensors =
-            SafeTensors::deserialize(&bytes).map_err(|error| broken(&error.to_string()))?;
-        let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
-            let view = tensors.tensor(name).map_err(|error| broken(&error.to_string()))?;
-            if view.dtype() != dtype || view.shape() != shape {
-                return Err(broken(&format!("`{name}` is not {dtype:?} {shape:?}")));
-            }
-            Ok(view.data())
-        };
-        let rows: Vec<i8> = tensor("rows", Dtype::I8, &[BUCKETS, dim])?
-            .iter()
-            .map(|&byte| byte.cast_signed())
-            .collect();
-        let weights: Vec<f32> = tensor("weights", Dtype::F32, &[BUCKETS])?
-            .chunks_exact(4)
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect();
-        if !weights.iter().all(|weight| weight.is_finite()) {
-            return Err(broken("a weight is no number"));
-        }
-        Ok(Self { header, weights, rows: ByteRows::new(&rows, dim) })
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The buckets, rising.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..=u16::MAX).filter(|&bucket| self.rank(bucket).is_some())
+    }
+
+    /// How many members are before `bucket`, if it is one.
+    fn rank(&self, bucket: u16) -> Option<usize> {
+        let (bits, before) = *self.words.get(usize::from(bucket >> 6))?;
+        let bit = 1u64 << (bucket & 63);
+        (bits & bit != 0).then(|| before as usize + (bits & (bit - 1)).count_ones() as usize)
     }
 }
 
@@ -224,6 +257,7 @@ pub struct Encoder<'a> {
     counter: Counter,
     terms: Vec<(u32, f32)>,
     sum: Vec<f32>,
+    group: usize,
 }
 
 impl Encoder<'_> {
@@ -235,15 +269,40 @@ impl Encoder<'_> {
     /// When `out` does not have `dim` values.
     pub fn encode(&mut self, text: &str, out: &mut [f32]) -> bool {
         let model = self.model;
-        self.counter.count(text);
+        self.counter.count(model.boilerplate.rest(text));
+        self.group = model.centroids.nearest(self.counter.counts(), self.counter.len());
+        let group = &model.groups[self.group];
         self.terms.clear();
-        let weights = self.counter.weights(model.header.average_words);
-        self.terms.extend(weights.filter_map(|(word, weight)| {
-            let weight = weight * model.weights[usize::from(word)];
-            (weight != 0.0).then_some((u32::from(word), weight))
-        }));
+        let weights = self.counter.weights(group.average_words);
+        if group.own.len() == 0 {
+            self.terms.extend(weights.filter_map(|(word, weight)| {
+                let weight = weight * model.weights[usize::from(word)];
+                (weight != 0.0).then_some((u32::from(word), weight))
+            }));
+        } else {
+            self.terms.extend(weights.filter_map(|(word, weight)| {
+                let own = group.own.rank(word).map(|rank| group.first_row + rank);
+                let row = own.unwrap_or(usize::from(word));
+                let weight = weight * model.weights[row];
+                (weight != 0.0).then_some((row as u32, weight))
+            }));
+        }
         model.rows.sum(&self.terms, &mut self.sum);
         out.copy_from_slice(&self.sum[..model.dim()]);
-        normalise(out)
+        let known = normalise(out);
+        if known && self.group > 0 {
+            let (shared, rest) = (IDENTITY_SHARE.sqrt(), (1.0 - IDENTITY_SHARE).sqrt());
+            for (value, identity) in out.iter_mut().zip(&group.identity) {
+                *value = rest * *value + shared * identity;
+            }
+            normalise(out);
+        }
+        known
+    }
+
+    /// The group of the last text, by its place in [`LsaModel::groups`].
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.group
     }
 }

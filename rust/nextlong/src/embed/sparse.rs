@@ -1,87 +1,112 @@
-//! The word matrix of the sample: a row for each chunk, its distinct words with their weights.
+//! Word matrices: the counts of many texts, and the weighted matrix of some of them.
 
 use std::ops::Range;
 
-use super::words::{BUCKETS, Words};
-use crate::error::{Error, Result};
+use super::boilerplate::Boilerplate;
+use super::counter::{Counter, hold, saturated};
+use super::words::BUCKETS;
+use crate::error::Result;
 use crate::fan;
 use crate::progress::Progress;
-
-/// How quickly more of the same word stops to count (BM25's k1).
-const SATURATION: f32 = 1.2;
-/// How far long texts are held back (BM25's b).
-const LENGTH_SHARE: f32 = 0.75;
 
 /// The texts that one thread takes at a time.
 const TEXTS: usize = 512;
 
-/// Counts the words of one text after another.
-#[derive(Debug, Clone)]
-pub(super) struct Counter {
-    words: Words,
+/// First chunks, and others, from which on words of first chunks are told from others.
+const OPENINGS: usize = 64;
+/// How many times as often first chunks may have a word before its weight falls.
+const OPENING_EXCESS: f64 = 1.5;
+
+/// The distinct words of some texts with their counts.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    offsets: Vec<usize>,
+    words: Vec<u16>,
     counts: Vec<u16>,
-    /// The words of the last text.
-    all: Vec<u16>,
-    /// The distinct ones among them, in the order in which they came, in front.
-    found: Vec<u16>,
-    distinct: usize,
+    lengths: Vec<u32>,
+    opens: Vec<bool>,
 }
 
-impl Counter {
-    pub(super) fn new(seed: u64) -> Self {
-        let counts = vec![0; BUCKETS];
-        let found = vec![0; BUCKETS + 1];
-        Self { words: Words::new(seed), counts, all: Vec::new(), found, distinct: 0 }
+/// The words of one text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TextCounts<'a> {
+    pub(super) words: &'a [u16],
+    pub(super) counts: &'a [u16],
+    /// The number of words, repeats included.
+    pub(super) length: usize,
+    /// Whether it is the first chunk of a document of several.
+    pub(super) opens: bool,
+}
+
+impl Counts {
+    /// Counts the words of `texts`, boilerplate left out; each comes with whether it is the first chunk
+    /// of a document of several.
+    pub(super) fn new(
+        texts: &[(&str, bool)],
+        seed: u64,
+        boilerplate: &Boilerplate,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<Vec<Self>> {
+        let ranges = (0..texts.len()).step_by(TEXTS);
+        fan::over(ranges, threads, |_, start| {
+            let mut counter = Counter::new(seed);
+            let mut counts = Self { offsets: vec![0], ..Self::default() };
+            for &(text, opens) in &texts[start..texts.len().min(start + TEXTS)] {
+                progress.check()?;
+                counter.count(boilerplate.rest(text));
+                counts.push(&counter, opens);
+                progress.add(1);
+            }
+            Ok(counts)
+        })
     }
 
-    /// Counts the words of `text` and forgets the text before it.
-    pub(super) fn count(&mut self, text: &str) {
-        for &word in &self.found[..self.distinct] {
-            self.counts[usize::from(word)] = 0;
+    fn push(&mut self, counter: &Counter, opens: bool) {
+        for (word, count) in counter.counts() {
+            self.words.push(word);
+            self.counts.push(count);
         }
-        self.all.clear();
-        self.words.buckets(text, &mut self.all);
-        let mut distinct = 0;
-        for &word in &self.all {
-            let count = &mut self.counts[usize::from(word)];
-            // Without a branch: which word is new cannot be guessed.
-            self.found[distinct] = word;
-            distinct += usize::from(*count == 0);
-            *count = count.saturating_add(1);
+        self.offsets.push(self.words.len());
+        self.lengths.push(counter.len() as u32);
+        self.opens.push(opens);
+    }
+
+    fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    fn text(&self, row: usize) -> TextCounts<'_> {
+        let range = self.offsets[row]..self.offsets[row + 1];
+        TextCounts {
+            words: &self.words[range.clone()],
+            counts: &self.counts[range],
+            length: self.lengths[row] as usize,
+            opens: self.opens[row],
         }
-        self.distinct = distinct;
     }
 
-    /// The distinct words, in the order in which they came.
-    fn found(&self) -> &[u16] {
-        &self.found[..self.distinct]
-    }
-
-    /// The distinct words with BM25's weight of their counts, without the share of the word.
-    pub(super) fn weights(&self, average_words: f32) -> impl Iterator<Item = (u16, f32)> + '_ {
-        let hold = hold(self.all.len() as u64, average_words);
-        let weights = self.found_counts().map(move |count| saturated(count, hold));
-        self.found().iter().copied().zip(weights)
-    }
-
-    /// How often each word of `found` came.
-    fn found_counts(&self) -> impl Iterator<Item = f32> + '_ {
-        self.found().iter().map(|&word| f32::from(self.counts[usize::from(word)]))
+    /// Keeps only the texts for which `keep` gives true.
+    pub(super) fn retain(&mut self, keep: &[bool]) {
+        let mut kept = Self { offsets: vec![0], ..Self::default() };
+        for row in (0..self.len()).filter(|&row| keep[row]) {
+            let text = self.text(row);
+            kept.words.extend_from_slice(text.words);
+            kept.counts.extend_from_slice(text.counts);
+            kept.offsets.push(kept.words.len());
+            kept.lengths.push(text.length as u32);
+            kept.opens.push(text.opens);
+        }
+        *self = kept;
     }
 }
 
-/// How much a text of `length` words is held back.
-fn hold(length: u64, average_words: f32) -> f32 {
-    let length = length as f32 / average_words;
-    SATURATION * (1.0 - LENGTH_SHARE + LENGTH_SHARE * length)
+/// All texts of `blocks`, in order.
+pub(super) fn texts(blocks: &[Counts]) -> impl Iterator<Item = TextCounts<'_>> {
+    blocks.iter().flat_map(|block| (0..block.len()).map(|row| block.text(row)))
 }
 
-/// BM25's weight of a count.
-fn saturated(count: f32, hold: f32) -> f32 {
-    count * (SATURATION + 1.0) / (count + hold)
-}
-
-/// Rows of (column, value), all behind one another.
+/// Rows of (column, value), one after another.
 pub(super) struct Sparse {
     offsets: Vec<usize>,
     columns: Vec<u32>,
@@ -89,12 +114,14 @@ pub(super) struct Sparse {
     width: usize,
 }
 
-/// What the sample says about the words.
+/// The weighted word matrix of the texts of one group, and what it says about the words.
 pub(super) struct Sample {
     /// A row for each text, a column for each word that occurs, the frequent ones first.
     pub(super) matrix: Sparse,
     /// The bucket of each column.
     pub(super) buckets: Vec<u16>,
+    /// The number of texts that have the word of each column.
+    pub(super) frequency: Vec<u32>,
     /// The inverse document frequency of each column, to the power asked for.
     pub(super) weights: Vec<f32>,
     /// The words of an average text.
@@ -102,123 +129,131 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn new(
-        texts: &[&str],
-        seed: u64,
-        idf_power: f64,
-        threads: usize,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let ranges =
-            || (0..texts.len()).step_by(TEXTS).map(|start| start..texts.len().min(start + TEXTS));
-        let counted = fan::over(ranges(), threads, |_, range: Range<usize>| {
-            let mut counter = Counter::new(seed);
-            let mut part = Sparse::empty(BUCKETS);
-            let mut lengths = Vec::with_capacity(range.len());
-            for text in &texts[range] {
-                progress.check()?;
-                counter.count(text);
-                part.columns.extend(counter.found().iter().map(|&word| u32::from(word)));
-                part.values.extend(counter.found_counts());
-                part.offsets.push(part.columns.len());
-                lengths.push(counter.all.len() as u64);
-                progress.add(1);
-            }
-            Ok((part, lengths))
-        })?;
-        let (mut parts, lengths): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
-        let total: u64 = lengths.iter().flatten().sum();
-        if total == 0 {
-            return Err(Error::Embedding(format!(
-                "none of the {} texts to fit on has a word; give texts with letters or digits",
-                texts.len()
-            )));
-        }
+    /// The matrix of `texts`, at least one of which has a word.
+    pub(super) fn new(texts: &[TextCounts<'_>], idf_power: f64, threads: usize) -> Result<Self> {
+        let total: u64 = texts.iter().map(|text| text.length as u64).sum();
         let average_words = (total as f64 / texts.len() as f64) as f32;
-        let group = parts.len().div_ceil(threads.max(1));
-        let counted = fan::over(parts.chunks(group), threads, |_, parts| {
-            let mut frequency = vec![0u32; BUCKETS];
-            for &bucket in parts.iter().flat_map(|part| &part.columns) {
-                frequency[bucket as usize] += 1;
-            }
-            Ok(frequency)
-        })?;
-        let mut frequency = vec![0u32; BUCKETS];
-        for counted in &counted {
-            frequency.iter_mut().zip(counted).for_each(|(sum, more)| *sum += more);
-        }
+        let frequency = frequencies(texts, threads, |_| true)?;
+        let openings = frequencies(texts, threads, |text| text.opens)?;
         let mut buckets: Vec<u16> =
             (0..=u16::MAX).filter(|&bucket| frequency[usize::from(bucket)] > 0).collect();
         // Frequent words first: their rows lie together and stay in the cache.
         buckets.sort_by_key(|&bucket| std::cmp::Reverse(frequency[usize::from(bucket)]));
+        let opening = texts.iter().filter(|text| text.opens).count();
+        let of_opening = |bucket: u16| {
+            let with = openings[usize::from(bucket)];
+            opening_weight(with, opening, frequency[usize::from(bucket)] - with, texts.len())
+        };
         let weights: Vec<f32> = buckets
             .iter()
             .map(|&bucket| {
                 let with = f64::from(frequency[usize::from(bucket)]);
                 let without = texts.len() as f64 - with;
-                (1.0 + (without + 0.5) / (with + 0.5)).ln().powf(idf_power) as f32
+                let idf = (1.0 + (without + 0.5) / (with + 0.5)).ln().powf(idf_power);
+                (idf * of_opening(bucket)) as f32
             })
             .collect();
+        let frequency: Vec<u32> =
+            buckets.iter().map(|&bucket| frequency[usize::from(bucket)]).collect();
         let mut column_of = vec![0u32; BUCKETS];
         for (column, &bucket) in buckets.iter().enumerate() {
             column_of[usize::from(bucket)] = column as u32;
         }
-        // The average is known when all are counted: now the counts become weights.
-        fan::over(parts.iter_mut().zip(&lengths), threads, |_, (part, lengths)| {
-            for (bounds, &length) in part.offsets.windows(2).zip(lengths) {
-                let hold = hold(length, average_words);
-                let columns = part.columns[bounds[0]..bounds[1]].iter_mut();
-                for (column, value) in columns.zip(&mut part.values[bounds[0]..bounds[1]]) {
-                    *column = column_of[*column as usize];
-                    *value = saturated(*value, hold) * weights[*column as usize];
-                }
+        let matrix = Sparse::filled(texts, buckets.len(), threads, |text, columns, values| {
+            let hold = hold(text.length, average_words);
+            let places = columns.iter_mut().zip(values);
+            for ((column, value), (&word, &count)) in
+                places.zip(text.words.iter().zip(text.counts))
+            {
+                *column = column_of[usize::from(word)];
+                *value = saturated(f32::from(count), hold) * weights[*column as usize];
             }
-            Ok(())
         })?;
-        let matrix = Sparse::joined(&parts, buckets.len(), threads)?;
-        Ok(Self { matrix, buckets, weights, average_words })
+        Ok(Self { matrix, buckets, frequency, weights, average_words })
     }
 }
 
-impl Sparse {
-    fn empty(width: usize) -> Self {
-        Self { offsets: vec![0], columns: Vec::new(), values: Vec::new(), width }
-    }
-
-    fn joined(parts: &[Self], width: usize, threads: usize) -> Result<Self> {
-        let entries = parts.iter().map(|part| part.columns.len()).sum();
-        let mut whole = Self::empty(width);
-        (whole.columns, whole.values) = (vec![0; entries], vec![0.0; entries]);
-        let (mut columns, mut values) = (&mut whole.columns[..], &mut whole.values[..]);
-        let mut places = Vec::with_capacity(parts.len());
-        let mut start = 0;
-        for part in parts {
-            whole.offsets.extend(part.offsets[1..].iter().map(|&offset| start + offset));
-            let held = part.columns.len();
-            start += held;
-            let (first, rest) = columns.split_at_mut(held);
-            let (second, others) = values.split_at_mut(held);
-            (columns, values) = (rest, others);
-            places.push((part, first, second));
+/// How many of the texts for which `counts` is true have each word.
+fn frequencies(
+    texts: &[TextCounts<'_>],
+    threads: usize,
+    counts: impl Fn(&TextCounts<'_>) -> bool + Sync,
+) -> Result<Vec<u32>> {
+    let group = texts.len().div_ceil(threads.max(1)).max(1);
+    let counted = fan::over(texts.chunks(group), threads, |_, texts| {
+        let mut frequency = vec![0u32; BUCKETS];
+        for &bucket in texts.iter().filter(|text| counts(text)).flat_map(|text| text.words) {
+            frequency[usize::from(bucket)] += 1;
         }
-        fan::over(places, threads, |_, (part, columns, values)| {
-            columns.copy_from_slice(&part.columns);
-            values.copy_from_slice(&part.values);
+        Ok(frequency)
+    })?;
+    let mut frequency = vec![0u32; BUCKETS];
+    for counted in &counted {
+        frequency.iter_mut().zip(counted).for_each(|(sum, more)| *sum += more);
+    }
+    Ok(frequency)
+}
+
+/// The weight of a word that first chunks have more often than others: title pages, abstracts and
+/// lists of objectives are alike in their place, not in their topic. `with` of `opening` first chunks
+/// have the word, and `elsewhere` of the other of `texts` texts.
+fn opening_weight(with: u32, opening: usize, elsewhere: u32, texts: usize) -> f64 {
+    let others = texts - opening;
+    if opening < OPENINGS || others < OPENINGS || with < 8 || f64::from(with) < 0.01 * opening as f64 {
+        return 1.0;
+    }
+    let excess = f64::from(with) / opening as f64 * others as f64 / (f64::from(elsewhere) + 1.0);
+    (OPENING_EXCESS / excess).min(1.0)
+}
+
+impl Sparse {
+    /// A row for each text, whose columns and values `fill` writes.
+    fn filled(
+        texts: &[TextCounts<'_>],
+        width: usize,
+        threads: usize,
+        fill: impl Fn(&TextCounts<'_>, &mut [u32], &mut [f32]) + Sync,
+    ) -> Result<Self> {
+        let mut offsets = Vec::with_capacity(texts.len() + 1);
+        offsets.push(0);
+        offsets.extend(texts.iter().scan(0, |end, text| {
+            *end += text.words.len();
+            Some(*end)
+        }));
+        let entries = offsets[texts.len()];
+        let (mut all_columns, mut all_values) = (vec![0; entries], vec![0.0; entries]);
+        let (mut columns, mut values) = (&mut all_columns[..], &mut all_values[..]);
+        let mut blocks = Vec::with_capacity(texts.len().div_ceil(TEXTS));
+        for start in (0..texts.len()).step_by(TEXTS) {
+            let rows: Range<usize> = start..texts.len().min(start + TEXTS);
+            let entries = offsets[rows.end] - offsets[rows.start];
+            let (first, later) = columns.split_at_mut(entries);
+            let (second, others) = values.split_at_mut(entries);
+            (columns, values) = (later, others);
+            blocks.push((rows, first, second));
+        }
+        fan::over(blocks, threads, |_, (rows, mut columns, mut values)| {
+            for text in &texts[rows] {
+                let (first, later) = columns.split_at_mut(text.words.len());
+                let (second, others) = values.split_at_mut(text.words.len());
+                fill(text, first, second);
+                (columns, values) = (later, others);
+            }
             Ok(())
         })?;
-        Ok(whole)
+        Ok(Self { offsets, columns: all_columns, values: all_values, width })
     }
 
-    /// Rows made by hand.
+    /// Rows given one by one.
     #[cfg(test)]
     pub(super) fn of_rows(rows: &[Vec<(u32, f32)>], width: usize) -> Self {
-        let mut whole = Self::empty(width);
+        let (mut offsets, mut columns, mut values) = (vec![0], Vec::new(), Vec::new());
         for row in rows {
-            whole.columns.extend(row.iter().map(|&(column, _)| column));
-            whole.values.extend(row.iter().map(|&(_, value)| value));
-            whole.offsets.push(whole.columns.len());
+            columns.extend(row.iter().map(|&(column, _)| column));
+            values.extend(row.iter().map(|&(_, value)| value));
+            offsets.push(columns.len());
         }
-        whole
+        Self { offsets, columns, values, width }
     }
 
     /// The number of rows.

@@ -30,21 +30,27 @@ struct Row([f32; STRIP]);
 const ZEROS: Row = Row([0.0; STRIP]);
 
 /// `matrixᵀ` times a random matrix of `width` columns that has one 1 or -1 in each row: `random` gives
-/// the bits of a row that say where.
+/// the bits of a row. Every column gets the same number of rows, give or take one, so that independent
+/// texts give min(texts, width) directions; up to `width` texts each keep a column of their own.
 pub(super) fn sketched(
     matrix: &Sparse,
     width: usize,
-    random: impl Fn(u32) -> u64 + Sync,
+    random: impl Fn(u32) -> u64,
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
+    let mut order: Vec<(u64, u32)> =
+        (0..matrix.rows() as u32).map(|text| (random(text), text)).collect();
+    order.sort_unstable();
+    let mut places = vec![(0, 1.0f32); order.len()];
+    for (rank, (bits, text)) in order.into_iter().enumerate() {
+        places[text as usize] = (rank % width, if bits & 1 == 0 { 1.0 } else { -1.0 });
+    }
     summed(matrix, width, threads, |start, texts, sums| {
         progress.check()?;
         for text in texts {
-            let bits = random(text as u32);
-            let place = (((bits >> 32) * width as u64) >> 32) as usize;
+            let (place, sign) = places[text];
             if (start..start + STRIP).contains(&place) {
-                let sign = if bits & 1 == 0 { 1.0 } else { -1.0 };
                 let (columns, values) = matrix.entries(text);
                 for (&column, value) in columns.iter().zip(values) {
                     sums[column as usize].0[place - start] += sign * value;
@@ -86,6 +92,23 @@ pub(super) fn normal_product(
         for first in texts.clone().step_by(STEP) {
             progress.check()?;
             forward_and_back(matrix, first, texts.end.min(first + STEP), &strip, sums);
+        }
+        Ok(())
+    })
+}
+
+/// `matrixᵀ × dense`, whose rows are columns of the `Mat`.
+pub(super) fn back_product(
+    matrix: &Sparse,
+    dense: &Mat<f32>,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
+    summed(matrix, dense.nrows(), threads, |start, texts, sums| {
+        let strip = strip(dense, start);
+        for first in texts.clone().step_by(STEP) {
+            progress.check()?;
+            back(matrix, first, texts.end.min(first + STEP), &strip, sums);
         }
         Ok(())
     })
@@ -208,6 +231,18 @@ fn forward_and_back(matrix: &Sparse, first: usize, last: usize, strip: &[Row], o
     }
 }
 
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn back(matrix: &Sparse, first: usize, last: usize, strip: &[Row], out: &mut [Row]) {
+    for row in first..last {
+        let (columns, values) = matrix.entries(row);
+        for (&column, &value) in columns.iter().zip(values) {
+            for (out, other) in out[column as usize].0.iter_mut().zip(&strip[row].0) {
+                *out += value * other;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,6 +284,13 @@ mod tests {
             for at in 0..96 {
                 let found = f64::from(twice[(at, word)]);
                 assert!((found - back[word][at]).abs() < 1e-4 * (1.0 + back[word][at].abs()));
+            }
+        }
+        let back = back_product(&matrix, &once, 2, &progress).expect("product");
+        for word in 0..words as usize {
+            for at in 0..96 {
+                let (one, other) = (f64::from(back[(at, word)]), f64::from(twice[(at, word)]));
+                assert!((one - other).abs() < 1e-4 * (1.0 + other.abs()));
             }
         }
         for threads in [1, 4] {

@@ -185,6 +185,11 @@ fn short_bucket(word: u64, seed: u64) -> u16 {
     (xxh3_64_with_seed(&word.to_le_bytes(), seed) >> 48) as u16
 }
 
+/// Whether a character belongs to a script that is written without spaces.
+pub(super) fn has_no_spaces(character: char) -> bool {
+    CLASSES.of(character) == SINGLE
+}
+
 fn first_character(text: &str) -> char {
     text.chars().next().unwrap_or_default()
 }

@@ -14,6 +14,9 @@ pub type Descr = (&'static str, usize);
 /// Signed bytes.
 pub const I8: Descr = ("|i1", 1);
 
+/// Unsigned numbers of 2 bytes.
+pub const U16: Descr = ("<u2", 2);
+
 /// Unsigned numbers of 4 bytes.
 pub const U32: Descr = ("<u4", 4);
 

@@ -207,7 +207,7 @@ mod tests {
         "seq_len": 256, "num_sequences": null, "seed": 3, "text_column": "text", "id_column": null,
         "score_column": null, "max_document_bytes": 1000000, "max_error_rate": 0.01,
         "chunk_size": 64, "chunk_unit": "chars", "chunk_mode": "lossless", "embedder": "lsa",
-        "dim": 4, "idf_power": 1.5, "fit_chunks": 100, "index": "exact", "min_recall": 0.95,
+        "dim": 4, "idf_power": 1.5, "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95,
         "range_min": 0, "range_max": null, "min_score": null, "max_score": 0.95,
         "absolute_margin": null, "relative_margin": null, "exclude_same_doc": true,
         "max_containment": 0.5, "containment_words": 4, "num_negatives": null, "max_reuse": 3,

@@ -1,0 +1,337 @@
+//! Groups of texts that share their frequent words: languages, scripts, code beside prose.
+//!
+//! In: the word counts of a sample. Out: one centroid a group, the largest group first, and for any
+//! text the group whose centroid is nearest. Texts are compared by the cosine of the square roots of
+//! their word counts, without inverse document frequencies: function words decide, not topics.
+//!
+//! One pass of leader clustering (Hartigan, 1975): a text joins the nearest leader, whose centroid
+//! moves, or becomes a leader itself. Leaders that have become alike are merged. The pass is
+//! sequential, so the groups depend on the texts alone.
+
+use std::sync::LazyLock;
+
+use super::sparse::TextCounts;
+use super::words::BUCKETS;
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Centroids that are compared at once: a line of memory for each word.
+const LANES: usize = 16;
+/// Leaders that are followed at once, at most.
+const LEADERS: usize = 128;
+/// A text joins the nearest leader from this cosine on, else it becomes a leader.
+const JOIN: f32 = 0.3;
+/// While groups are found, a text joins a leader from this cosine on without a look at smaller ones.
+const JOIN_AT_ONCE: f32 = 0.35;
+/// From this cosine on a text is of a group without a look at smaller ones. Text of one language has
+/// about .5 with its centroid, .2 with those of related languages, .05 with others.
+const ACCEPT: f32 = 0.4;
+/// Two leaders are one group from this cosine on: about .1 for unrelated languages, .4 for Spanish
+/// and French, .7 and more for kinds of text of one language.
+const MERGE: f64 = 0.5;
+/// Texts of a group in the sample, at least.
+const MIN_TEXTS: u32 = 8;
+/// Texts between two merges of leaders, once there were as many.
+const TIDY: usize = 8192;
+
+/// The frequent words of each group, as unit vectors in int8, for comparing texts with them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Centroids {
+    /// The value of each word in the largest group's centroid.
+    largest: Vec<i8>,
+    /// The values of each word in `LANES` centroids, the largest group's among them.
+    panels: Vec<Vec<[i8; LANES]>>,
+    scales: Vec<f32>,
+}
+
+impl Centroids {
+    /// Finds the groups of `texts`.
+    pub(super) fn find(texts: &[TextCounts<'_>], progress: &Progress) -> Result<Self> {
+        let mut leaders = Leaders::default();
+        for (number, text) in texts.iter().enumerate() {
+            if text.length == 0 {
+                continue;
+            }
+            leaders.add(text);
+            if (number + 1) % TIDY == 0 || (number >= 1023 && (number + 1).is_power_of_two()) {
+                progress.check()?;
+                leaders.tidy(2);
+            }
+        }
+        leaders.tidy(MIN_TEXTS.min(texts.len() as u32));
+        // Once more, from centroids that no longer move: what joined a leader early may be nearer
+        // to another one.
+        let first = Self::new(&leaders);
+        if first.len() > 1 {
+            leaders = Leaders::with(first.len());
+            for text in texts.iter().filter(|text| text.length > 0) {
+                leaders.join(first.nearest(text.words.iter().zip(text.counts), text.length), text);
+            }
+            leaders.tidy(MIN_TEXTS);
+        }
+        Ok(Self::new(&leaders))
+    }
+
+    fn new(leaders: &Leaders) -> Self {
+        let count = leaders.sizes.len().max(1);
+        let mut values = vec![vec![0i8; BUCKETS]; count];
+        let mut scales = vec![0.0; count];
+        for leader in 0..leaders.sizes.len() {
+            let column = || leaders.column(leader);
+            let largest = column().fold(0.0f32, f32::max);
+            let length = leaders.squares[leader].sqrt();
+            for (to, value) in values[leader].iter_mut().zip(column()) {
+                *to = (value / largest * 127.0).round() as i8;
+            }
+            scales[leader] = (f64::from(largest) / 127.0 / length) as f32;
+        }
+        Self::from_values(&values, scales)
+    }
+
+    /// Centroids by their `BUCKETS` values each, and the factor that makes a unit vector of them.
+    pub(super) fn from_values(values: &[Vec<i8>], scales: Vec<f32>) -> Self {
+        let panels = values.chunks(LANES).map(|values| {
+            let mut panel = vec![[0; LANES]; BUCKETS];
+            for (lane, values) in values.iter().enumerate() {
+                panel.iter_mut().zip(values).for_each(|(line, &value)| line[lane] = value);
+            }
+            panel
+        });
+        Self { largest: values[0].clone(), panels: panels.collect(), scales }
+    }
+
+    /// The values of one centroid.
+    pub(super) fn values(&self, group: usize) -> impl Iterator<Item = i8> + '_ {
+        self.panels[group / LANES].iter().map(move |line| line[group % LANES])
+    }
+
+    pub(super) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The number of groups, at least 1.
+    pub(super) fn len(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// The group of a text of `length` words, given its distinct words with their counts.
+    pub(super) fn nearest<'a, W, C>(
+        &self,
+        words: impl Iterator<Item = (W, C)> + Clone + 'a,
+        length: usize,
+    ) -> usize
+    where
+        W: std::borrow::Borrow<u16>,
+        C: std::borrow::Borrow<u16>,
+    {
+        if self.len() == 1 || length == 0 {
+            return 0;
+        }
+        let words = words
+            .map(|(word, count)| (usize::from(*word.borrow()), square_root(*count.borrow())));
+        let unit = 1.0 / (length as f32).sqrt();
+        let mut sum = 0.0;
+        for (word, value) in words.clone() {
+            sum += value * f32::from(self.largest[word]);
+        }
+        if sum * self.scales[0] * unit >= ACCEPT {
+            return 0;
+        }
+        let mut best = (f32::NEG_INFINITY, 0);
+        for (number, panel) in self.panels.iter().enumerate() {
+            let mut sums = [0.0f32; LANES];
+            for (word, value) in words.clone() {
+                for (sum, &other) in sums.iter_mut().zip(&panel[word]) {
+                    *sum += value * f32::from(other);
+                }
+            }
+            let groups = number * LANES..self.len().min((number + 1) * LANES);
+            for (group, sum) in groups.zip(sums) {
+                let cosine = sum * self.scales[group] * unit;
+                if cosine > best.0 {
+                    best = (cosine, group);
+                }
+            }
+            if best.0 >= ACCEPT {
+                break;
+            }
+        }
+        best.1
+    }
+}
+
+/// Sums of the texts that joined each leader.
+#[derive(Default)]
+struct Leaders {
+    panels: Vec<Vec<[f32; LANES]>>,
+    squares: Vec<f64>,
+    sizes: Vec<u32>,
+}
+
+impl Leaders {
+    /// So many without a text.
+    fn with(count: usize) -> Self {
+        let mut leaders = Self::default();
+        (0..count).for_each(|_| leaders.open());
+        leaders
+    }
+
+    fn open(&mut self) {
+        if self.sizes.len().is_multiple_of(LANES) {
+            self.panels.push(vec![[0.0; LANES]; BUCKETS]);
+        }
+        self.sizes.push(0);
+        self.squares.push(0.0);
+    }
+
+    fn column(&self, leader: usize) -> impl Iterator<Item = f32> + '_ {
+        self.panels[leader / LANES].iter().map(move |line| line[leader % LANES])
+    }
+
+    fn add(&mut self, text: &TextCounts<'_>) {
+        let unit = 1.0 / (text.length as f32).sqrt();
+        let mut best = (JOIN, None);
+        for (number, panel) in self.panels.iter().enumerate() {
+            let sums = dots(panel, text);
+            let leaders = number * LANES..self.sizes.len().min((number + 1) * LANES);
+            for (leader, sum) in leaders.zip(sums) {
+                let cosine = sum * unit / self.squares[leader].sqrt() as f32;
+                if cosine >= best.0 {
+                    best = (cosine, Some(leader));
+                }
+            }
+            if best.0 >= JOIN_AT_ONCE && best.1.is_some() {
+                break;
+            }
+        }
+        if let Some(leader) = best.1 {
+            self.join(leader, text);
+        } else if self.sizes.len() < LEADERS {
+            self.open();
+            self.join(self.sizes.len() - 1, text);
+        }
+    }
+
+    fn join(&mut self, leader: usize, text: &TextCounts<'_>) {
+        let unit = 1.0 / (text.length as f32).sqrt();
+        let (panel, lane) = (&mut self.panels[leader / LANES], leader % LANES);
+        let mut squares = 0.0;
+        for (&word, &count) in text.words.iter().zip(text.counts) {
+            let sum = &mut panel[usize::from(word)][lane];
+            let before = f64::from(*sum);
+            *sum += square_root(count) * unit;
+            squares += f64::from(*sum).powi(2) - before.powi(2);
+        }
+        self.squares[leader] += squares;
+        self.sizes[leader] += 1;
+    }
+
+    /// Merges leaders that are alike, drops those of fewer than `min_texts` texts (unless nothing
+    /// would be left), and sorts the others by size.
+    fn tidy(&mut self, min_texts: u32) {
+        let count = self.sizes.len();
+        let mut products = self.products();
+        // Follows which leaders each one has taken in.
+        let mut members: Vec<Vec<usize>> = (0..count).map(|leader| vec![leader]).collect();
+        let cosine = |products: &[Vec<f64>], a: usize, b: usize| {
+            products[a][b] / (products[a][a] * products[b][b]).sqrt()
+        };
+        loop {
+            let mut best = (MERGE, None);
+            for a in 0..count {
+                for b in 0..a {
+                    if members[a].is_empty() || members[b].is_empty() {
+                        continue;
+                    }
+                    let cosine = cosine(&products, a, b);
+                    if cosine >= best.0 {
+                        best = (cosine, Some((a, b)));
+                    }
+                }
+            }
+            let Some((a, b)) = best.1 else { break };
+            let taken = std::mem::take(&mut members[a]);
+            members[b].extend(taken);
+            for other in 0..count {
+                products[b][other] += products[a][other];
+            }
+            for other in 0..count {
+                products[other][b] += products[other][a];
+            }
+        }
+        let size = |members: &[usize]| members.iter().map(|&leader| self.sizes[leader]).sum::<u32>();
+        members.retain(|members| !members.is_empty());
+        // The first of equals is the one that began earlier.
+        members.sort_by_key(|members| std::cmp::Reverse(size(members)));
+        let kept = members.iter().take_while(|members| size(members) >= min_texts).count();
+        members.truncate(kept.max(1));
+        let mut tidied = Self::with(members.len());
+        let mut place_of = vec![None; self.panels.len() * LANES];
+        for (leader, members) in members.iter().enumerate() {
+            members.iter().for_each(|&member| place_of[member] = Some(leader));
+            tidied.sizes[leader] = size(members);
+        }
+        for word in 0..BUCKETS {
+            for (panel, places) in self.panels.iter().zip(place_of.chunks_exact(LANES)) {
+                if panel[word] == [0.0; LANES] {
+                    continue;
+                }
+                for (&value, place) in panel[word].iter().zip(places) {
+                    if let (true, Some(place)) = (value != 0.0, *place) {
+                        tidied.panels[place / LANES][word][place % LANES] += value;
+                    }
+                }
+            }
+            for (leader, square) in tidied.squares.iter_mut().enumerate() {
+                *square += f64::from(tidied.panels[leader / LANES][word][leader % LANES]).powi(2);
+            }
+        }
+        *self = tidied;
+    }
+
+    /// The products of all pairs of sums.
+    fn products(&self) -> Vec<Vec<f64>> {
+        let count = self.sizes.len();
+        let width = self.panels.len() * LANES;
+        let mut products = vec![vec![0.0f32; width]; width];
+        for word in 0..BUCKETS {
+            for (number, panel) in self.panels.iter().enumerate() {
+                // Most words are of few leaders.
+                if panel[word] == [0.0; LANES] {
+                    continue;
+                }
+                for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0) {
+                    // The lower half is enough.
+                    let sums = products[number * LANES + lane].chunks_exact_mut(LANES);
+                    for (sums, panel) in sums.zip(&self.panels[..=number]) {
+                        for (sum, other) in sums.iter_mut().zip(panel[word]) {
+                            *sum += value * other;
+                        }
+                    }
+                }
+            }
+        }
+        let at = |a: usize, b: usize| f64::from(products[a.max(b)][a.min(b)]);
+        (0..count).map(|a| (0..count).map(|b| at(a, b)).collect()).collect()
+    }
+}
+
+/// The square roots of small numbers.
+static SQUARE_ROOTS: LazyLock<[f32; 64]> =
+    LazyLock::new(|| std::array::from_fn(|number| (number as f32).sqrt()));
+
+fn square_root(count: u16) -> f32 {
+    SQUARE_ROOTS.get(usize::from(count)).copied().unwrap_or_else(|| f32::from(count).sqrt())
+}
+
+/// The products of a text's square roots of counts with the centroids of a panel.
+fn dots(panel: &[[f32; LANES]], text: &TextCounts<'_>) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (&word, &count) in text.words.iter().zip(text.counts) {
+        let value = square_root(count);
+        for (sum, other) in sums.iter_mut().zip(panel[usize::from(word)]) {
+            *sum += value * other;
+        }
+    }
+    sums
+}
