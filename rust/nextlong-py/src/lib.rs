@@ -9,6 +9,7 @@ mod corpus;
 mod door;
 mod embed;
 mod graph;
+mod groups;
 mod index;
 mod mine;
 mod store;
@@ -35,6 +36,9 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::graph::Graph;
+
+    #[pymodule_export]
+    use crate::groups::Groups;
 
     #[pymodule_export]
     use crate::index::{

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
+use nextlong::group_report::{Measured, group_report};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::{ClosedWave, TokenCache};
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::door::{Watch, into_py, outside};
+use crate::groups::Groups;
 use crate::index::Hidden;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
@@ -146,11 +148,21 @@ pub struct Selector {
 #[pymethods]
 impl Selector {
     #[new]
-    #[pyo3(signature = (settings, *, bos, eos, separator))]
-    fn new(settings: &Settings, bos: Option<u32>, eos: Option<u32>, separator: Vec<u32>) -> Self {
+    #[pyo3(signature = (settings, *, bos, eos, separator, groups = None))]
+    fn new(
+        settings: &Settings,
+        bos: Option<u32>,
+        eos: Option<u32>,
+        separator: Vec<u32>,
+        groups: Option<&Groups>,
+    ) -> Self {
         let frame = Frame { bos, eos, separator };
+        let mut pass = select::Selector::new(settings.0.clone(), frame.clone());
+        if let Some(Groups(groups)) = groups {
+            pass = pass.counting(Arc::clone(groups));
+        }
         Self {
-            pass: Mutex::new(select::Selector::new(settings.0.clone(), frame.clone())),
+            pass: Mutex::new(pass),
             settings: settings.0.clone(),
             frame,
             made: RwLock::default(),
@@ -238,8 +250,16 @@ impl Selector {
         counts: &str,
     ) -> PyResult<usize> {
         outside(py, None, |_| {
-            let tally = serde_json::from_str(counts)
+            let tally: select::Tally = serde_json::from_str(counts)
                 .map_err(|error| Error::Run(format!("counts of an earlier pass: {error}")))?;
+            let known = lock(&self.pass).group_counts().len();
+            if let Some((group, _)) =
+                tally.groups.iter().find(|(group, _)| usize::from(*group) >= known)
+            {
+                return Err(Error::Run(format!(
+                    "counts of an earlier pass: group {group}, expected less than {known}"
+                )));
+            }
             let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
             tokens.restore_wave(&token_ids)?;
@@ -374,6 +394,36 @@ impl Selector {
                 &made,
                 self.settings.seed,
             )))
+        })
+    }
+
+    /// The report by group, as a JSON list; refused neighbours in the order of `tally`. None without
+    /// groups.
+    fn group_report(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        vectors: &Vectors,
+        threads: usize,
+        watch: &Watch,
+    ) -> PyResult<Option<String>> {
+        outside(py, Some(watch), |progress| {
+            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            let (groups, counts) = {
+                let pass = lock(&self.pass);
+                (pass.groups().cloned(), pass.group_counts().to_vec())
+            };
+            let Some(groups) = groups else { return Ok(None) };
+            let measured = Measured {
+                store: &store.0,
+                vectors: &vectors.0,
+                groups: &groups,
+                made: &made,
+                counts: &counts,
+                seed: self.settings.seed,
+            };
+            let reports = group_report(&measured, threads, progress)?;
+            as_json(serde_json::to_string(&reports)).map(Some)
         })
     }
 

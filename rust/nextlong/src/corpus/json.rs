@@ -1,6 +1,6 @@
 //! One JSON record: the wanted fields of an object, everything else only checked.
 //!
-//! In: one line. Out: text, id and score, or the reason why not. The grammar is RFC 8259 to the
+//! In: one line. Out: text, id, score and source, or the reason why not. The grammar is RFC 8259 to the
 //! letter, so `NaN` and raw control characters are broken JSON; of a repeated key the last wins, as
 //! in Python. Numbers keep their spelling. Nesting is walked without recursion.
 
@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 
 use super::documents::Reason;
 use super::escapes::escape;
-use super::rows::{Field, Record};
+use super::rows::{self, Field, Record};
 
 /// Objects and arrays that a record may open inside each other.
 const MOST_NESTED: usize = 1000;
@@ -21,9 +21,29 @@ pub(super) struct Wanted<'a> {
     pub text: &'a str,
     pub id: &'a str,
     pub score: Option<&'a str>,
+    pub source: Option<&'a str>,
 }
 
-/// Reads the line from `start` to the end of `data`, which is UTF-8; appends its id to `id`.
+/// The id and the source of a record, as texts.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub id: String,
+    pub source: String,
+}
+
+impl Names {
+    pub fn clear(&mut self) {
+        self.id.clear();
+        self.source.clear();
+    }
+
+    pub fn as_refs(&self) -> rows::Names<'_> {
+        rows::Names { id: &self.id, source: &self.source }
+    }
+}
+
+/// Reads the line from `start` to the end of `data`, which is UTF-8; `names`, which is
+/// empty before, gets its id and source.
 ///
 /// Its text is moved to `filled` and behind it, which is then its end: no escape is shorter than
 /// what it stands for, so the text never passes what is still to be read. Where this fails or a
@@ -33,12 +53,12 @@ pub(super) fn record(
     start: usize,
     wanted: Wanted<'_>,
     filled: &mut usize,
-    id: &mut String,
+    names: &mut Names,
 ) -> Result<Record, Reason> {
     let plain = data[start..].iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20;
     let mut scanner = Scanner { bytes: data, plain, place: start };
-    let (text_start, id_start) = (*filled, id.len());
-    let mut record = Record { text: Field::Missing, id: Field::Missing, score: Field::Missing };
+    let text_start = *filled;
+    let mut record = Record::MISSING;
     let mut escaped_key = String::new();
     scanner.blank();
     if scanner.peek() != Some(b'{') {
@@ -68,8 +88,13 @@ pub(super) fn record(
         // A column may serve twice, say as text and as id; the text is moved, so it comes last.
         let value_start = scanner.place;
         if wants.id {
-            id.truncate(id_start);
-            record.id = scanner.id(id)?;
+            names.id.clear();
+            record.id = scanner.id(&mut names.id)?;
+        }
+        if wants.source {
+            scanner.place = value_start;
+            names.source.clear();
+            record.source = scanner.source(&mut names.source)?;
         }
         if wants.score {
             scanner.place = value_start;
@@ -80,7 +105,7 @@ pub(super) fn record(
             *filled = text_start;
             record.text = scanner.text(filled)?;
         }
-        let taken = wants.id || wants.score || wants.text;
+        let taken = wants.id || wants.source || wants.score || wants.text;
         if !taken {
             scanner.value()?;
         }
@@ -101,12 +126,18 @@ struct Wants {
     text: bool,
     id: bool,
     score: bool,
+    source: bool,
 }
 
 impl Wanted<'_> {
     fn of(&self, key: &[u8]) -> Wants {
         let names = |name: &str| name.as_bytes() == key;
-        Wants { text: names(self.text), id: names(self.id), score: self.score.is_some_and(names) }
+        Wants {
+            text: names(self.text),
+            id: names(self.id),
+            score: self.score.is_some_and(names),
+            source: self.source.is_some_and(names),
+        }
     }
 }
 
@@ -248,6 +279,22 @@ impl Scanner<'_> {
         }
     }
 
+    fn source(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+        let word = match self.peek() {
+            Some(b't') => "true",
+            Some(b'f') => "false",
+            _ => {
+                return Ok(match self.id(out)? {
+                    Field::Bad(Reason::IdWrongType) => Field::Bad(Reason::SourceWrongType),
+                    field => field,
+                });
+            }
+        };
+        self.word(word)?;
+        out.push_str(word);
+        Ok(Field::Found(()))
+    }
+
     fn score(&mut self) -> Result<Field<f64>, Reason> {
         match self.peek() {
             Some(b'n') => self.word("null").map(|()| Field::Missing),
@@ -386,15 +433,16 @@ mod tests {
 
     use super::*;
 
-    const WANTED: Wanted<'_> = Wanted { text: "text", id: "id", score: Some("score") };
+    const WANTED: Wanted<'_> =
+        Wanted { text: "text", id: "id", score: Some("score"), source: Some("from") };
 
     fn read(line: &str) -> (std::result::Result<Record, Reason>, String, String) {
         // As in a block: texts stand before it, and may have moved up.
         let mut data = format!("before !{line}").into_bytes();
-        let (mut filled, mut id) = (7, String::new());
-        let record = record(&mut data, 8, WANTED, &mut filled, &mut id);
+        let (mut filled, mut names) = (7, Names::default());
+        let record = record(&mut data, 8, WANTED, &mut filled, &mut names);
         data.truncate(filled);
-        (record, String::from_utf8_lossy(&data).into_owned(), id)
+        (record, String::from_utf8_lossy(&data).into_owned(), names.id)
     }
 
     #[test]
@@ -403,8 +451,36 @@ mod tests {
             r#"{"id": 1.50e3, "x": {"text": "no"}, "text": "a", "score": -2, "text": "b\n"}"#;
         let (record, text, id) = read(line);
         let found = Field::Found(());
-        assert_eq!(record, Ok(Record { text: found, id: found, score: Field::Found(-2.0) }));
+        assert_eq!(
+            record,
+            Ok(Record {
+                text: found,
+                id: found,
+                score: Field::Found(-2.0),
+                source: Field::Missing
+            })
+        );
         assert_eq!((text.as_str(), id.as_str()), ("before b\n", "1.50e3"));
+    }
+
+    #[test]
+    fn a_source_is_a_string_a_number_or_a_boolean() {
+        let source = |value: &str| {
+            let mut data = format!("{{\"from\": {value}, \"text\": \"a\"}}").into_bytes();
+            let mut names = Names::default();
+            let record = record(&mut data, 0, WANTED, &mut 0, &mut names).expect("a record");
+            (record.source, names.source)
+        };
+        let found = |text: &str| (Field::Found(()), text.to_owned());
+        assert_eq!(source("\"b\\u00e9\""), found("b\u{e9}"));
+        assert_eq!(source("1.50e3"), found("1.50e3"));
+        assert_eq!(source("true"), found("true"));
+        assert_eq!(source("false"), found("false"));
+        assert_eq!(source("null").0, Field::Missing);
+        for other in ["[1]", "{\"a\": 1}"] {
+            assert_eq!(source(other).0, Field::Bad(Reason::SourceWrongType));
+        }
+        assert_eq!(source("\"\\ud800\"").0, Field::Bad(Reason::LoneSurrogate));
     }
 
     #[test]
