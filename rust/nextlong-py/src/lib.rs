@@ -11,6 +11,7 @@ mod embed;
 mod graph;
 mod groups;
 mod index;
+mod measure;
 mod mine;
 mod store;
 mod tokenize;
@@ -46,7 +47,10 @@ mod _nextlong {
     };
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Sketches, Wave, queue, same_document};
+    use crate::measure::same_document;
+
+    #[pymodule_export]
+    use crate::mine::{Selector, Settings, Sketches, Wave, queue};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 use crate::door::{Watch, into_py, outside};
 use crate::groups::Groups;
 use crate::index::Hidden;
+use crate::measure::as_json;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
 use crate::write::Sequences;
@@ -491,32 +492,6 @@ impl Selector {
             .collect();
         work(&sequences, &tokens)
     }
-}
-
-/// How often the nearest neighbours of the chunks `rows` are of their own document, as JSON; null
-/// where none has another chunk.
-#[pyfunction]
-pub fn same_document(
-    py: Python<'_>,
-    store: &ChunkStore,
-    vectors: &Vectors,
-    rows: PyReadonlyArray1<'_, i64>,
-    k: usize,
-    threads: usize,
-    watch: &Watch,
-) -> PyResult<String> {
-    let rows: Vec<usize> = rows.as_slice()?.iter().map(|&row| row as usize).collect();
-    if let Some(row) = rows.iter().find(|&&row| row >= store.0.len().min(vectors.0.len())) {
-        return Err(into_py(Error::Config(format!("chunk {row} of {}", store.0.len()))));
-    }
-    outside(py, Some(watch), |progress| {
-        let measured = measure::same_document(&store.0, &vectors.0, &rows, k, threads, progress)?;
-        as_json(serde_json::to_string(&measured))
-    })
-}
-
-fn as_json(outcome: serde_json::Result<String>) -> nextlong::Result<String> {
-    outcome.map_err(|error| Error::Run(error.to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

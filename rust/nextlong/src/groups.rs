@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::store::ChunkStore;
 
 /// Maximum number of groups that are reported one by one; the rest is one group, [`OTHER`].
-pub const MOST_GROUPS: usize = 1000;
+pub const MAX_GROUPS: usize = 1000;
 
 /// Maximum number of different sources that are counted; documents of further ones are [`OTHER`].
-const MOST_NAMES: usize = 1 << 20;
+const MAX_NAMES: usize = 1 << 20;
 
 /// The group of documents without a source.
 pub const NO_SOURCE: &str = "(none)";
@@ -36,6 +36,11 @@ impl Groups {
     /// Groups chunks by the source of their document.
     #[must_use]
     pub fn by_source(store: &ChunkStore) -> Self {
+        Self::by_first_sources(store, MAX_NAMES)
+    }
+
+    /// Groups chunks by the first `max_names` sources.
+    fn by_first_sources(store: &ChunkStore, max_names: usize) -> Self {
         let mut numbers: HashMap<&str, u32> = HashMap::new();
         let mut names = Vec::new();
         let mut sizes = Vec::new();
@@ -44,12 +49,12 @@ impl Groups {
             if let Some(&number) = numbers.get(name) {
                 return number as usize;
             }
-            if names.len() < MOST_NAMES {
+            if names.len() < max_names {
                 numbers.insert(name, names.len() as u32);
                 names.push(name);
                 return names.len() - 1;
             }
-            MOST_NAMES
+            max_names
         };
         for document in 0..store.document_count() {
             let number = number_of(document);
@@ -60,7 +65,7 @@ impl Groups {
         let ranks = Ranks::new(&sizes, |number| names.get(number).copied());
         for document in 0..store.document_count() {
             let name = store.source(document).unwrap_or(NO_SOURCE);
-            let number = numbers.get(name).map_or(MOST_NAMES, |&number| number as usize);
+            let number = numbers.get(name).map_or(max_names, |&number| number as usize);
             let chunks = store.document_chunks(document).len();
             of_chunk.extend(std::iter::repeat_n(ranks.of(number), chunks));
         }
@@ -191,7 +196,7 @@ impl Ranks {
             .filter(|&number| sizes[number] > 0 && name_of(number).is_some())
             .collect();
         order.sort_unstable_by_key(|&number| (std::cmp::Reverse(sizes[number]), name_of(number)));
-        order.truncate(MOST_GROUPS);
+        order.truncate(MAX_GROUPS);
         let mut ranks = vec![order.len() as u16; sizes.len()];
         let mut names = Vec::with_capacity(order.len() + 1);
         for number in order {
@@ -244,14 +249,24 @@ mod tests {
 
     #[test]
     fn beyond_the_most_groups_the_rest_is_one() {
-        let documents: Vec<(Option<String>, usize)> = (0..MOST_GROUPS + 7)
+        let documents: Vec<(Option<String>, usize)> = (0..MAX_GROUPS + 7)
             .map(|number| (Some(format!("{number:04}")), 1 + usize::from(number >= 7)))
             .collect();
         let groups = Groups::by_source(&store(&documents));
-        assert_eq!(groups.len(), MOST_GROUPS + 1);
-        assert_eq!(groups.names()[MOST_GROUPS], OTHER);
-        assert_eq!((groups.chunks()[MOST_GROUPS], groups.documents()[MOST_GROUPS]), (7, 7));
-        assert_eq!(groups.chunks().iter().sum::<u64>(), 7 + 2 * MOST_GROUPS as u64);
+        assert_eq!(groups.len(), MAX_GROUPS + 1);
+        assert_eq!(groups.names()[MAX_GROUPS], OTHER);
+        assert_eq!((groups.chunks()[MAX_GROUPS], groups.documents()[MAX_GROUPS]), (7, 7));
+        assert_eq!(groups.chunks().iter().sum::<u64>(), 7 + 2 * MAX_GROUPS as u64);
+    }
+
+    #[test]
+    fn sources_beyond_the_first_ones_are_other() {
+        let source = |name: &str| Some(name.to_owned());
+        let store =
+            store(&[(source("a"), 1), (source("b"), 2), (source("c"), 5), (source("a"), 2)]);
+        let groups = Groups::by_first_sources(&store, 2);
+        assert_eq!(groups.names(), ["a", "b", OTHER]);
+        assert_eq!((groups.chunks(), groups.documents()), (&[3, 2, 5][..], &[2, 1, 1][..]));
     }
 
     #[test]

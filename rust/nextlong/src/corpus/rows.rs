@@ -10,7 +10,7 @@ use crate::store::Origin;
 const MOST_ID_BYTES: usize = 4096;
 
 /// Maximum number of bytes of a source.
-const MOST_SOURCE_BYTES: usize = 4096;
+const MAX_SOURCE_BYTES: usize = 4096;
 
 /// A value that a row should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -171,7 +171,7 @@ impl Documents {
         }
         match record.source {
             Field::Bad(reason) => return Err(reason),
-            Field::Found(()) if names.source.len() > MOST_SOURCE_BYTES => {
+            Field::Found(()) if names.source.len() > MAX_SOURCE_BYTES => {
                 return Err(Reason::SourceTooLong);
             }
             _ => {}
