@@ -29,7 +29,7 @@ use serde_json::json;
 fn settings(changes: serde_json::Value) -> Settings {
     let mut all = json!({
         "seq_len": 256, "num_sequences": null, "seed": 3, "text_column": "text",
-        "id_column": null, "score_column": null, "source_column": null, "max_document_bytes": 1_000_000,
+        "id_column": null, "score_column": null, "max_document_bytes": 1_000_000,
         "max_error_rate": 0.01, "chunk_size": 64, "chunk_unit": "chars",
         "chunk_mode": "lossless", "embedder": "lsa", "dim": 4, "idf_power": 1.5,
         "fit_chunks": 100, "index": "exact", "min_recall": 0.95,
