@@ -17,7 +17,7 @@ const TOKENS_A_CHUNK: u32 = 500;
 fn settings(max_containment: &str) -> Settings {
     Settings::from_json(&format!(
         r#"{{"seq_len": {SEQ_LEN}, "num_sequences": null, "seed": 3, "text_column": "text",
-        "id_column": null, "score_column": null, "max_document_bytes": 1000000,
+        "id_column": null, "score_column": null, "source_column": null, "max_document_bytes": 1000000,
         "max_error_rate": 0.01, "chunk_size": 2048, "chunk_unit": "chars",
         "chunk_mode": "lossless", "embedder": "lsa", "dim": 4, "idf_power": 1.5,
         "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95, "range_min": 0,
@@ -40,7 +40,7 @@ fn corpus(folder: &std::path::Path) -> ChunkStore {
             .map(|_| (0..330).map(|_| format!("w{} ", rng.below(20_000))).collect())
             .collect();
         let id = format!("d{row}");
-        let origin = Origin { doc_id: &id, input: 0, row, score: None };
+        let origin = Origin { doc_id: &id, input: 0, row, score: None, source: None };
         writer
             .document(origin, texts.iter().map(|text| (text.as_str(), 0..text.len() as u64)))
             .expect("added");

@@ -55,6 +55,8 @@ class CorpusConfig:
             where a row has it, else ``"<name of the input>:<row>"`` with rows counted from 1.
         score_column: A column of finite numbers of at least 0, larger for better documents.
             Default None.
+        source_column: A column of texts, numbers or booleans that name the sources of documents.
+            Default None.
         max_document_bytes: The most UTF-8 bytes a text may have. Default 256 MiB. A line of JSON
             may have three times that and 1 MiB; a longer one is passed without being held.
         max_error_rate: The share of bad rows, 0 to 1, above which a run stops. Default 0.01.
@@ -66,11 +68,12 @@ class CorpusConfig:
     text_column: str = "text"
     id_column: str | None = None
     score_column: str | None = None
+    source_column: str | None = None
     max_document_bytes: int = 256 << 20
     max_error_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("text_column", "id_column", "score_column"):
+        for name in ("text_column", "id_column", "score_column", "source_column"):
             value = getattr(self, name)
             optional = name != "text_column" and value is None
             if not optional and not (isinstance(value, str) and value):
@@ -90,6 +93,7 @@ class CorpusConfig:
                 "text_column": self.text_column,
                 "id_column": self.id_column,
                 "score_column": self.score_column,
+                "source_column": self.source_column,
                 "max_document_bytes": self.max_document_bytes,
             }
         )

@@ -32,6 +32,7 @@ CHUNK_SETTINGS = (
     "text_column",
     "id_column",
     "score_column",
+    "source_column",
     "max_document_bytes",
     "chunk_size",
     "chunk_unit",
@@ -54,6 +55,7 @@ def corpus_config(settings: Settings) -> corpora.CorpusConfig:
         text_column=settings.text_column,
         id_column=settings.id_column,
         score_column=settings.score_column,
+        source_column=settings.source_column,
         max_document_bytes=settings.max_document_bytes,
         max_error_rate=settings.max_error_rate,
     )

@@ -105,6 +105,7 @@ def synthesize(
         if thread_count(threads) == 1:
             beside.wait(separator)
         from nextlong_rs import cutting, sequencing, stages
+        from nextlong_rs import groups as grouping
         from nextlong_rs.result import Result
 
         chosen, listing, special = given.settings, given.listing, given.special
@@ -153,13 +154,16 @@ def synthesize(
             vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
             queue = stages.plan(job, store, listing)
             search = stages.index(job, store, vectors, queue)
+            groups = grouping.group(job, store)
             metadata = json.dumps(facts, ensure_ascii=False)
             encoding = (given.tokenizer, special, beside.wait(separator))
             selector, parts = sequencing.mine(
-                job, store, vectors, search, queue, *encoding, metadata
+                job, store, vectors, search, queue, *encoding, metadata, groups
             )
             if len(selector) == 0:
                 raise RunError(nothing_made(job.summary["sequences"]))
+            if groups is not None:
+                grouping.report(job, store, vectors, selector)
             files = sequencing.write(job, parts, len(selector), metadata)
 
             if (asked := chosen.num_sequences) is not None and len(selector) < asked:

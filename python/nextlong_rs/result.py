@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nextlong_rs.errors import MissingExtraError, RunError
 from nextlong_rs.explanation import Explanation, explain, stored_chunks
+from nextlong_rs.groups import table
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -89,13 +90,18 @@ class Result:
 
     def __str__(self) -> str:
         """Sum the run up, one group of the manifest's summary after another."""
-        summary = self.manifest.get("summary", {})
+        summary = dict(self.manifest.get("summary", {}))
+        groups = summary.get("groups")
+        lines = []
+        if isinstance(groups, list) and all(isinstance(one, Mapping) for one in groups):
+            del summary["groups"]
+            lines = ["  groups", *(f"    {line}" for line in table(groups))]
         files = f"{len(self.files)} Parquet file{'' if len(self.files) == 1 else 's'}"
         measured = self.path / "work" / "measured.json"
         if measured.is_file():
             with suppress(ValueError, RecursionError):
                 summary = {**summary, "measured": json.loads(measured.read_text("utf-8"))}
-        return "\n".join([f"{self.path} ({files})", *_lines(summary, "  ")])
+        return "\n".join([f"{self.path} ({files})", *_lines(summary, "  "), *lines])
 
     def to_arrow(self) -> pa.Table:
         """Read all sequences.

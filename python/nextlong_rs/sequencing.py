@@ -44,6 +44,7 @@ def mine(
     special: SpecialIds,
     separator: NDArray[np.uint32],
     metadata: str,
+    groups: _nextlong.Groups | None = None,
 ) -> tuple[_nextlong.Selector, Parts]:
     """Finds and assigns the negatives; tokenizes what the sequences use, each chunk once.
 
@@ -53,7 +54,7 @@ def mine(
     """
     settings, run = job.settings, job.run
     selector = _nextlong.Selector(
-        job.core, bos=special.bos, eos=special.eos, separator=separator.tolist()
+        job.core, bos=special.bos, eos=special.eos, separator=separator.tolist(), groups=groups
     )
     total = settings.num_sequences or len(queue)
     parts = Parts(run, store, selector, settings.seq_len, metadata)
@@ -65,6 +66,8 @@ def mine(
         **{"tokenizer hash": tokenizer.hash, "documents hash": fingerprint(queue.tolist())},
         version=job.version,
         special=[special.bos, special.eos, separator.tolist()],
+        # The markers hold counts by group.
+        **({} if groups is None else {"groups hash": groups.digest()}),
     )
 
     def files(number: int) -> list[Path]:

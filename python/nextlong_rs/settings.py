@@ -53,6 +53,9 @@ class Settings:
     score_column: str | None = None
     """A field of numbers ≥ 0: how likely a document is to be chosen as meta-document. One without
     it, or with 0, is never chosen, but gives negatives."""
+    source_column: str | None = None
+    """A field that names where a document comes from (text, number or boolean): the summary reports
+    each of its values as a group. Documents without it are the group `(none)`."""
     max_document_bytes: int = 256 << 20
     """A longer text goes to the quarantine file."""
     max_error_rate: float = 0.01

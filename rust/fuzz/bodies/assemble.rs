@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     let mut writer = PartWriter::default();
     let mut tokens = TokenCache::default();
     for (chunk, &count) in counts.iter().enumerate() {
-        let origin = Origin { doc_id: "d", input: 0, row: chunk as i64, score: None };
+        let origin = Origin { doc_id: "d", input: 0, row: chunk as i64, score: None, source: None };
         writer.document(origin, [("text", 0..4)]).expect("added");
         let ids: Vec<u32> = (0..count as u32).map(|id| 100 + id).collect();
         tokens.insert(&[chunk as u32], &ids, &[0, count as u64]).expect("inserted");

@@ -11,6 +11,7 @@ pub fn run(data: &[u8]) {
         text_column: "text".to_owned(),
         id_column: Some("id".to_owned()),
         score_column: Some("score".to_owned()),
+        source_column: Some("source".to_owned()),
         max_document_bytes: 1 + u64::from(*most),
     };
     let folder = tempfile::tempdir().expect("a folder");

@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
     let mut writer = PartWriter::default();
     texts.push(other);
     for (row, text) in texts.iter().enumerate() {
-        let origin = Origin { doc_id: "d", input: 0, row: row as i64, score: None };
+        let origin = Origin { doc_id: "d", input: 0, row: row as i64, score: None, source: None };
         writer.document(origin, [(text.as_str(), 0..text.len() as u64)]).expect("added");
     }
     writer.write(&path).expect("written");

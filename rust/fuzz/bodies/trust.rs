@@ -23,7 +23,13 @@ static WHOLE: LazyLock<Vec<(&str, Vec<u8>, Reader)>> = LazyLock::new(|| {
     let mut writer = PartWriter::default();
     for row in 0..20 {
         let id = format!("document {row}");
-        let origin = Origin { doc_id: &id, input: 0, row, score: (row % 3 == 0).then_some(0.5) };
+        let origin = Origin {
+            doc_id: &id,
+            input: 0,
+            row,
+            score: (row % 3 == 0).then_some(0.5),
+            source: None,
+        };
         writer.document(origin, [("é text\n", 0..7), ("more 中文", 7..14)]).expect("added");
     }
     writer.write(&path("part.arrow")).expect("written");

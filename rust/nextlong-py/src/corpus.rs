@@ -179,6 +179,7 @@ impl Items {
         let text_column = PyString::new(py, &settings.text_column);
         let id_column = PyString::new(py, settings.id_column.as_deref().unwrap_or("id"));
         let score_column = settings.score_column.as_deref().map(|name| PyString::new(py, name));
+        let source_column = settings.source_column.as_deref().map(|name| PyString::new(py, name));
         let (start, mut bytes) = (self.row, 0);
         let mut items = self.iterator.bind(py).clone();
         while bytes < self.block_bytes {
@@ -187,8 +188,7 @@ impl Items {
             if let Ok(text) = item.cast::<PyString>() {
                 let text = Text::of(text);
                 bytes += text.len();
-                let (id, score) = (Field::Missing, Field::Missing);
-                self.add(&mut documents, settings, &text, id, score);
+                self.add(&mut documents, settings, &text, Named::MISSING);
             } else if let Ok(mapping) = item.cast::<PyMapping>() {
                 let text = match value(mapping, &text_column)? {
                     None => Text::Missing,
@@ -198,22 +198,23 @@ impl Items {
                     },
                 };
                 bytes += text.len();
-                let (mut id_text, mut id) = (String::new(), Field::Missing);
+                let (mut id, mut source) = (Field::Missing, Field::Missing);
                 if let Some(given) = value(mapping, &id_column)? {
-                    id = id_of(&given, &mut id_text);
+                    id = id_of(&given);
                 }
-                let id = match id {
-                    Field::Found(()) => Field::Found(id_text.as_str()),
-                    Field::Missing => Field::Missing,
-                    Field::Bad(reason) => Field::Bad(reason),
-                };
+                if let Some(column) = &source_column
+                    && let Some(given) = value(mapping, column)?
+                {
+                    source = source_of(&given);
+                }
                 let score = match &score_column {
                     Some(column) => {
                         value(mapping, column)?.map_or(Field::Missing, |given| score_of(&given))
                     }
                     None => Field::Missing,
                 };
-                self.add(&mut documents, settings, &text, id, score);
+                bytes += text_of(&source).len();
+                self.add(&mut documents, settings, &text, Named { id, score, source });
             } else {
                 let reason = Reason::NotAnObject;
                 documents.add_bad(&self.input, self.row, reason, shown(&item).as_bytes());
@@ -229,8 +230,7 @@ impl Items {
         documents: &mut corpus::Documents,
         settings: &Settings,
         text: &Text,
-        id: Field<&str>,
-        score: Field<f64>,
+        named: Named,
     ) {
         let text = match text {
             Text::Whole(text) => Field::Found(&**text),
@@ -244,8 +244,33 @@ impl Items {
                 return documents.add_bad(&self.input, self.row, reason, shown.as_bytes());
             }
         };
-        documents.add(settings, &self.input, self.row, Item { text, id, score });
+        let (id, score, source) = (borrowed(&named.id), named.score, borrowed(&named.source));
+        documents.add(settings, &self.input, self.row, Item { text, id, score, source });
     }
+}
+
+/// The fields of a mapping besides its text.
+struct Named {
+    id: Field<String>,
+    score: Field<f64>,
+    source: Field<String>,
+}
+
+impl Named {
+    const MISSING: Self =
+        Self { id: Field::Missing, score: Field::Missing, source: Field::Missing };
+}
+
+fn borrowed(field: &Field<String>) -> Field<&str> {
+    match field {
+        Field::Missing => Field::Missing,
+        Field::Found(text) => Field::Found(text),
+        Field::Bad(reason) => Field::Bad(*reason),
+    }
+}
+
+fn text_of(field: &Field<String>) -> &str {
+    if let Field::Found(text) = field { text } else { "" }
 }
 
 /// The text of an item, borrowed from Python where it is one.
@@ -282,23 +307,32 @@ fn value<'py>(
     Ok(value.filter(|value| !value.is_none()))
 }
 
-fn id_of(given: &Bound<'_, PyAny>, id: &mut String) -> Field<()> {
+fn id_of(given: &Bound<'_, PyAny>) -> Field<String> {
     if let Ok(text) = given.cast::<PyString>() {
-        match text.extract::<pyo3::pybacked::PyBackedStr>() {
-            Ok(text) => id.push_str(&text),
-            Err(_) => return Field::Bad(Reason::LoneSurrogate),
-        }
-    } else if given.is_instance_of::<PyBool>()
-        || !(given.is_instance_of::<PyFloat>() || is_whole_number(given))
-    {
-        return Field::Bad(Reason::IdWrongType);
-    } else {
-        match given.str() {
-            Ok(text) => id.push_str(&text.to_string_lossy()),
-            Err(_) => return Field::Bad(Reason::IdWrongType),
-        }
+        return match text.extract::<pyo3::pybacked::PyBackedStr>() {
+            Ok(text) => Field::Found(text.to_string()),
+            Err(_) => Field::Bad(Reason::LoneSurrogate),
+        };
     }
-    Field::Found(())
+    let is_number = given.is_instance_of::<PyFloat>() || is_whole_number(given);
+    if !is_number || given.is_instance_of::<PyBool>() {
+        return Field::Bad(Reason::IdWrongType);
+    }
+    match given.str() {
+        Ok(text) => Field::Found(text.to_string_lossy().into_owned()),
+        Err(_) => Field::Bad(Reason::IdWrongType),
+    }
+}
+
+/// As an id; a boolean is `true` or `false`, as JSON and Arrow spell it.
+fn source_of(given: &Bound<'_, PyAny>) -> Field<String> {
+    if let Ok(flag) = given.cast::<PyBool>() {
+        return Field::Found(flag.is_true().to_string());
+    }
+    match id_of(given) {
+        Field::Bad(Reason::IdWrongType) => Field::Bad(Reason::SourceWrongType),
+        field => field,
+    }
 }
 
 /// Python's whole numbers and numpy's.
@@ -420,5 +454,14 @@ impl Documents {
         }
         let origin = self.0.origin(document);
         Ok((origin.doc_id, origin.input, origin.row, origin.score))
+    }
+
+    /// The source of a document; None where it has none.
+    fn source(&self, document: usize) -> PyResult<Option<&str>> {
+        if document >= self.0.len() {
+            let total = self.0.len();
+            return Err(PyIndexError::new_err(format!("document {document} of {total}")));
+        }
+        Ok(self.0.origin(document).source)
     }
 }

@@ -9,7 +9,9 @@ mod corpus;
 mod door;
 mod embed;
 mod graph;
+mod groups;
 mod index;
+mod measure;
 mod mine;
 mod store;
 mod tokenize;
@@ -37,12 +39,18 @@ mod _nextlong {
     use crate::graph::Graph;
 
     #[pymodule_export]
+    use crate::groups::Groups;
+
+    #[pymodule_export]
     use crate::index::{
         Hidden, Search, building_seconds, choose_engine, recall_sample, searching_seconds,
     };
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Sketches, Wave, queue, same_document};
+    use crate::measure::same_document;
+
+    #[pymodule_export]
+    use crate::mine::{Selector, Settings, Sketches, Wave, queue};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

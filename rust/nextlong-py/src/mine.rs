@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
+use nextlong::group_report::{Measured, group_report};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::{ClosedWave, TokenCache};
@@ -13,7 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::door::{Watch, into_py, outside};
+use crate::groups::Groups;
 use crate::index::Hidden;
+use crate::measure::as_json;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
 use crate::write::Sequences;
@@ -146,11 +149,21 @@ pub struct Selector {
 #[pymethods]
 impl Selector {
     #[new]
-    #[pyo3(signature = (settings, *, bos, eos, separator))]
-    fn new(settings: &Settings, bos: Option<u32>, eos: Option<u32>, separator: Vec<u32>) -> Self {
+    #[pyo3(signature = (settings, *, bos, eos, separator, groups = None))]
+    fn new(
+        settings: &Settings,
+        bos: Option<u32>,
+        eos: Option<u32>,
+        separator: Vec<u32>,
+        groups: Option<&Groups>,
+    ) -> Self {
         let frame = Frame { bos, eos, separator };
+        let mut pass = select::Selector::new(settings.0.clone(), frame.clone());
+        if let Some(Groups(groups)) = groups {
+            pass = pass.counting(Arc::clone(groups));
+        }
         Self {
-            pass: Mutex::new(select::Selector::new(settings.0.clone(), frame.clone())),
+            pass: Mutex::new(pass),
             settings: settings.0.clone(),
             frame,
             made: RwLock::default(),
@@ -238,8 +251,16 @@ impl Selector {
         counts: &str,
     ) -> PyResult<usize> {
         outside(py, None, |_| {
-            let tally = serde_json::from_str(counts)
+            let tally: select::Tally = serde_json::from_str(counts)
                 .map_err(|error| Error::Run(format!("counts of an earlier pass: {error}")))?;
+            let known = lock(&self.pass).group_counts().len();
+            if let Some((group, _)) =
+                tally.groups.iter().find(|(group, _)| usize::from(*group) >= known)
+            {
+                return Err(Error::Run(format!(
+                    "counts of an earlier pass: group {group}, expected less than {known}"
+                )));
+            }
             let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
             let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
             tokens.restore_wave(&token_ids)?;
@@ -377,6 +398,36 @@ impl Selector {
         })
     }
 
+    /// The report by group, as a JSON list; refused neighbours in the order of `tally`. None without
+    /// groups.
+    fn group_report(
+        &self,
+        py: Python<'_>,
+        store: &ChunkStore,
+        vectors: &Vectors,
+        threads: usize,
+        watch: &Watch,
+    ) -> PyResult<Option<String>> {
+        outside(py, Some(watch), |progress| {
+            let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+            let (groups, counts) = {
+                let pass = lock(&self.pass);
+                (pass.groups().cloned(), pass.group_counts().to_vec())
+            };
+            let Some(groups) = groups else { return Ok(None) };
+            let measured = Measured {
+                store: &store.0,
+                vectors: &vectors.0,
+                groups: &groups,
+                made: &made,
+                counts: &counts,
+                seed: self.settings.seed,
+            };
+            let reports = group_report(&measured, threads, progress)?;
+            as_json(serde_json::to_string(&reports)).map(Some)
+        })
+    }
+
     /// The sequences from `start` to before `stop`, assembled.
     fn assemble(
         &self,
@@ -441,32 +492,6 @@ impl Selector {
             .collect();
         work(&sequences, &tokens)
     }
-}
-
-/// How often the nearest neighbours of the chunks `rows` are of their own document, as JSON; null
-/// where none has another chunk.
-#[pyfunction]
-pub fn same_document(
-    py: Python<'_>,
-    store: &ChunkStore,
-    vectors: &Vectors,
-    rows: PyReadonlyArray1<'_, i64>,
-    k: usize,
-    threads: usize,
-    watch: &Watch,
-) -> PyResult<String> {
-    let rows: Vec<usize> = rows.as_slice()?.iter().map(|&row| row as usize).collect();
-    if let Some(row) = rows.iter().find(|&&row| row >= store.0.len().min(vectors.0.len())) {
-        return Err(into_py(Error::Config(format!("chunk {row} of {}", store.0.len()))));
-    }
-    outside(py, Some(watch), |progress| {
-        let measured = measure::same_document(&store.0, &vectors.0, &rows, k, threads, progress)?;
-        as_json(serde_json::to_string(&measured))
-    })
-}
-
-fn as_json(outcome: serde_json::Result<String>) -> nextlong::Result<String> {
-    outcome.map_err(|error| Error::Run(error.to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

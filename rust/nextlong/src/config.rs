@@ -111,6 +111,7 @@ pub struct Settings {
     pub text_column: String,
     pub id_column: Option<String>,
     pub score_column: Option<String>,
+    pub source_column: Option<String>,
     pub max_document_bytes: u64,
     pub max_error_rate: f64,
     pub chunk_size: u32,
@@ -243,6 +244,7 @@ impl Settings {
             ("text_column", Some(&self.text_column)),
             ("id_column", self.id_column.as_ref()),
             ("score_column", self.score_column.as_ref()),
+            ("source_column", self.source_column.as_ref()),
         ] {
             if column.is_some_and(String::is_empty) {
                 return wrong(name, "\"\"", "the name of a column");

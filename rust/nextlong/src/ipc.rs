@@ -44,6 +44,15 @@ pub fn write(path: &Path, schema: &Schema, batches: &[RecordBatch]) -> Result<()
 /// [`Error::Run`] for a file that is damaged or has another schema, [`Error::Io`] for one that
 /// cannot be read.
 pub fn map(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
+    map_either(path, &[schema])
+}
+
+/// As [`map()`], of a file that has one of `schemas`.
+///
+/// # Errors
+///
+/// As [`map()`].
+pub fn map_either(path: &Path, schemas: &[&SchemaRef]) -> Result<Vec<RecordBatch>> {
     let broken = |what: &str| Error::Run(format!("{}: {what}; make the run again", path.display()));
     let damaged = |error: ArrowError| broken(&format!("damaged ({error})"));
     let buffer = Buffer::from(files::map(path)?);
@@ -58,7 +67,7 @@ pub fn map(path: &Path, schema: &SchemaRef) -> Result<Vec<RecordBatch>> {
     let footer = root_as_footer(&buffer[start..trailer]).map_err(|_| broken("damaged footer"))?;
     let found = footer.schema().ok_or_else(|| broken("no schema"))?;
     let found = Arc::new(try_fb_to_schema(found).map_err(damaged)?);
-    if found.fields() != schema.fields() {
+    if schemas.iter().all(|schema| found.fields() != schema.fields()) {
         return Err(broken("its columns are not the expected ones"));
     }
     let decoder = FileDecoder::new(found, footer.version());

@@ -26,6 +26,8 @@ pub mod embed;
 pub mod error;
 pub mod fan;
 pub mod files;
+pub mod group_report;
+pub mod groups;
 pub mod index;
 pub mod ipc;
 pub mod large;

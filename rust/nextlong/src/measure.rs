@@ -44,10 +44,41 @@ pub fn same_document(
     threads: usize,
     progress: &Progress,
 ) -> Result<Option<SameDocument>> {
-    let siblings = |row: usize| store.document_chunks(store.document(row));
-    let rows: Vec<usize> = rows.iter().copied().filter(|&row| siblings(row).len() > 1).collect();
+    let rows: Vec<usize> = rows.iter().copied().filter(|&row| has_siblings(store, row)).collect();
+    let measured = own_neighbours(store, vectors, &rows, k, threads, progress)?;
+    Ok(SameDocument::mean(&measured))
+}
+
+/// Whether `row` is not the only chunk of its document.
+pub(crate) fn has_siblings(store: &ChunkStore, row: usize) -> bool {
+    store.document_chunks(store.document(row)).len() > 1
+}
+
+impl SameDocument {
+    /// The means over chunks of (recall, recall by chance); None for no chunk.
+    pub(crate) fn mean(measured: &[(f64, f64)]) -> Option<Self> {
+        let chunks = measured.len();
+        let (recall, by_chance) =
+            measured.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        (chunks > 0).then(|| Self {
+            recall: recall / chunks as f64,
+            by_chance: by_chance / chunks as f64,
+            chunks,
+        })
+    }
+}
+
+/// For each of `rows`, which have siblings: (recall, recall by chance) as [`same_document`] has them.
+pub(crate) fn own_neighbours(
+    store: &ChunkStore,
+    vectors: &Vectors,
+    rows: &[usize],
+    k: usize,
+    threads: usize,
+    progress: &Progress,
+) -> Result<Vec<(f64, f64)>> {
     if rows.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let parts: Vec<&[usize]> = rows.chunks(rows.len().div_ceil(threads.max(1))).collect();
     let exclusion = Exclusion::default();
@@ -57,21 +88,14 @@ pub fn same_document(
     })?;
     let ids = found.iter().flat_map(|part| part.ids.chunks_exact(k));
     let others = (vectors.len() - 1) as f64;
-    let (mut recall, mut by_chance) = (0.0, 0.0);
-    for (&row, ids) in rows.iter().zip(ids) {
-        let own = siblings(row);
+    let measured = rows.iter().zip(ids).map(|(&row, ids)| {
+        let own = store.document_chunks(store.document(row));
         let count = own.len() - 1;
         let hits = ids.iter().filter(|&&id| id >= 0 && own.contains(&(id as usize))).count();
         let most = count.min(k) as f64;
-        recall += hits as f64 / most;
-        by_chance += (k as f64).min(others) * count as f64 / others / most;
-    }
-    let chunks = rows.len();
-    Ok(Some(SameDocument {
-        recall: recall / chunks as f64,
-        by_chance: by_chance / chunks as f64,
-        chunks,
-    }))
+        (hits as f64 / most, (k as f64).min(others) * count as f64 / others / most)
+    });
+    Ok(measured.collect())
 }
 
 /// Cosine similarities to the meta-chunk: of its negatives, and what to compare them with.
@@ -129,12 +153,7 @@ pub fn similarity(vectors: &Vectors, made: &[Made], seed: u64) -> Option<Similar
     let (mut own, mut random) = (Mean::default(), Mean::default());
     let dim = vectors.dim();
     let (mut left, mut right) = (vec![0.0; dim], vec![0.0; dim]);
-    let mut cosine = |a: u32, b: u32| {
-        vectors.read(a as usize..a as usize + 1, &mut left);
-        vectors.read(b as usize..b as usize + 1, &mut right);
-        let cosine = dot(&left, &right) / (dot(&left, &left) * dot(&right, &right)).sqrt();
-        if cosine.is_finite() { cosine } else { 0.0 }
-    };
+    let mut cosine = |a: u32, b: u32| cosine_of(vectors, [a, b], [&mut left, &mut right]);
     for sequence in seed::sample(seed, "similarity", made.len(), SEQUENCES) {
         let metas: Vec<u32> = made[sequence]
             .1
@@ -159,6 +178,15 @@ pub fn similarity(vectors: &Vectors, made: &[Made], seed: u64) -> Option<Similar
         own_next_chunk: own.value().unwrap_or_default(),
         random_chunk: random.value()?,
     })
+}
+
+/// The cosine of two chunks, read into `room`; 0 where one has no direction.
+pub(crate) fn cosine_of(vectors: &Vectors, chunks: [u32; 2], room: [&mut [f32]; 2]) -> f32 {
+    let [left, right] = room;
+    vectors.read(chunks[0] as usize..chunks[0] as usize + 1, left);
+    vectors.read(chunks[1] as usize..chunks[1] as usize + 1, right);
+    let cosine = dot(left, right) / (dot(left, left) * dot(right, right)).sqrt();
+    if cosine.is_finite() { cosine } else { 0.0 }
 }
 
 #[derive(Default)]

@@ -12,7 +12,7 @@ use arrow::array::{
     LargeStringBuilder, PrimitiveArray, RecordBatch, StringArray, StringBuilder, UInt64Builder,
 };
 use arrow::datatypes::{
-    DataType, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, UInt64Type,
+    DataType, Field, Fields, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, UInt64Type,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -33,6 +33,13 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+/// The schema of a part in which a document has a source; null behind the first chunk of a document.
+static SCHEMA_WITH_SOURCE: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let source = Arc::new(Field::new("source", DataType::Utf8, true));
+    let fields = SCHEMA.fields().iter().cloned().chain([source]);
+    Arc::new(Schema::new(fields.collect::<Fields>()))
+});
+
 /// Where a document came from.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
@@ -44,6 +51,8 @@ pub struct Origin<'a> {
     pub row: i64,
     /// The user's score, where a column of scores was named.
     pub score: Option<f64>,
+    /// The user's name for its source, where a column of sources was named.
+    pub source: Option<&'a str>,
 }
 
 /// Collects the chunks of one part and writes them.
@@ -58,6 +67,7 @@ pub struct PartWriter {
     input: Int32Builder,
     row: Int64Builder,
     score: Float64Builder,
+    source: StringBuilder,
     documents: u64,
 }
 
@@ -81,12 +91,15 @@ impl PartWriter {
     ) -> Result<()> {
         self.documents += 1;
         for (number, (text, characters)) in chunks.into_iter().enumerate() {
+            let source = origin.source.filter(|_| number == 0);
+            let more_sources = source.map_or(0, str::len);
             if self.doc_id.values_slice().len() + origin.doc_id.len() > i32::MAX as usize
+                || self.source.values_slice().len() + more_sources > i32::MAX as usize
                 || number > i32::MAX as usize
             {
                 return Err(Error::Config(format!(
                     "document {:?} has too many chunks for one part; make chunk_size larger or ids \
-                     shorter",
+                     and sources shorter",
                     origin.doc_id
                 )));
             }
@@ -99,6 +112,7 @@ impl PartWriter {
             self.input.append_value(origin.input);
             self.row.append_value(origin.row);
             self.score.append_option(origin.score);
+            self.source.append_option(source);
         }
         Ok(())
     }
@@ -109,7 +123,10 @@ impl PartWriter {
     ///
     /// What the file system reports.
     pub fn write(mut self, path: &Path) -> Result<(u64, u64)> {
-        let columns: Vec<ArrayRef> = vec![
+        let source = self.source.finish();
+        let has_sources = source.null_count() < source.len();
+        let schema = if has_sources { &SCHEMA_WITH_SOURCE } else { &SCHEMA };
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.text.finish()),
             Arc::new(self.doc_id.finish()),
             Arc::new(self.chunk.finish()),
@@ -120,9 +137,12 @@ impl PartWriter {
             Arc::new(self.row.finish()),
             Arc::new(self.score.finish()),
         ];
-        let batch = RecordBatch::try_new(SCHEMA.clone(), columns)
+        if has_sources {
+            columns.push(Arc::new(source));
+        }
+        let batch = RecordBatch::try_new(SchemaRef::clone(schema), columns)
             .map_err(|error| Error::Run(format!("{}: {error}", path.display())))?;
-        ipc::write(path, &SCHEMA, std::slice::from_ref(&batch))?;
+        ipc::write(path, schema, std::slice::from_ref(&batch))?;
         Ok((self.documents, batch.num_rows() as u64))
     }
 }
@@ -137,11 +157,12 @@ struct Part {
     input: PrimitiveArray<Int32Type>,
     row: PrimitiveArray<Int64Type>,
     score: PrimitiveArray<Float64Type>,
+    source: Option<StringArray>,
 }
 
 impl Part {
     fn open(path: &Path) -> Result<Self> {
-        let batches = ipc::map(path, &SCHEMA)?;
+        let batches = ipc::map_either(path, &[&SCHEMA, &SCHEMA_WITH_SOURCE])?;
         let [batch] = batches.as_slice() else {
             return Err(Error::Run(format!(
                 "{}: {} batches instead of one; make the run again",
@@ -159,6 +180,7 @@ impl Part {
             input: batch.column(6).as_primitive().clone(),
             row: batch.column(7).as_primitive().clone(),
             score: batch.column(8).as_primitive().clone(),
+            source: batch.columns().get(9).map(|source| source.as_string().clone()),
         })
     }
 }
@@ -246,6 +268,13 @@ impl ChunkStore {
         self.documents.partition_point(|&first| first as usize <= chunk) - 1
     }
 
+    /// The source of document `document`; none where it has none.
+    #[must_use]
+    pub fn source(&self, document: usize) -> Option<&str> {
+        let (part, row) = self.find(self.documents[document] as usize);
+        part.source.as_ref().filter(|source| source.is_valid(row)).map(|source| source.value(row))
+    }
+
     /// The text of `chunk`.
     #[must_use]
     pub fn text(&self, chunk: usize) -> &str {
@@ -283,6 +312,7 @@ impl ChunkStore {
             input: part.input.value(row),
             row: part.row.value(row),
             score: part.score.is_valid(row).then(|| part.score.value(row)),
+            source: part.source.as_ref().and_then(|_| self.source(self.document(chunk))),
         }
     }
 
@@ -304,7 +334,8 @@ mod tests {
             let mut writer = PartWriter::default();
             for row in 0..3 {
                 let id = format!("{part}/{row}");
-                let origin = Origin { doc_id: &id, input: part, row, score: Some(0.5) };
+                let source = Some("s").filter(|_| part == 1 && row > 0);
+                let origin = Origin { doc_id: &id, input: part, row, score: Some(0.5), source };
                 writer.document(origin, [("é\n", 0..2), ("zwei", 2..6)]).expect("added");
             }
             paths.push(folder.path().join(format!("part-{part}.arrow")));
@@ -318,23 +349,31 @@ mod tests {
         assert_eq!((store.characters(7), store.origin(7).doc_id), (2..6, "1/0"));
         assert_eq!(store.document_chunks(3), 6..8);
         assert_eq!(store.text_hash(0), store.text_hash(6));
+        let sources: Vec<_> = (0..6).map(|document| store.source(document)).collect();
+        assert_eq!(sources, [None, None, None, None, Some("s"), Some("s")]);
+        assert_eq!(
+            [5, 7, 8, 9].map(|chunk| store.origin(chunk).source.is_some()),
+            [false, false, true, true]
+        );
     }
 
     #[test]
     fn a_damaged_part_is_an_error_and_never_a_crash() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part.arrow");
-        let mut writer = PartWriter::default();
-        let origin = Origin { doc_id: "a", input: 0, row: 0, score: None };
-        writer.document(origin, [("text", 0..4)]).expect("added");
-        writer.write(&path).expect("written");
-        let whole = std::fs::read(&path).expect("read");
-        for length in 0..whole.len() {
-            std::fs::write(&path, &whole[..length]).expect("cut");
-            assert!(
-                matches!(ChunkStore::open(std::slice::from_ref(&path)), Err(Error::Run(_))),
-                "{length}"
-            );
+        for source in [None, Some("s")] {
+            let mut writer = PartWriter::default();
+            let origin = Origin { doc_id: "a", input: 0, row: 0, score: None, source };
+            writer.document(origin, [("text", 0..4)]).expect("added");
+            writer.write(&path).expect("written");
+            let whole = std::fs::read(&path).expect("read");
+            for length in 0..whole.len() {
+                std::fs::write(&path, &whole[..length]).expect("cut");
+                assert!(
+                    matches!(ChunkStore::open(std::slice::from_ref(&path)), Err(Error::Run(_))),
+                    "{length}"
+                );
+            }
         }
     }
 }

@@ -50,11 +50,13 @@ fn ends_well(outcome: nextlong::Result<Vec<Documents>>, settings: &Settings) -> 
 
 fn all_settings() -> impl Strategy<Value = Settings> {
     let name = || prop_oneof![Just("text"), Just("id"), Just("score"), Just("é\"")];
-    (name(), prop::option::of(name()), prop::option::of(name()), 1u64..200).prop_map(
-        |(text, id, score, max_document_bytes)| Settings {
+    let some = || prop::option::of(name());
+    (name(), some(), some(), some(), 1u64..200).prop_map(
+        |(text, id, score, source, max_document_bytes)| Settings {
             text_column: text.to_owned(),
             id_column: id.map(str::to_owned),
             score_column: score.map(str::to_owned),
+            source_column: source.map(str::to_owned),
             max_document_bytes,
         },
     )

@@ -18,6 +18,7 @@ fn settings() -> Settings {
         text_column: "text".to_owned(),
         id_column: None,
         score_column: None,
+        source_column: None,
         max_document_bytes: 1 << 20,
     }
 }

@@ -7,9 +7,12 @@
 )]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use nextlong::assemble::{Frame, Piece, Sequence, assemble};
 use nextlong::config::{Collisions, Placement, Sampling, Settings};
+use nextlong::group_report::{GroupReport, Measured, group_report};
+use nextlong::groups::Groups;
 use nextlong::index::Hidden;
 use nextlong::mine::made;
 use nextlong::mine::{
@@ -57,7 +60,7 @@ fn corpus(folder: &std::path::Path, documents: &[usize]) -> ChunkStore {
             })
             .collect();
         let id = format!("d{row}");
-        let origin = Origin { doc_id: &id, input: 0, row: row as i64, score: None };
+        let origin = Origin { doc_id: &id, input: 0, row: row as i64, score: None, source: None };
         let mut at = 0;
         let spans = texts.iter().map(|text| {
             at += text.len() as u64;
@@ -105,6 +108,13 @@ fn tokenize(chunk: u32) -> Vec<u32> {
     (0..count as u32).map(|at| 1000 + chunk * 32 + at).collect()
 }
 
+/// Groups of which some documents have several, and one has no chunk.
+fn groups(store: &ChunkStore) -> Groups {
+    let names = ["a", "b", "c", "none"].map(str::to_owned);
+    let numbers: Vec<u32> = (0..store.len() as u32).map(|chunk| chunk / 4 % 3).collect();
+    Groups::new(store, &names, &numbers).expect("groups")
+}
+
 struct Run {
     made: Vec<(u32, Vec<Piece>)>,
     tokens: TokenCache,
@@ -125,10 +135,11 @@ fn run_stopped(
 ) -> Run {
     let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
     let folder = tempfile::tempdir().expect("a folder");
+    let groups = Arc::new(groups(store));
     let mut out = Run {
         made: Vec::new(),
         tokens: TokenCache::default(),
-        selector: Selector::new(settings.clone(), frame.clone()),
+        selector: Selector::new(settings.clone(), frame.clone()).counting(Arc::clone(&groups)),
     };
     let documents = queue(store, settings, &[], &[]).expect("a queue");
     let part = |kind: &str, number: usize| folder.path().join(format!("{kind}-{number}"));
@@ -143,7 +154,8 @@ fn run_stopped(
             let mut again = Run {
                 made: Vec::new(),
                 tokens: TokenCache::default(),
-                selector: Selector::new(settings.clone(), frame.clone()),
+                selector: Selector::new(settings.clone(), frame.clone())
+                    .counting(Arc::clone(&groups)),
             };
             rest.clone_from(&documents);
             for (wave, tally) in tallies.iter().enumerate() {
@@ -303,6 +315,31 @@ proptest! {
         let tally = out.selector.tally();
         prop_assert_eq!(shorter, tally.shortened);
         prop_assert_eq!(out.made.len() as u64, tally.made);
+
+        let vectors: Vec<f32> = (0..store.len() * 4).map(|at| score(at as u32, 1)).collect();
+        let measured = Measured {
+            store: &store,
+            vectors: &Vectors::from_f32(&vectors, 4).expect("vectors"),
+            groups: out.selector.groups().expect("groups"),
+            made: &out.made,
+            counts: out.selector.group_counts(),
+            seed: 3,
+        };
+        let reports = group_report(&measured, 1, &Progress::default()).expect("reports");
+        let sum = |of: fn(&GroupReport) -> u64| reports.iter().map(of).sum::<u64>();
+        prop_assert_eq!(sum(|one| one.chunks), store.len() as u64);
+        prop_assert_eq!(sum(|one| one.documents), store.document_count() as u64);
+        prop_assert_eq!(sum(|one| one.tried), tally.made + tally.dropped_short + tally.long_skipped);
+        prop_assert_eq!(sum(|one| one.sequences), tally.made);
+        prop_assert_eq!(sum(|one| one.meta_chunks), tally.meta_chunks);
+        prop_assert_eq!(sum(|one| one.negatives), tally.negatives);
+        for (reason, &count) in tally.refused.iter().enumerate() {
+            let counted: u64 = reports.iter().map(|one| one.refused[reason]).sum();
+            prop_assert_eq!(counted, count, "{}", REASONS[reason]);
+        }
+        prop_assert!(reports.iter().all(|one| one.same_group <= one.negatives));
+        let on_threads = group_report(&measured, 3, &Progress::default()).expect("reports");
+        prop_assert_eq!(on_threads, reports);
     }
 
     #[test]
@@ -420,6 +457,7 @@ proptest! {
         let again = run_stopped(&store, &settings, &frame, wave_size, Some(stop));
         prop_assert_eq!(format!("{:?}", again.made), format!("{:?}", whole.made));
         prop_assert_eq!(again.selector.tally(), whole.selector.tally());
+        prop_assert_eq!(again.selector.group_counts(), whole.selector.group_counts());
         prop_assert_eq!(again.selector.uses(), whole.selector.uses());
         prop_assert_eq!(again.tokens.len(), whole.tokens.len());
         for (_, pieces) in &whole.made {

@@ -16,7 +16,8 @@ fn part(path: &Path) -> Vec<u8> {
     let mut writer = PartWriter::default();
     for row in 0..20 {
         let id = format!("document {row}");
-        let origin = Origin { doc_id: &id, input: 0, row, score: (row % 3 == 0).then_some(0.5) };
+        let (score, source) = ((row % 3 == 0).then_some(0.5), (row % 2 == 0).then_some("web"));
+        let origin = Origin { doc_id: &id, input: 0, row, score, source };
         writer.document(origin, [("é text\n", 0..7), ("more 中文", 7..14)]).expect("added");
     }
     writer.write(path).expect("written");

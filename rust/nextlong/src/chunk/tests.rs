@@ -83,7 +83,7 @@ fn rules_that_cannot_be_followed_are_refused() {
 fn a_part_holds_the_chunks_and_their_characters() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("part.arrow");
-    let origin = |doc_id| Origin { doc_id, input: 0, row: 0, score: None };
+    let origin = |doc_id| Origin { doc_id, input: 0, row: 0, score: None, source: None };
     let documents = [(origin("a"), "é\n漢字\n"), (origin("none"), ""), (origin("b"), "x")];
     let rule = Rule { mode: Mode::Lossless, size: 3, unit: Unit::Characters };
     let progress = Progress::default();

@@ -23,6 +23,7 @@ pub(super) struct Columns {
     text: usize,
     id: Option<usize>,
     score: Option<usize>,
+    source: Option<usize>,
 }
 
 impl Columns {
@@ -52,6 +53,10 @@ impl Columns {
                 Some(name) => Some(find("score_column", name)?),
                 None => None,
             },
+            source: match &settings.source_column {
+                Some(name) => Some(find("source_column", name)?),
+                None => None,
+            },
         };
         let refuse = |setting: &str, column: usize, needed: &str| {
             let field = schema.field(column);
@@ -77,24 +82,33 @@ impl Columns {
         {
             return refuse("score_column", score, "numbers");
         }
+        if let Some(source) = columns.source {
+            let kind = schema.field(source).data_type();
+            let scalar = kind.is_numeric() || *kind == DataType::Boolean;
+            if !columns::is_text(kind) && !scalar {
+                return refuse("source_column", source, "text, numbers or booleans");
+            }
+        }
         Ok(columns)
     }
 
-    /// The bytes of the rows' texts and ids, and what a row costs besides.
+    /// The bytes of the rows' texts, ids and sources, and what a row costs besides.
     fn bytes(&self, batch: &RecordBatch) -> usize {
         let bytes = |column: usize| columns::text_bytes(batch.column(column));
-        bytes(self.text) + self.id.map_or(0, bytes) + batch.num_rows() * 16
+        let names = self.id.map_or(0, bytes) + self.source.map_or(0, bytes);
+        bytes(self.text) + names + batch.num_rows() * 16
     }
 
-    /// The columns whose texts may be repeated by reference: those of texts and ids.
+    /// The columns whose texts may be repeated by reference: those of texts, ids and
+    /// sources.
     pub fn of_texts(&self) -> impl Iterator<Item = usize> {
-        [Some(self.text), self.id].into_iter().flatten()
+        [Some(self.text), self.id, self.source].into_iter().flatten()
     }
 
     /// The columns, in the order of the schema.
     pub fn roots(&self) -> Vec<usize> {
         let mut roots: Vec<usize> =
-            [Some(self.text), self.id, self.score].into_iter().flatten().collect();
+            [Some(self.text), self.id, self.score, self.source].into_iter().flatten().collect();
         roots.sort_unstable();
         roots.dedup();
         roots
@@ -242,6 +256,10 @@ pub(super) fn parse(rows: &Rows, input: &Input, settings: &Settings) -> Result<D
             Some(id) => Some(Texts::new(batch.column(id)).map_err(unreadable)?),
             None => None,
         };
+        let source = match rows.columns.source {
+            Some(source) => Some(Texts::new(batch.column(source)).map_err(unreadable)?),
+            None => None,
+        };
         let score: Option<PrimitiveArray<Float64Type>> = match rows.columns.score {
             Some(score) => {
                 let column = cast(batch.column(score), &DataType::Float64).map_err(unreadable)?;
@@ -260,18 +278,23 @@ pub(super) fn parse(rows: &Rows, input: &Input, settings: &Settings) -> Result<D
                 Ok(Some(text)) => Field::Found(text),
                 _ => Field::Missing,
             };
-            let id = match id.as_ref().map(|id| id.get(number)) {
-                Some(Ok(Some(id))) => Field::Found(id),
-                Some(Err(_)) => Field::Bad(Reason::InvalidUtf8),
-                _ => Field::Missing,
-            };
+            let (id, source) = (name_of(id.as_ref(), number), name_of(source.as_ref(), number));
             let score = match &score {
                 Some(score) if score.is_valid(number) => Field::Found(score.value(number)),
                 _ => Field::Missing,
             };
-            documents.add(settings, input, row, Item { text, id, score });
+            documents.add(settings, input, row, Item { text, id, score, source });
             row += 1;
         }
     }
     Ok(documents)
+}
+
+/// The id or source of a row; none where there is no such column.
+fn name_of(names: Option<&Texts>, row: usize) -> Field<&str> {
+    match names.map(|names| names.get(row)) {
+        Some(Ok(Some(name))) => Field::Found(name),
+        Some(Err(_)) => Field::Bad(Reason::InvalidUtf8),
+        _ => Field::Missing,
+    }
 }

@@ -50,6 +50,10 @@ pub enum Reason {
     ScoreNotANumber,
     /// The score is negative.
     ScoreBelowZero,
+    /// The source is neither a string, a number nor a boolean.
+    SourceWrongType,
+    /// The source has more bytes than a source may.
+    SourceTooLong,
 }
 
 impl Reason {
@@ -72,6 +76,8 @@ impl Reason {
             Self::IdTooLong => "id is over the limit",
             Self::ScoreNotANumber => "score is not a number",
             Self::ScoreBelowZero => "score is below 0",
+            Self::SourceWrongType => "source is neither a string, a number nor a boolean",
+            Self::SourceTooLong => "source is over the limit",
         }
     }
 }
@@ -119,6 +125,9 @@ pub struct Documents {
     input: Vec<i32>,
     row: Vec<i64>,
     score: Vec<Option<f64>>,
+    /// The sources of all documents, empty where a document has none.
+    source: String,
+    source_ends: Vec<usize>,
     bad: Vec<BadRow>,
     /// Bad rows, listed or not, by reason.
     bad_counts: BTreeMap<Reason, u64>,
@@ -173,6 +182,8 @@ impl Documents {
             input: self.input[document],
             row: self.row[document],
             score: self.score[document],
+            source: Some(&self.source[range(&self.source_ends, document)])
+                .filter(|source| !source.is_empty()),
         }
     }
 
@@ -273,6 +284,8 @@ impl Documents {
         self.input.push(origin.input);
         self.row.push(origin.row);
         self.score.push(origin.score);
+        self.source.push_str(origin.source.unwrap_or_default());
+        self.source_ends.push(self.source.len());
     }
 }
 

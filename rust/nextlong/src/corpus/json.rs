@@ -1,6 +1,6 @@
 //! One JSON record: the wanted fields of an object, everything else only checked.
 //!
-//! In: one line. Out: text, id and score, or the reason why not. The grammar is RFC 8259 to the
+//! In: one line. Out: text, id, score and source, or the reason why not. The grammar is RFC 8259 to the
 //! letter, so `NaN` and raw control characters are broken JSON; of a repeated key the last wins, as
 //! in Python. Numbers keep their spelling. Nesting is walked without recursion.
 
@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 
 use super::documents::Reason;
 use super::escapes::escape;
-use super::rows::{Field, Record};
+use super::rows::{self, Field, Record};
 
 /// Objects and arrays that a record may open inside each other.
 const MOST_NESTED: usize = 1000;
@@ -21,9 +21,29 @@ pub(super) struct Wanted<'a> {
     pub text: &'a str,
     pub id: &'a str,
     pub score: Option<&'a str>,
+    pub source: Option<&'a str>,
 }
 
-/// Reads the line from `start` to the end of `data`, which is UTF-8; appends its id to `id`.
+/// The id and the source of a record, as texts.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub id: String,
+    pub source: String,
+}
+
+impl Names {
+    pub fn clear(&mut self) {
+        self.id.clear();
+        self.source.clear();
+    }
+
+    pub fn as_refs(&self) -> rows::Names<'_> {
+        rows::Names { id: &self.id, source: &self.source }
+    }
+}
+
+/// Reads the line from `start` to the end of `data`, which is UTF-8; `names`, which is
+/// empty before, gets its id and source.
 ///
 /// Its text is moved to `filled` and behind it, which is then its end: no escape is shorter than
 /// what it stands for, so the text never passes what is still to be read. Where this fails or a
@@ -33,12 +53,12 @@ pub(super) fn record(
     start: usize,
     wanted: Wanted<'_>,
     filled: &mut usize,
-    id: &mut String,
+    names: &mut Names,
 ) -> Result<Record, Reason> {
     let plain = data[start..].iter().fold(u8::MAX, |least, &byte| least.min(byte)) >= 0x20;
     let mut scanner = Scanner { bytes: data, plain, place: start };
-    let (text_start, id_start) = (*filled, id.len());
-    let mut record = Record { text: Field::Missing, id: Field::Missing, score: Field::Missing };
+    let text_start = *filled;
+    let mut record = Record::MISSING;
     let mut escaped_key = String::new();
     scanner.blank();
     if scanner.peek() != Some(b'{') {
@@ -68,8 +88,13 @@ pub(super) fn record(
         // A column may serve twice, say as text and as id; the text is moved, so it comes last.
         let value_start = scanner.place;
         if wants.id {
-            id.truncate(id_start);
-            record.id = scanner.id(id)?;
+            names.id.clear();
+            record.id = scanner.id(&mut names.id)?;
+        }
+        if wants.source {
+            scanner.place = value_start;
+            names.source.clear();
+            record.source = scanner.source(&mut names.source)?;
         }
         if wants.score {
             scanner.place = value_start;
@@ -80,7 +105,7 @@ pub(super) fn record(
             *filled = text_start;
             record.text = scanner.text(filled)?;
         }
-        let taken = wants.id || wants.score || wants.text;
+        let taken = wants.id || wants.source || wants.score || wants.text;
         if !taken {
             scanner.value()?;
         }
@@ -101,12 +126,18 @@ struct Wants {
     text: bool,
     id: bool,
     score: bool,
+    source: bool,
 }
 
 impl Wanted<'_> {
     fn of(&self, key: &[u8]) -> Wants {
         let names = |name: &str| name.as_bytes() == key;
-        Wants { text: names(self.text), id: names(self.id), score: self.score.is_some_and(names) }
+        Wants {
+            text: names(self.text),
+            id: names(self.id),
+            score: self.score.is_some_and(names),
+            source: self.source.is_some_and(names),
+        }
     }
 }
 
@@ -248,6 +279,22 @@ impl Scanner<'_> {
         }
     }
 
+    fn source(&mut self, out: &mut String) -> Result<Field<()>, Reason> {
+        let word = match self.peek() {
+            Some(b't') => "true",
+            Some(b'f') => "false",
+            _ => {
+                return Ok(match self.id(out)? {
+                    Field::Bad(Reason::IdWrongType) => Field::Bad(Reason::SourceWrongType),
+                    field => field,
+                });
+            }
+        };
+        self.word(word)?;
+        out.push_str(word);
+        Ok(Field::Found(()))
+    }
+
     fn score(&mut self) -> Result<Field<f64>, Reason> {
         match self.peek() {
             Some(b'n') => self.word("null").map(|()| Field::Missing),
@@ -380,123 +427,4 @@ fn special(bytes: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde::de::IgnoredAny;
-
-    use super::*;
-
-    const WANTED: Wanted<'_> = Wanted { text: "text", id: "id", score: Some("score") };
-
-    fn read(line: &str) -> (std::result::Result<Record, Reason>, String, String) {
-        // As in a block: texts stand before it, and may have moved up.
-        let mut data = format!("before !{line}").into_bytes();
-        let (mut filled, mut id) = (7, String::new());
-        let record = record(&mut data, 8, WANTED, &mut filled, &mut id);
-        data.truncate(filled);
-        (record, String::from_utf8_lossy(&data).into_owned(), id)
-    }
-
-    #[test]
-    fn the_wanted_fields_are_found_and_the_last_of_each_wins() {
-        let line =
-            r#"{"id": 1.50e3, "x": {"text": "no"}, "text": "a", "score": -2, "text": "b\n"}"#;
-        let (record, text, id) = read(line);
-        let found = Field::Found(());
-        assert_eq!(record, Ok(Record { text: found, id: found, score: Field::Found(-2.0) }));
-        assert_eq!((text.as_str(), id.as_str()), ("before b\n", "1.50e3"));
-    }
-
-    #[test]
-    fn a_record_nests_a_thousand_deep_and_no_deeper() {
-        let nested = |depth: usize| {
-            format!("{{\"x\": {}{}, \"text\": \"a\"}}", "[".repeat(depth), "]".repeat(depth))
-        };
-        assert!(read(&nested(1000)).0.is_ok());
-        assert_eq!(read(&nested(1001)).0, Err(Reason::TooDeep));
-        assert_eq!(read(&"[".repeat(1_000_000)).0, Err(Reason::TooDeep));
-    }
-
-    fn value() -> impl Strategy<Value = serde_json::Value> {
-        let leaf = prop_oneof![
-            Just(serde_json::Value::Null),
-            any::<bool>().prop_map(Into::into),
-            any::<f64>().prop_map(Into::into),
-            any::<i64>().prop_map(Into::into),
-            any::<String>().prop_map(Into::into),
-        ];
-        leaf.prop_recursive(4, 32, 6, |inner| {
-            let key = prop_oneof!["text", "id", "score", any::<String>()];
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
-                prop::collection::vec((key, inner), 0..6)
-                    .prop_map(|pairs| pairs.into_iter().collect::<serde_json::Map<_, _>>().into()),
-            ]
-        })
-    }
-
-    /// Characters that decide what is JSON.
-    fn mark() -> impl Strategy<Value = char> {
-        prop::sample::select(
-            "{}[]\",:\\/ \t\n\0bfnrtu019.-+eEdDx\u{e9}\u{1f600}".chars().collect::<Vec<_>>(),
-        )
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
-
-        #[test]
-        fn what_serde_json_takes_is_taken_and_nothing_else(
-            value in value(),
-            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3u8, mark()), 0..4),
-        ) {
-            let mut line: Vec<char> = value.to_string().chars().collect();
-            for (place, edit, mark) in edits {
-                let place = place.index(line.len() + 1);
-                match edit {
-                    0 => line.insert(place, mark),
-                    1 if place < line.len() => line[place] = mark,
-                    _ if place < line.len() => { line.remove(place); }
-                    _ => {}
-                }
-            }
-            let line: String = line.into_iter().collect();
-            let ours = read(&line).0 != Err(Reason::BrokenJson);
-            prop_assert_eq!(ours, serde_json::from_str::<IgnoredAny>(&line).is_ok(), "{}", line);
-        }
-
-        #[test]
-        fn the_text_is_what_serde_json_reads(text in any::<String>(), id in any::<String>()) {
-            let line = serde_json::json!({ "id": id, "text": text }).to_string();
-            let (record, read_text, read_id) = read(&line);
-            prop_assert!(record.is_ok());
-            prop_assert_eq!(read_text, format!("before {text}"));
-            prop_assert_eq!(read_id, id);
-        }
-
-        #[test]
-        fn a_long_text_is_what_serde_json_reads(
-            pieces in prop::collection::vec(any::<String>(), 1..20),
-            times in prop::sample::select(vec![1usize, 2, 5, 60, 300]),
-            escaped in any::<bool>(),
-        ) {
-            let text = pieces.concat().repeat(times);
-            let mut line = serde_json::json!({ "text": text, "more": "\u{e9}" }).to_string();
-            if escaped {
-                let unit = |unit: u16| match unit {
-                    0x20..0x80 => char::from(unit as u8).to_string(),
-                    _ => format!("\\u{unit:04x}"),
-                };
-                line = line.encode_utf16().map(unit).collect();
-            }
-            let (record, read_text, _) = read(&line);
-            prop_assert!(record.is_ok());
-            prop_assert_eq!(read_text, format!("before {}", text));
-        }
-
-        #[test]
-        fn any_line_is_read_or_refused(line in any::<String>()) {
-            let _ = read(&line);
-        }
-    }
-}
+mod tests;

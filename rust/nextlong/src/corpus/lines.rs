@@ -7,7 +7,7 @@ use std::path::Path;
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::documents::{BadRow, Documents, Reason};
-use super::json::{self, Wanted};
+use super::json::{self, Names, Wanted};
 use super::read::Place;
 use super::unpack::Source;
 use super::{
@@ -307,6 +307,7 @@ pub(super) fn parse(lines: Lines, input: &Input, settings: &Settings) -> Documen
         text: &settings.text_column,
         id: settings.id(),
         score: settings.score_column.as_deref(),
+        source: settings.source_column.as_deref(),
     };
     if lines.cut_off {
         let mut documents = Documents::default();
@@ -316,7 +317,7 @@ pub(super) fn parse(lines: Lines, input: &Input, settings: &Settings) -> Documen
         return documents;
     }
     let mut documents = Documents::among(lines.data);
-    let (mut id, mut shown) = (String::new(), Vec::new());
+    let (mut names, mut shown) = (Names::default(), Vec::new());
     let mut row = lines.row;
     let mut start = 0;
     loop {
@@ -332,7 +333,7 @@ pub(super) fn parse(lines: Lines, input: &Input, settings: &Settings) -> Documen
         }
         let too_long = end - start > HEAD_BYTES && end - start > settings.line_limit(line);
         if too_long || !line.trim_ascii().is_empty() {
-            id.clear();
+            names.clear();
             // A text may be moved to where its line began.
             shown.clear();
             shown.extend_from_slice(&line[..line.len().min(SHOWN_BYTES)]);
@@ -342,10 +343,10 @@ pub(super) fn parse(lines: Lines, input: &Input, settings: &Settings) -> Documen
             } else if simdutf8::basic::from_utf8(line).is_err() {
                 Err(Reason::InvalidUtf8)
             } else {
-                json::record(&mut data[..end], begin, wanted, filled, &mut id)
+                json::record(&mut data[..end], begin, wanted, filled, &mut names)
             };
             let place = rows::Place { input, row, offset: Some(offset) };
-            documents.settle(settings, place, record, &id, &shown);
+            documents.settle(settings, place, record, names.as_refs(), &shown);
         }
         row += 1;
         start = end + 1;
@@ -367,6 +368,7 @@ mod tests {
             text_column: "text".to_owned(),
             id_column: None,
             score_column: None,
+            source_column: None,
             max_document_bytes: 1 << 20,
         };
         let input = Input { number: 0, name: "a".into(), label: "a".into() };
@@ -386,6 +388,7 @@ mod tests {
             text_column: "text".to_owned(),
             id_column: Some("text".to_owned()),
             score_column: None,
+            source_column: None,
             max_document_bytes: 1 << 20,
         };
         let input = Input { number: 0, name: "a".into(), label: "a".into() };

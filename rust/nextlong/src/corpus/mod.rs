@@ -44,6 +44,8 @@ pub struct Settings {
     pub id_column: Option<String>,
     /// The column of scores; none: no scores.
     pub score_column: Option<String>,
+    /// The column that names each document's source; none: no sources.
+    pub source_column: Option<String>,
     /// The most bytes a text may have.
     pub max_document_bytes: u64,
 }
@@ -202,6 +204,7 @@ mod tests {
             text_column: "text".to_owned(),
             id_column: None,
             score_column: None,
+            source_column: None,
             max_document_bytes: 1 << 30,
         };
         let long = (3 << 30) + HEAD_BYTES;

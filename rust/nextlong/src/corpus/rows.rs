@@ -9,6 +9,9 @@ use crate::store::Origin;
 /// The bytes that an id may have: every chunk of its document is stored with it.
 const MOST_ID_BYTES: usize = 4096;
 
+/// Maximum number of bytes of a source.
+const MAX_SOURCE_BYTES: usize = 4096;
+
 /// A value that a row should have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Field<T> {
@@ -31,6 +34,13 @@ impl<T> Field<T> {
     }
 }
 
+/// The id and the source of a row; empty where there is none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names<'a> {
+    pub id: &'a str,
+    pub source: &'a str,
+}
+
 /// A row that was no line of JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
@@ -40,6 +50,8 @@ pub struct Item<'a> {
     pub id: Field<&'a str>,
     /// The score.
     pub score: Field<f64>,
+    /// The source, as text.
+    pub source: Field<&'a str>,
 }
 
 /// Where a row lies in its input.
@@ -58,6 +70,17 @@ pub(super) struct Record {
     pub text: Field<()>,
     pub id: Field<()>,
     pub score: Field<f64>,
+    pub source: Field<()>,
+}
+
+impl Record {
+    /// No field is there.
+    pub const MISSING: Self = Self {
+        text: Field::Missing,
+        id: Field::Missing,
+        score: Field::Missing,
+        source: Field::Missing,
+    };
 }
 
 impl Documents {
@@ -74,9 +97,15 @@ impl Documents {
                 return;
             }
         }
-        let id = if let Field::Found(id) = item.id { id } else { "" };
-        let record = Record { text: item.text.state(), id: item.id.state(), score: item.score };
-        self.settle(settings, Place { input, row, offset: None }, Ok(record), id, shown);
+        let found = |field| if let Field::Found(text) = field { text } else { "" };
+        let names = Names { id: found(item.id), source: found(item.source) };
+        let record = Record {
+            text: item.text.state(),
+            id: item.id.state(),
+            score: item.score,
+            source: item.source.state(),
+        };
+        self.settle(settings, Place { input, row, offset: None }, Ok(record), names, shown);
     }
 
     /// Adds something that is no row at all.
@@ -90,20 +119,23 @@ impl Documents {
         settings: &Settings,
         place: Place<'_>,
         record: Result<Record, Reason>,
-        id: &str,
+        names: Names<'_>,
         shown: &[u8],
     ) {
-        match record.and_then(|record| self.judge(settings, record, id)) {
+        match record.and_then(|record| self.judge(settings, record, names)) {
             Ok(record) => {
                 let mut made = String::new();
                 let doc_id = if record.id == Field::Missing {
                     let _ = write!(made, "{}:{}", place.input.label, place.row + 1);
                     &made
                 } else {
-                    id
+                    names.id
                 };
                 let score = if let Field::Found(score) = record.score { Some(score) } else { None };
-                self.close(Origin { doc_id, input: place.input.number, row: place.row, score });
+                let source = (record.source == Field::Found(()) && !names.source.is_empty())
+                    .then_some(names.source);
+                let (input, row) = (place.input.number, place.row);
+                self.close(Origin { doc_id, input, row, score, source });
             }
             Err(reason) => {
                 self.drop_pending();
@@ -113,7 +145,12 @@ impl Documents {
         }
     }
 
-    fn judge(&self, settings: &Settings, record: Record, id: &str) -> Result<Record, Reason> {
+    fn judge(
+        &self,
+        settings: &Settings,
+        record: Record,
+        names: Names<'_>,
+    ) -> Result<Record, Reason> {
         let text = self.pending_text();
         match record.text {
             Field::Missing => return Err(Reason::TextMissing),
@@ -127,7 +164,16 @@ impl Documents {
         match record.id {
             Field::Missing if settings.id_column.is_some() => return Err(Reason::IdMissing),
             Field::Bad(reason) => return Err(reason),
-            Field::Found(()) if id.len() > MOST_ID_BYTES => return Err(Reason::IdTooLong),
+            Field::Found(()) if names.id.len() > MOST_ID_BYTES => {
+                return Err(Reason::IdTooLong);
+            }
+            _ => {}
+        }
+        match record.source {
+            Field::Bad(reason) => return Err(reason),
+            Field::Found(()) if names.source.len() > MAX_SOURCE_BYTES => {
+                return Err(Reason::SourceTooLong);
+            }
             _ => {}
         }
         match record.score {

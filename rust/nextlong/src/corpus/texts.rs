@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::documents::{BadRow, Documents, Reason};
-use super::rows::{Field, Place, Record};
+use super::rows::{Field, Names, Place, Record};
 use super::{BYTE_ORDER_MARK, Input, InputFile, Settings, unreadable};
 use crate::error::Result;
 
@@ -46,9 +46,10 @@ pub(super) fn parse(files: &[TextFile], settings: &Settings) -> Documents {
                 documents.pending(text);
                 // The whole file is the document: its label is the id, without a row.
                 let record =
-                    Record { text: Field::Found(()), id: Field::Found(()), score: Field::Missing };
+                    Record { text: Field::Found(()), id: Field::Found(()), ..Record::MISSING };
+                let names = Names { id: &input.label, source: "" };
                 let place = Place { input, row: 0, offset: Some(0) };
-                documents.settle(settings, place, Ok(record), &input.label, bytes);
+                documents.settle(settings, place, Ok(record), names, bytes);
             }
             Err(reason) => {
                 documents.push_bad(BadRow::new(&input.name, 0, Some(0), reason, bytes));

@@ -26,6 +26,7 @@ use self::ahead::step;
 use self::copies::Copies;
 pub(crate) use self::ngrams::Hashed;
 pub use self::queue::queue;
+use self::select::add_since;
 pub use self::sketches::Sketches;
 use crate::config::{Length, Sampling, Settings};
 use crate::error::{Error, Result};
@@ -100,6 +101,8 @@ struct Candidate {
     needed: u32,
     copies: Option<Copies>,
     state: select::State,
+    /// Refused neighbours of its meta-chunks, by the searches and by the pass.
+    refused: Refusals,
 }
 
 /// Some documents that are mined together: the unit of work of this stage.
@@ -147,6 +150,7 @@ impl Wave {
                 copies: None,
                 chunks: chunks.start as u32..chunks.end as u32,
                 state: select::State::Measuring,
+                refused: [0; REASONS.len()],
             }
         });
         let documents = documents.collect();
@@ -195,6 +199,7 @@ impl Wave {
         let rows: HashMap<u32, usize, Hashed> =
             chunks.iter().enumerate().map(|(row, &chunk)| (chunk, row)).collect();
         for candidate in &mut self.documents {
+            let before = self.refused;
             let mut judge: Option<Judge<'_>> = None;
             for (meta, chunk) in candidate.chunks.clone().enumerate() {
                 let Some(&row) = rows.get(&chunk) else { continue };
@@ -212,6 +217,7 @@ impl Wave {
                 }
                 list.wanted = 0;
             }
+            add_since(&mut candidate.refused, &before, &self.refused);
             // Once the pass has begun with the document, it says itself what it wants.
             let waits = candidate.lists.iter().any(|list| list.wanted > 0);
             if judge.is_some() && !waits && matches!(candidate.state, select::State::Measuring) {

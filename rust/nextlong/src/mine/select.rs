@@ -6,6 +6,7 @@
 //! goes on with their exact lengths. So only chunks that are used are tokenized, and the outcome
 //! does not depend on how many threads tokenize.
 
+mod by_group;
 mod laying;
 mod picks;
 mod stock;
@@ -15,6 +16,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::by_group::ByGroup;
+pub use self::by_group::GroupCounts;
+pub(super) use self::by_group::add_since;
 use self::picks::Next;
 pub use self::stock::Stock;
 use super::made::Made;
@@ -85,6 +89,9 @@ pub struct Tally {
     pub refused: Refusals,
     /// What was left when it was last counted.
     pub stock: Option<Stock>,
+    /// The counts of the wave that was finished last, by group; empty without groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<(u16, GroupCounts)>,
 }
 
 /// The sequential pass over all waves.
@@ -98,6 +105,7 @@ pub struct Selector {
     hidden: Option<Arc<Hidden>>,
     /// Those that still can, once they are few: they and perhaps some that cannot.
     few: Option<Arc<Vec<u32>>>,
+    by_group: ByGroup,
 }
 
 /// What a step needs before the pass can go on.
@@ -115,7 +123,8 @@ impl Selector {
     pub fn new(settings: Settings, frame: Frame) -> Self {
         let remaining = settings.num_sequences;
         let (uses, tally) = (HashMap::default(), Tally::default());
-        Self { settings, frame, uses, tally, remaining, hidden: None, few: None }
+        let by_group = ByGroup::default();
+        Self { settings, frame, uses, tally, remaining, hidden: None, few: None, by_group }
     }
 
     /// What was made and refused so far.
@@ -140,6 +149,7 @@ impl Selector {
         }
         self.remaining = self.remaining.map(|left| left.saturating_sub(made.len() as u64));
         self.tally = tally;
+        self.add_groups();
         (self.hidden, self.few) = (None, None);
     }
 
@@ -176,7 +186,9 @@ impl Selector {
                 break;
             }
             let before = need.tokens.len();
+            let refused = self.tally.refused;
             self.advance(candidate, store, tokens, deepest, &mut need);
+            add_since(&mut candidate.refused, &refused, &self.tally.refused);
             need.search |= candidate.lists.iter().any(|list| list.wanted > 0);
             let fresh = need.tokens.split_off(before);
             need.tokens.extend(fresh.into_iter().filter(|&chunk| asked.insert(chunk)));
@@ -190,10 +202,12 @@ impl Selector {
     /// The sequences of a complete wave: (document, pieces), in order.
     pub fn finish(&mut self, wave: &mut Wave) -> Vec<Made> {
         let mut made = Vec::new();
+        let mut tried = 0;
         for candidate in &mut wave.documents {
             if self.remaining == Some(0) {
                 break;
             }
+            tried += 1;
             if let State::Made(pieces) = std::mem::replace(&mut candidate.state, State::Dropped) {
                 self.remaining = self.remaining.map(|remaining| remaining - 1);
                 self.tally.made += 1;
@@ -204,6 +218,7 @@ impl Selector {
             *sum += count;
         }
         self.tally.deeper_searches += wave.deeper;
+        self.count_groups(&wave.documents, tried);
         made
     }
 

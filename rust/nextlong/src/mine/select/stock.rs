@@ -205,7 +205,7 @@ mod tests {
 
     const SETTINGS: &str = r#"{
         "seq_len": 256, "num_sequences": null, "seed": 3, "text_column": "text", "id_column": null,
-        "score_column": null, "max_document_bytes": 1000000, "max_error_rate": 0.01,
+        "score_column": null, "source_column": null, "max_document_bytes": 1000000, "max_error_rate": 0.01,
         "chunk_size": 64, "chunk_unit": "chars", "chunk_mode": "lossless", "embedder": "lsa",
         "dim": 4, "idf_power": 1.5, "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95,
         "range_min": 0, "range_max": null, "min_score": null, "max_score": 0.95,
@@ -225,7 +225,7 @@ mod tests {
         for row in 0..6000 {
             // Of each text two, but for the longest.
             let text = format!("text {}", row.min(5900) / 2);
-            let origin = Origin { doc_id: "a", input: 0, row, score: None };
+            let origin = Origin { doc_id: "a", input: 0, row, score: None, source: None };
             writer.document(origin, [(text.as_str(), 0..text.len() as u64)]).expect("added");
         }
         writer.write(&path).expect("written");
