@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,8 @@ from nextlong_rs import _nextlong
 __all__ = ["PythonEncoder"]
 
 Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
+Spans = tuple[list[int], list[tuple[int, int]]]
+"""The ids of a text, and the characters that each of them stands for."""
 
 _BATCH = 256
 _PROBES = ("a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a")
@@ -33,6 +38,7 @@ class PythonEncoder:
         encode_batch: Callable[[Sequence[str]], list[list[int]]],
         encode_plain: Callable[[str], list[int]],
         decode: Callable[[list[int]], str],
+        spans_batch: Callable[[Sequence[str]], list[Spans]] | None = None,
         vocabulary: dict[str, int],
         added: list[tuple[int, str, bool]],
         kind: str,
@@ -42,6 +48,8 @@ class PythonEncoder:
         self._encode_batch = encode_batch
         self._encode_plain = encode_plain
         self._decode = decode
+        self._spans_batch = spans_batch
+        self._lock = threading.Lock()
         self._ids = dict(vocabulary)
         self._ids.update({content: id for id, content, _ in added})
         self._tokens = {id: token for token, id in self._ids.items()}
@@ -56,7 +64,9 @@ class PythonEncoder:
     def of_tokenizers(cls, given: Any, reason: str) -> PythonEncoder:
         """Over a `tokenizers.Tokenizer`; the object itself is left as it is."""
         text = given.to_str()
-        chunk, plain = type(given).from_str(text), type(given).from_str(text)
+        # A post-processor may move the ends of tokens, and has nothing else to do for a chunk.
+        bare = json.dumps({**json.loads(text), "post_processor": None})
+        chunk, plain = type(given).from_str(bare), type(given).from_str(text)
         for copy in (chunk, plain):
             copy.no_truncation()
             copy.no_padding()
@@ -69,8 +79,13 @@ class PythonEncoder:
         def encode_batch(texts: Sequence[str]) -> list[list[int]]:
             return [row.ids for row in chunk.encode_batch(list(texts), add_special_tokens=False)]
 
+        def spans_batch(texts: Sequence[str]) -> list[Spans]:
+            rows = chunk.encode_batch(list(texts), add_special_tokens=False)
+            return [(row.ids, row.offsets) for row in rows]
+
         return cls(
             encode_batch=encode_batch,
+            spans_batch=spans_batch,
             encode_plain=lambda text: list(plain.encode(text, add_special_tokens=False).ids),
             decode=lambda ids: str(plain.decode(ids, skip_special_tokens=False)),
             vocabulary=given.get_vocab(with_added_tokens=True),
@@ -150,8 +165,51 @@ class PythonEncoder:
         return np.asarray(self._encode_plain(text), dtype=np.uint32)
 
     def count(self, text: str) -> int:
+        """As the core's; threads take turns."""
+        with self._lock:
+            return len(self._rows([text])[0])
+
+    def characters_of(
+        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
         """As the core's."""
-        return len(self._rows([text])[0])
+        ends = offsets.tolist()
+        kept = [values[start:end].tolist() for start, end in pairwise(ends)]
+        if self._spans_batch is None:
+            found = [
+                self._covered_by_prefix(text, ids) for text, ids in zip(texts, kept, strict=True)
+            ]
+            return np.array(found, dtype=np.int64)
+        length = len(self._newline)
+        before = "\n" if length else ""
+        rows = self._spans_batch([before + text for text in texts])
+        found = []
+        for text, ids, (row, spans) in zip(texts, kept, rows, strict=True):
+            shift = length
+            if row[:length] != self._newline:
+                # The newline went into the first token, so the text was encoded alone.
+                ((row, spans),) = self._spans_batch([text])
+                shift = 0
+            if row[shift : shift + len(ids)] != ids:
+                found.append(-1)
+                continue
+            places = [(start - bool(shift), end - bool(shift)) for start, end in spans[shift:]]
+            found.append(_covered(text, places, len(ids)))
+        return np.array(found, dtype=np.int64)
+
+    def _covered_by_prefix(self, text: str, ids: list[int]) -> int:
+        """The characters of the longest prefix that has no ids but the first ones of the text."""
+        if self._rows([text])[0] == ids:
+            return len(text)
+        places = range(len(text) + 1)
+        fits = bisect_right(places, len(ids), key=lambda end: len(self._rows([text[:end]])[0])) - 1
+        for end in range(fits, 0, -1):
+            row = self._rows([text[:end]])[0]
+            if row == ids[: len(row)]:
+                return (
+                    len(text[:end].rstrip()) if row == self._rows([text[:end].rstrip()])[0] else end
+                )
+        return 0
 
     def decode(self, ids: NDArray[np.uint32]) -> str:
         """As the core's."""
@@ -195,3 +253,15 @@ class PythonEncoder:
             row[length:] if row[:length] == self._newline else self._encode_batch([text])[0]
             for row, text in zip(behind, texts, strict=True)
         ]
+
+
+def _covered(text: str, spans: list[tuple[int, int]], kept: int) -> int:
+    """How many characters the first `kept` tokens cover, of which these are the characters."""
+    if kept == 0 or kept >= len(spans):
+        return len(text) if kept else 0
+    end = max(end for _, end in spans[:kept])
+    covered = min(start for start, _ in spans[kept:])
+    # White space between two tokens, in neither of them, is not covered.
+    while covered > end and text[covered - 1].isspace():
+        covered -= 1
+    return covered

@@ -10,6 +10,8 @@ use super::words::{Pieces, Words};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
+mod coverage;
+
 /// Texts longer than this, in bytes, are cut before they are encoded.
 const LONG_TEXT_BYTES: usize = 1 << 20;
 /// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
@@ -21,6 +23,7 @@ pub struct Scratch {
     text: String,
     tokens: Vec<PipelineToken>,
     words: Words,
+    stages: coverage::Stages,
 }
 
 /// A tokenizer that encodes.
@@ -30,6 +33,8 @@ pub(super) struct Encoder {
     /// The ids of a newline, if chunks are encoded behind one that is then dropped.
     newline: Option<Vec<u32>>,
     adds_a_space: bool,
+    /// What the model writes before tokens inside a word, and after the last token of a word.
+    affixes: (String, String),
     /// How texts fall into pieces, if they are encoded piece by piece.
     pub(super) pieces: Option<Pieces>,
     pub(super) notes: Vec<String>,
@@ -45,11 +50,15 @@ impl Encoder {
         let mut json = Json::read(text)?;
         let Rules { kind, marks_the_start, adds_a_space, pieces, notes } =
             Rules::of(&mut json, names, added);
+        let affix = |name: &str| json.settings["model"][name].as_str().unwrap_or_default();
+        let affixes =
+            (affix("continuing_subword_prefix").to_owned(), affix("end_of_word_suffix").to_owned());
         // The reader has been seen to panic on files that contradict themselves.
         let pipeline = std::panic::catch_unwind(move || json.load()).unwrap_or_else(|_| {
             Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
         })?;
-        let mut encoder = Self { pipeline, kind, newline: None, adds_a_space, pieces, notes };
+        let mut encoder =
+            Self { pipeline, kind, newline: None, adds_a_space, affixes, pieces, notes };
         if marks_the_start {
             encoder.find_newline()?;
             if encoder.newline.is_none() {
@@ -153,19 +162,23 @@ impl Encoder {
             let place = pieces.next(text, at);
             unchecked += place.end - at;
             at = place.end;
-            words.encode(text, place, out, |piece, out| {
-                let mut rest = piece;
-                while !rest.is_empty() {
-                    let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
-                    self.encode_piece(start, scratch, out)?;
-                    rest = after;
-                }
-                Ok(())
-            })?;
+            words
+                .encode(text, place, out, |piece, out| self.encode_by_cuts(piece, scratch, out))?;
             if unchecked > CHECK_BYTES {
                 progress.check()?;
                 unchecked = 0;
             }
+        }
+        Ok(())
+    }
+
+    /// Encodes a piece, in parts where it is long.
+    fn encode_by_cuts(&self, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
+            self.encode_piece(start, scratch, out)?;
+            rest = after;
         }
         Ok(())
     }
