@@ -221,7 +221,7 @@ def test_a_run_measures_the_lists_that_it_used(tmp_path: Path) -> None:
         "max_score": None,
     }
     made = {
-        index: nl.synthesize(texts, tmp_path / index, index=index, **options)
+        index: nl.synthesize(iter(texts), tmp_path / index, index=index, **options)
         for index in ("exhaustive", "exact", "clustered")
     }
     for index, result in made.items():

@@ -203,16 +203,9 @@ impl Depths {
         let first = match &search.engine {
             Engine::Clustered(clustered) if clustered.list_count() > 0 => {
                 let gaps = clustered.gaps(&queries, truth, k, progress)?;
-                let (gap, measured) = self.gap(&gaps, 2 * search.quantizer.square(), enough);
+                let gap = self.gap(&gaps, 2 * search.quantizer.square(), enough);
                 lists = mean_lists(&gaps, gap);
-                let breadth = Breadth { gap: Some(gap), ..first };
-                if self.hard && measured.reaches(self.min_recall) {
-                    // What a run finds is measured on the lists that it uses.
-                    let tried = vec![(breadth, measured.recall)];
-                    let report = Report { measured, breadth, tried, queries: queries.len() };
-                    return Ok(Depth { report, lists });
-                }
-                breadth
+                Breadth { gap: Some(gap), ..first }
             }
             _ => first,
         };
@@ -229,14 +222,13 @@ impl Depths {
         Ok(Depth { report, lists })
     }
 
-    /// The smallest gap, up to `most`, within which the lists of enough true neighbours lie, and the
-    /// share of them.
+    /// The smallest gap, up to `most`, within which the lists of enough true neighbours lie.
     fn gap(
         &self,
         gaps: &[Gaps],
         most: i32,
         enough: impl Fn(Measured, &[(usize, usize)]) -> bool,
-    ) -> (i32, Measured) {
+    ) -> i32 {
         let measured = |gap: i32| {
             let share = |gaps: &Gaps| {
                 let rows = &gaps.of_rows;
@@ -258,7 +250,7 @@ impl Depths {
                 low = middle + 1;
             }
         }
-        (low, measured(low).0)
+        low
     }
 
     /// The queries of which most deeper searches are, if these are to be measured by themselves: those
