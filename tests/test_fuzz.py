@@ -102,7 +102,7 @@ CHANGES = st.fixed_dictionaries(
         "dim": st.integers(1, 20),
         "idf_power": st.floats(0, 4),
         "fit_chunks": st.integers(1, 9),
-        "index": st.sampled_from(["auto", "exact", "clustered", "hnsw"]),
+        "index": st.sampled_from(["auto", "exhaustive", "exact", "clustered", "hnsw"]),
         "min_recall": st.floats(0, 1),
         "range_min": st.integers(0, 3),
         "range_max": st.none() | st.integers(4, 20),

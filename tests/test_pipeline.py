@@ -162,7 +162,11 @@ def test_recall_is_measured_and_reported(result: nl.Result) -> None:
     retrieval = result.manifest["summary"]["retrieval"]
     assert retrieval["engine"] == "exact"
     assert retrieval["recall"] >= 0.95
-    assert retrieval["recall_at_k"] >= 1
+    by_depth = retrieval["recall_by_depth"]
+    lists = sum(one["lists"] for one in by_depth.values())
+    assert lists == result.manifest["summary"]["sequences"]["meta_chunks"]
+    mean = sum(one["lists"] * one["recall"] for one in by_depth.values()) / lists
+    assert retrieval["recall"] == pytest.approx(mean, abs=1e-3)
 
 
 def test_only_used_chunks_are_tokenized(result: nl.Result) -> None:

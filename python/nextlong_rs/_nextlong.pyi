@@ -5,10 +5,14 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+_Width = tuple[int, int | None]
+_Measured = tuple[float, float, _Width, list[tuple[_Width, float]]]
+
 __all__ = [
     "Block",
     "BlockReader",
     "ChunkStore",
+    "Depths",
     "Documents",
     "Groups",
     "LsaModel",
@@ -36,6 +40,7 @@ __all__ = [
     "queue",
     "recall_sample",
     "same_document",
+    "sample_keys",
     "searching_seconds",
     "write_parquet",
     "write_vectors",
@@ -111,7 +116,8 @@ def is_safe_border(kind: str, left: str, right: str) -> bool: ...
 def write_vectors(path: str | PathLike[str], array: NDArray[np.float32]) -> None: ...
 
 @final
-class Hidden: ...
+class Hidden:
+    def reach(self, k: int, rows: int) -> int: ...
 
 @final
 class Search:
@@ -152,26 +158,40 @@ class Search:
         breadth: int,
         watch: Watch | None = None,
         hidden: Hidden | None = None,
+        gap: int | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def values(
-        self, values: NDArray[np.float32], k: int, breadth: int, watch: Watch | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
-    def measure_rows(
-        self,
-        rows: NDArray[np.int64],
-        k: int,
-        min_recall: float,
-        threads: int = 1,
-        watch: Watch | None = None,
-    ) -> tuple[float, int, list[tuple[int, float]]]: ...
-    def measure_values(
         self,
         values: NDArray[np.float32],
         k: int,
-        min_recall: float,
+        breadth: int,
+        watch: Watch | None = None,
+        gap: int | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
+    @property
+    def square(self) -> int: ...
+    @property
+    def list_count(self) -> int: ...
+    def depths_of_rows(self, rows: NDArray[np.int64], min_recall: float, some: bool) -> Depths: ...
+    def depths_of_values(self, values: NDArray[np.float32], min_recall: float) -> Depths: ...
+
+@final
+class Depths:
+    @property
+    def copies(self) -> float: ...
+    @property
+    def rows(self) -> NDArray[np.int64]: ...
+    def at(
+        self, k: int, threads: int = 1, watch: Watch | None = None
+    ) -> tuple[_Measured, float]: ...
+    def recall_of(
+        self,
+        rows: NDArray[np.int64],
+        total: int,
+        k: int,
         threads: int = 1,
         watch: Watch | None = None,
-    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+    ) -> tuple[float, float]: ...
 
 @final
 class Graph:
@@ -198,7 +218,7 @@ class Graph:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]: ...
     def measure(
         self, k: int, min_recall: float, threads: int = 1, watch: Watch | None = None
-    ) -> tuple[float, int, list[tuple[int, float]]]: ...
+    ) -> tuple[_Measured, float]: ...
     def save_vectors(self, folder: str | PathLike[str], number: int) -> tuple[str, int, str]: ...
     def save_shard(self, folder: str | PathLike[str], shard: int) -> tuple[str, int, str]: ...
     def load_shard(
@@ -224,6 +244,7 @@ def building_seconds(engine: str, rows: int, dim: int) -> float: ...
 def searching_seconds(
     engine: str, rows: int, queries: int, k: int, dim: int, min_recall: float
 ) -> float: ...
+def sample_keys(seed: int, items: NDArray[np.uint32]) -> NDArray[np.uint64]: ...
 def recall_sample(seed: int, total: int, rows: int, dim: int) -> NDArray[np.int64]: ...
 def corpus_kind(path: str | PathLike[str]) -> str | None: ...
 
@@ -439,6 +460,7 @@ class Wave:
         scores: NDArray[np.float32],
         watch: Watch,
     ) -> None: ...
+    def used_lists(self, most: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
     def write(self, path: str | PathLike[str]) -> None: ...
 
 @final

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from nextlong_rs.memory import KEPT_BYTES
 from nextlong_rs.pool import Pool
 from nextlong_rs.progress import Bar
 from nextlong_rs.query import blocks_of, check, query_arrays, room, row_numbers, unit_rows
+from nextlong_rs.recall import low_recall
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,10 +37,11 @@ class Neighbours:
     Attributes:
         ids: int64 `[q, k]`, row numbers, nearest first; -1 where there are fewer than `k`.
         scores: float32 `[q, k]`, their cosines; `-inf` where the id is -1.
-        recall: Share of the true neighbours that were found, measured on a seeded sample of the
-            queries against exhaustive search, in full precision, of the vectors as they are
-            held: `knn` holds float32 and float64 as float32, a run and `Index` hold float16.
-        engine: `"exact"`, `"clustered"` or `"hnsw"`.
+        recall: Share of the true `k` nearest that were found, measured on a seeded sample of the
+            queries, no two of which are copies, against exhaustive search, in full precision, of
+            the vectors as they are held: `knn` holds float32 and float64 as float32, a run and
+            `Index` hold float16.
+        engine: `"exhaustive"`, `"exact"`, `"clustered"` or `"hnsw"`.
         seconds: Wall-clock time of the whole call.
         reason: Why this engine, and how wide it had to search.
     """
@@ -52,28 +55,60 @@ class Neighbours:
 
 
 class Search:
-    """An engine over stored vectors, its recall measured, ready for queries from any thread.
+    """An engine over stored vectors, ready for queries from any thread.
+
+    How wide it is searched grows with the number of neighbours: it is measured for each depth when
+    it is first asked for, on a seeded sample of the queries, and follows from the vectors, the sample
+    and the depth alone.
 
     Attributes:
-        engine: `"exact"`, `"clustered"` or `"hnsw"`.
-        reason: Why this engine, and how wide it has to search.
-        recall: Recall@k on a seeded sample, at the breadth that is used.
-        widened: Whether the first breadth was not enough for `min_recall`.
-        tried: Each breadth that was tried, with its recall.
+        engine: `"exhaustive"`, `"exact"`, `"clustered"` or `"hnsw"`.
+        reason: Why this engine, and how wide it has to search for the `k` of `open`.
+        recall: Recall at the `k` of `open`, on the sample.
+        widened: Whether the first breadth that was tried was not enough for `min_recall`.
+        tried: Each breadth that was tried at the `k` of `open`, with its recall.
+        lists: Lists that a query of the clustered scan looks into at that `k`, on average.
+        copies: Share of copies in a sample of the vectors of a graph; 0 for other engines.
         kernel: The instruction set of the products; `"serial"` is the slow one.
     """
 
-    __slots__ = ("_breadth", "_core", "engine", "kernel", "reason", "recall", "tried", "widened")
+    __slots__ = (
+        "_breadths",
+        "_core",
+        "_depths",
+        "_rows",
+        "_threads",
+        "copies",
+        "engine",
+        "kernel",
+        "lists",
+        "reason",
+        "recall",
+        "tried",
+        "widened",
+    )
 
     def __init__(
         self,
         core: _nextlong.Search,
+        depths: _nextlong.Depths,
         reason: str,
-        measured: tuple[float, int, list[tuple[int, float]]],
+        *,
+        k: int,
+        rows: int,
+        pool: Pool,
     ) -> None:
         """Made by `Search.open`."""
         self._core = core
-        self.recall, self._breadth, self.tried = measured
+        self._depths = depths
+        self._rows = rows
+        self._threads = pool.threads
+        (self.recall, _, breadth, tried), self.lists = pool.call(
+            lambda: depths.at(k, pool.threads, pool.watch)
+        )
+        self._breadths: dict[int, tuple[int, int | None]] = {k: breadth}
+        self.tried = [(_told(width, core.square), recall) for width, recall in tried]
+        self.copies = depths.copies
         self.engine = core.engine
         self.kernel = core.kernel
         self.widened = len(self.tried) > 1
@@ -100,11 +135,13 @@ class Search:
 
         Args:
             vectors: `[n, d]`, float16, mapped or held. Of any length; a row of zeros scores 0.
-            index: `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of them by a model
-                of n, d, `k`, `min_recall` and `expected_queries`, the same on every machine.
+            index: `"exhaustive"`, `"exact"`, `"clustered"`, `"hnsw"`, or `"auto"`: the cheapest of
+                the last three by a model of n, d, `k`, `min_recall` and `expected_queries`, the same
+                on every machine; the exact scan where that one has to search too wide.
             expected_queries: How many queries will be searched, about.
-            k: Neighbours wanted of each, about: recall is measured at it.
-            min_recall: Recall to reach; below it the search is made wider until it holds.
+            k: Neighbours wanted of each, about; a search may ask for any other number.
+            min_recall: Recall to reach at every depth; below it the search is made wider until it
+                very probably holds for all queries.
             groups: uint32 `[n]`, the document number of each row: rows of the query's own group are
                 no neighbours. None: only the row itself is none.
             folder: Where lists or HNSW shards are written. None: they are held in memory only.
@@ -126,13 +163,13 @@ class Search:
         """
         check(index=index, k=k, min_recall=min_recall, seed=seed)
         candidates = np.arange(len(vectors)) if rows is None else row_numbers(rows, len(vectors))
-        picked = _nextlong.recall_sample(seed, len(candidates), len(vectors), vectors.dim)
-        core, reason = _engine(
+        return _measured(
             vectors,
             index,
             expected_queries,
             k,
             min_recall,
+            lambda core: core.depths_of_rows(candidates, min_recall, True),
             groups=groups,
             folder=folder,
             kept=kept,
@@ -140,11 +177,54 @@ class Search:
             seed=seed,
             pool=pool,
         )
-        sample = np.ascontiguousarray(candidates[picked], dtype=np.int64)
-        measured = pool.call(
-            lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
+
+    @property
+    def identity(self) -> list[Any]:
+        """What the results of all searches follow from, beside the vectors and who may not be whose
+        neighbour.
+        """
+        return [
+            self.engine,
+            self.reason,
+            self._depths.rows.tolist(),
+            sorted(self._breadths.items()),
+        ]
+
+    def measure(self, k: int, pool: Pool) -> float:
+        """Measure how wide to search for the `k` nearest, before the first search asks for it.
+
+        Args:
+            k: Neighbours of each query.
+            pool: The threads for it.
+
+        Returns:
+            Recall at `k`, on the sample.
+        """
+        (recall, _, self._breadths[k], _), _ = pool.call(
+            lambda: self._depths.at(k, pool.threads, pool.watch)
         )
-        return cls(core, reason, measured)
+        return recall
+
+    def recall_of(
+        self, rows: NDArray[np.int64], total: int, k: int, pool: Pool
+    ) -> tuple[float, float]:
+        """Recall of the searches of some rows.
+
+        Args:
+            rows: int64 `[q]`, a random sample of `total` rows that were searched.
+            total: The number of rows that the sample stands for.
+            k: The number of neighbours that they were searched for.
+            pool: The threads for it.
+
+        Returns:
+            Recall@k against exhaustive search, and its standard error.
+        """
+        return pool.call(lambda: self._depths.recall_of(rows, total, k, pool.threads, pool.watch))
+
+    def _breadth(self, k: int) -> tuple[int, int | None]:
+        if k not in self._breadths:
+            self._breadths[k] = self._depths.at(k, self._threads)[0][2]
+        return self._breadths[k]
 
     def search(
         self,
@@ -160,8 +240,8 @@ class Search:
 
         Args:
             rows: int64 `[q]`, row numbers; a row is never its own neighbour.
-            k: Neighbours of each, may be more than at `open`.
-            hidden: Rows that are nobody's neighbours. Default: none.
+            k: Neighbours of each, any number.
+            hidden: Rows that are nobody's neighbours, which makes the search wider. Default: none.
             watch: Counts the queries answered; its `cancel` stops the call.
 
         Returns:
@@ -169,14 +249,20 @@ class Search:
             by score falling, id rising.
         """
         check(k=k)
+        width, gap = self._breadth(k if hidden is None else hidden.reach(k, self._rows))
         return self._core.rows(
-            np.ascontiguousarray(rows, dtype=np.int64), k, self._breadth, watch, hidden
+            np.ascontiguousarray(rows, dtype=np.int64), k, width, watch, hidden, gap
         )
+
+    def order(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The order in which to search some rows, as their places among them."""
+        return self._core.order(rows)
 
     def _search_values(
         self, values: NDArray[np.float32], k: int, *, watch: _nextlong.Watch | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        return self._core.values(values, k, self._breadth, watch)
+        width, gap = self._breadth(k)
+        return self._core.values(values, k, width, watch, gap)
 
 
 def knn(
@@ -199,13 +285,17 @@ def knn(
         k: Neighbours of each query, 1 to 1,048,576; may exceed n, the rest is then filled with -1.
         queries: None: every row. Whole numbers `[q]`: those rows; a row is never its own neighbour.
             Floats `[q, d]`: these vectors.
-        index: `"exact"` (a scan in int8, ranked again in float32), `"clustered"` (the same scan of
-            the most similar parts of the vectors), `"hnsw"` (a graph), or `"auto"`: the cheapest
-            by a model of n, d, q, `k` and `min_recall`. It takes the constants of one kind of
-            processor everywhere, so that the result does not depend on the machine; `reason` has
-            its estimate for each engine.
-        min_recall: Recall@k to reach on a seeded sample of the queries; below it the search is made
-            wider until it holds.
+        index: `"exhaustive"` (all vectors compared in float32), `"exact"` (all vectors scanned in
+            int8, the best of them ranked again in float32: about 1 neighbour in 5,000 is missed),
+            `"clustered"` (the same scan of the most similar parts of the vectors), `"hnsw"` (a
+            graph), or `"auto"`: the cheapest of the last three by a model of n, d, q, `k` and
+            `min_recall`, and the exact scan where that one has to search too wide. It takes the
+            constants of one kind of processor everywhere, so that the result does not depend on the
+            machine; `reason` has its estimate for each engine.
+        min_recall: Recall@k to reach on a seeded sample of the queries, no two of which are copies,
+            with a margin for the size of the sample. Below it the search is made wider; a warning
+            (`UserWarning`) says so where the widest search of an engine asked for by name stays
+            below.
         threads: Threads; None: one a core. The result is the same bytes for any number.
         seed: Fixes the samples for the int8 scale, the lists and recall.
         progress: Whether a bar is shown on stderr.
@@ -233,21 +323,25 @@ def knn(
     count = len(rows) if values is None else len(values)
     ids, scores = room(count, k)
     with Pool(threads) as pool:
-        core, reason = _engine(stored, index, count, k, min_recall, seed=seed, pool=pool)
-        picked = _nextlong.recall_sample(seed, count, len(stored), stored.dim)
-        if values is None:
-            sample = rows[picked]
-            measured = pool.call(
-                lambda: core.measure_rows(sample, k, min_recall, pool.threads, pool.watch)
-            )
-        else:
-            others = values[picked]
-            measured = pool.call(
-                lambda: core.measure_values(others, k, min_recall, pool.threads, pool.watch)
-            )
-    search = Search(core, reason, measured)
+        search = _measured(
+            stored,
+            index,
+            count,
+            k,
+            min_recall,
+            lambda core: (
+                core.depths_of_rows(rows, min_recall, False)
+                if values is None
+                else core.depths_of_values(values, min_recall)
+            ),
+            seed=seed,
+            pool=pool,
+        )
+    warning = low_recall(search.engine, search.recall, k, min_recall, copies=search.copies)
+    if warning:
+        warnings.warn(warning, stacklevel=2)
     # Queries that look into the same parts are searched together; each goes back to its place.
-    order = np.arange(count) if values is not None else core.order(rows)
+    order = np.arange(count) if values is not None else search.order(rows)
 
     with (
         Bar("search", count, unit="query", shown=progress, scale=False) as bar,
@@ -279,6 +373,36 @@ def choose(
     if index == "auto":
         return _nextlong.choose_engine(len(vectors), queries, k, vectors.dim, min_recall)
     return index, f"{index}: asked for"
+
+
+def _measured(
+    vectors: _nextlong.Vectors,
+    index: str,
+    queries: int,
+    k: int,
+    min_recall: float,
+    sampled: Callable[[_nextlong.Search], _nextlong.Depths],
+    *,
+    seed: int,
+    pool: Pool,
+    **options: Any,
+) -> Search:
+    """The engine, built and measured; the exact scan where `"auto"` took one that has to search too
+    wide.
+    """
+    core, reason = _engine(vectors, index, queries, k, min_recall, seed=seed, pool=pool, **options)
+    search = Search(core, sampled(core), reason, k=k, rows=len(vectors), pool=pool)
+    if index != "auto" or core.engine == "exact":
+        return search
+    # Products of lists take twice as long: from half of the lists on the scan of all rows is faster.
+    if search.recall >= min_recall and search.lists <= core.list_count / 2:
+        return search
+    why = (
+        f"exact: {search.reason}, which is too wide or finds too little, so all vectors are scanned"
+    )
+    options = {name: options[name] for name in ("groups", "kept") if name in options}
+    core, _ = _engine(vectors, "exact", queries, k, min_recall, seed=seed, pool=pool, **options)
+    return Search(core, sampled(core), why, k=k, rows=len(vectors), pool=pool)
 
 
 def _engine(
@@ -336,6 +460,12 @@ def _engine(
     return core, reason
 
 
-def _widening(tried: list[tuple[int, float]]) -> str:
+def _told(breadth: tuple[int, int | None], square: int) -> str:
+    """How wide a search is: a number that each engine takes otherwise, or a difference of cosines."""
+    width, gap = breadth
+    return f"{width}" if gap is None else f"within {gap / square:.3f}"
+
+
+def _widening(tried: list[tuple[str, float]]) -> str:
     steps = ", then ".join(f"{breadth} ({recall:.4f})" for breadth, recall in tried)
     return f"; breadth (recall): {steps}"

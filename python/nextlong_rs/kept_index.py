@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from nextlong_rs.index import Neighbours
 from nextlong_rs.pool import Pool, thread_count
 from nextlong_rs.progress import Bar
 from nextlong_rs.query import blocks_of, check, query_arrays, room, unit_rows
+from nextlong_rs.recall import low_recall
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,7 +37,10 @@ _MANIFEST_BYTES = 1 << 24
 
 _File = tuple[str, int, str]
 
-_Breadths = dict[tuple[int, float], tuple[float, int, list[tuple[int, float]]]]
+_Width = tuple[int, int | None]
+_Measured = tuple[tuple[float, float, _Width, list[tuple[_Width, float]]], float]
+
+_Breadths = dict[tuple[int, float], _Measured]
 
 
 class Index:
@@ -141,8 +146,10 @@ class Index:
                 its own neighbour.
             k: Neighbours of each, 1 to 1,048,576; may exceed the number of rows, the rest is then
                 filled with -1.
-            min_recall: Recall@k to reach on a seeded sample of the rows (not of the queries), or
-                the search is made wider. It is measured by the first search with this `k` and
+            min_recall: Recall@k to reach on a seeded sample of the rows (not of the queries), no
+                two of which are copies, with a margin for the size of the sample. Below it the
+                search is made wider; a warning (`UserWarning`) says so where the widest search
+                stays below. It is measured by the first search with this `k` and
                 `min_recall` after rows were added, which takes a moment (at 100,000 rows about a
                 second) and is remembered until then. None: nothing is measured, the search is
                 the narrowest and `recall` is NaN.
@@ -161,7 +168,13 @@ class Index:
         rows, values = query_arrays(queries, len(graph), graph.dim)
         count = len(rows) if values is None else len(values)
         ids, scores = room(count, k)
-        recall, breadth, tried = _measured(graph, breadths, k, min_recall, threads)
+        (recall, _, (breadth, _), tried), copies = _measured(
+            graph, breadths, k, min_recall, threads
+        )
+        if min_recall is not None:
+            warning = low_recall("hnsw", recall, k, min_recall, copies=copies)
+            if warning:
+                warnings.warn(warning, stacklevel=2)
 
         with (
             Bar("search", count, unit="query", shown=progress, scale=False) as bar,
@@ -176,7 +189,7 @@ class Index:
             blocks = blocks_of(count, k, pool.threads)
             for block, found in zip(blocks, pool.in_order(task, blocks), strict=True):
                 ids[block], scores[block] = found
-        steps = ", then ".join(f"{breadth} ({recall:.4f})" for breadth, recall in tried)
+        steps = ", then ".join(f"{breadth} ({recall:.4f})" for (breadth, _), recall in tried)
         return Neighbours(
             ids=ids,
             scores=scores,
@@ -292,10 +305,10 @@ def _measured(
     k: int,
     min_recall: float | None,
     threads: int | None,
-) -> tuple[float, int, list[tuple[int, float]]]:
-    """Recall, the breadth that it wants, and all breadths that were tried."""
+) -> _Measured:
+    """Recall and its error, the breadth that it wants, and all that were tried; the share of copies."""
     if min_recall is None:
-        return float("nan"), 1, []
+        return (float("nan"), 0.0, (1, None), []), 0.0
     wanted = (k, float(min_recall))
     if wanted not in breadths:
         with Pool(threads) as pool:

@@ -61,6 +61,18 @@ def _object(value: object) -> bool:
     return isinstance(value, dict)
 
 
+def _lists(value: object) -> bool:
+    """Whether it says for each depth how many lists there are, and names some."""
+    return isinstance(value, dict) and all(
+        re.fullmatch("[0-9]{1,10}", depth)
+        and isinstance(fact, dict)
+        and _count(fact.get("lists"))
+        and isinstance(fact.get("sample"), list)
+        and all(_count(row) for row in fact["sample"])
+        for depth, fact in value.items()
+    )
+
+
 def _hash(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32,64}", value) is not None
 
@@ -75,7 +87,7 @@ _FACTS = {
         "bad": _counts,
     },
     "embed": {"chunks": _count},
-    "mine": {"sequences": _count, "counts": _object},
+    "mine": {"sequences": _count, "counts": _object, "lists": _lists},
     "write": {"rows": _count, "tokens": _count, "sha256": _hash},
 }
 """What the marker of a stage says besides its files."""

@@ -124,10 +124,13 @@ def needs(
     pieces = sequences * (settings.seq_len // 300 + 1)
     # A graph is held whole; a scan keeps what it may, and packs the rest again each time.
     searched = (settings.dim + 200) * chunks
-    if settings.index != "hnsw":
+    if settings.index == "exhaustive":
+        searched = 8 * chunks
+    elif settings.index != "hnsw":
         searched = min(settings.dim * chunks, kept) + 8 * chunks
     # Near the end of a corpus the chunks that may still be used are packed, at most so many.
-    left = 0 if settings.max_reuse is None else min(chunks, FEW) * settings.dim
+    packs_left = settings.max_reuse is not None and settings.index != "exhaustive"
+    left = min(chunks, FEW) * settings.dim if packs_left else 0
     sketch = _nextlong.Sketches.bytes_of_one(_nextlong.Settings(settings.to_json()))
     sketched = min(sketch_bytes(kept), sketch * chunks)
     # The ids of two waves: of one that grows, and of one that is being written.

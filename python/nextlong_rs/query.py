@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["blocks_of", "check", "query_arrays", "room", "row_numbers", "unit_rows"]
 
-_ENGINES = ("auto", "exact", "clustered", "hnsw")
+_ENGINES = ("auto", "exhaustive", "exact", "clustered", "hnsw")
 
 # Most neighbours of a query.
 _MOST = 1 << 20

@@ -21,6 +21,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs.cutting import CHUNK_SETTINGS
 from nextlong_rs.memory import needs, sketch_bytes
 from nextlong_rs.parts import Parts
+from nextlong_rs.recall import UsedLists, used_warning
 from nextlong_rs.stages import EMBED_SETTINGS, rounded
 from nextlong_rs.tasks import fingerprint
 from nextlong_rs.waves import Waves, search_pieces
@@ -78,6 +79,7 @@ def mine(
     with job.stage("mine", need, total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
         sketches = _nextlong.Sketches(job.core, len(store), sketch_bytes(keep))
+        lists = UsedLists(settings.seed, len(store))
 
         def found(piece: tuple[int, NDArray[np.int64], bool]) -> tuple[Any, ...]:
             k, rows, is_open = piece
@@ -99,11 +101,13 @@ def mine(
             wave.write(files(number)[0])
             return wave
 
-        def close(number: int, start: int, stop: int, counts: dict[str, Any]) -> None:
+        def close(
+            number: int, start: int, stop: int, counts: dict[str, Any], used: dict[str, Any]
+        ) -> None:
             moved = files(number)
             selector.move_tokens(moved[2])
             selector.save(start, stop, moved[1])
-            tasks.mark(number, moved, sequences=stop - start, counts=counts)
+            tasks.mark(number, moved, sequences=stop - start, counts=counts, lists=used)
 
         waves = Waves(queue, settings, opened, pool)
         closing: Future[None] | None = None
@@ -114,6 +118,7 @@ def mine(
         while waves and not selector.finished and (marker := tasks.done(waves.closed)):
             _, pieces, ids = files(waves.closed)
             pool.watch.add(selector.restore(store, pieces, ids, json.dumps(marker["counts"])))
+            lists.restore(marker["lists"])
             waves.close(sift)
         try:
             while waves and not selector.finished:
@@ -130,18 +135,25 @@ def mine(
                 if closing is not None:
                     pool.wait(closing)
                 before = len(selector)
+                used = lists.add(*wave.used_lists(total - before))
                 made = selector.finish(wave)
                 texts, values, offsets = selector.cuts(store, before)
                 selector.set_covered(before, tokenizer.characters_of(texts, (values, offsets)))
                 counts = json.loads(selector.counts())
                 # The files of a wave are written while the next one is at its turn.
-                closing = pool.submit(partial(close, number, before, before + made, counts))
+                closing = pool.submit(partial(close, number, before, before + made, counts, used))
                 pool.watch.add(made)
                 waves.close(sift)
                 parts.grow(pool, halt)
             waves.stop()
             if closing is not None:
                 pool.wait(closing)
+            sampled = len(
+                _nextlong.recall_sample(
+                    settings.seed, sum(lists.counts.values()), len(vectors), vectors.dim
+                )
+            )
+            recall = lists.measure(search, sampled, pool)
         except BaseException:
             halt.cancel()
             raise
@@ -151,6 +163,9 @@ def mine(
         if path not in needed:
             path.unlink()
     job.digests["sequences"] = tasks.finish(waves.closed)
+    job.report("retrieval", **recall)
+    if warning := used_warning(recall, settings.min_recall):
+        run.say(warning)
     job.report("similarity", **(rounded(selector.similarity(vectors)) or {}))
     tally = selector.tally()
     refused = tally.pop("refused")

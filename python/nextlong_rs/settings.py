@@ -85,10 +85,13 @@ class Settings:
     out of the text that the LSA embeds, never out of the chunk; 1 leaves out none."""
 
     # index
-    index: Literal["auto", "exact", "clustered", "hnsw"] = "auto"
-    """The retrieval engine; `auto` picks the cheaper one from the size of the work."""
+    index: Literal["auto", "exhaustive", "exact", "clustered", "hnsw"] = "auto"
+    """The retrieval engine: `exhaustive` compares all vectors in full precision, `exact` scans all in
+    int8 and ranks the best again, `clustered` scans the most similar parts, `hnsw` is a graph; `auto`
+    picks the cheapest of the last three from the size of the work."""
     min_recall: float = 0.95
-    """Recall@k against exact search, measured in every run; below it the search widens."""
+    """Recall against exhaustive search at every depth that is searched, measured in every run; below
+    it the search widens."""
 
     # mine (names as in sentence-transformers' `mine_hard_negatives` where it has one)
     range_min: int = 0

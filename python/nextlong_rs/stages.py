@@ -18,6 +18,7 @@ from nextlong_rs import corpus as corpora
 from nextlong_rs.errors import CorpusError
 from nextlong_rs.files import write_json
 from nextlong_rs.memory import WORDS, needs
+from nextlong_rs.recall import low_recall
 from nextlong_rs.tasks import fingerprint
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def index(
     vectors: _nextlong.Vectors,
     queue: NDArray[np.uint32],
 ) -> Search:
-    """Builds the engine and measures its recall on a seeded sample of the queries."""
+    """Builds the engine and measures how wide it has to search at each first depth."""
     from nextlong_rs.index import Search, choose
 
     settings = job.settings
@@ -163,12 +164,13 @@ def index(
         version=job.version,
         **{"vectors hash": job.digests["vectors"]},
     )
-    if engine != "exact" and tasks.count is None:
+    builds = engine in ("clustered", "hnsw")
+    if builds and tasks.count is None:
         held = sum(path.stat().st_size for path in folder.iterdir())
         job.run.check_disk("index", len(vectors) * vectors.dim - held)
     kept = job.budget.kept
     need = needs(settings, chunks=len(store), kept=kept)["index"]
-    total = None if engine == "exact" else len(vectors)
+    total = len(vectors) if builds else None
     with job.stage("index", need, total=total, unit="vector") as pool:
         search = Search.open(
             vectors,
@@ -184,6 +186,13 @@ def index(
             seed=settings.seed,
             pool=pool,
         )
+        for depth in sorted({depth for depth, _, _ in searches}):
+            reached = search.measure(depth, pool)
+            warning = low_recall(
+                search.engine, reached, depth, settings.min_recall, copies=search.copies
+            )
+            if warning:
+                job.run.say(warning)
         # Embeddings tell documents apart if a chunk's nearest are of its own document. Every
         # query is held against all vectors: a few dozen say enough.
         picked = _nextlong.recall_sample(settings.seed, len(rows), len(vectors), vectors.dim)
@@ -204,11 +213,9 @@ def index(
         reason=search.reason,
         kernel=search.kernel,
         vectors=len(vectors),
-        recall=search.recall,
-        recall_at_k=k,
-        widened=search.widened,
     )
-    job.digests["search"] = fingerprint([search.engine, search.reason, search.recall, k])
+    # How wide deeper searches are follows from the sample, the settings and the vectors.
+    job.digests["search"] = fingerprint([*search.identity, settings.min_recall])
     return search
 
 

@@ -9,7 +9,7 @@ use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use crate::door::{Watch, outside};
-use crate::index::{Found, Measured, arrays, row_numbers};
+use crate::index::{Found, Measured, arrays, measured, row_numbers};
 use crate::vectors::Vectors;
 
 /// Name, bytes, hash in hexadecimal.
@@ -109,7 +109,8 @@ impl Graph {
         arrays(py, found, count)
     }
 
-    /// Recall@k of a seeded sample of the rows, the breadth that it wants, all tried.
+    /// What is measured at `k` on a seeded sample of the rows, and the share of copies among the rows
+    /// drawn.
     #[pyo3(signature = (k, min_recall, threads = 1, watch = None))]
     fn measure(
         &self,
@@ -118,10 +119,10 @@ impl Graph {
         min_recall: f64,
         threads: usize,
         watch: Option<&Watch>,
-    ) -> PyResult<Measured> {
-        let report =
+    ) -> PyResult<(Measured, f64)> {
+        let (report, copies) =
             outside(py, watch, |progress| self.0.measure(k, min_recall, threads, progress))?;
-        Ok((report.recall, report.breadth, report.tried))
+        Ok((measured(report), copies))
     }
 
     /// The number of files of vectors.

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nextlong::index::{self, Kind, Neighbours, Queries, Settings, choose, recall};
-use nextlong::{Error, Progress};
+use nextlong::index::recall::Report;
+use nextlong::index::{self, Breadth, Kind, Neighbours, Queries, Settings, choose, depths, recall};
+use nextlong::{Error, seed};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
@@ -17,12 +18,15 @@ use crate::vectors::Vectors;
 
 pub(crate) type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
 
-/// Recall, the breadth it wants, and each breadth that was tried with its recall.
-pub(crate) type Measured = (f64, usize, Vec<(usize, f64)>);
+/// Width and gap: see `Breadth` of the core.
+pub(crate) type Width = (usize, Option<i32>);
+
+/// Recall, its standard error, the breadth it wants, and each breadth that was tried with its recall.
+pub(crate) type Measured = (f64, f64, Width, Vec<(Width, f64)>);
 
 /// An engine over vectors.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Search(index::Search);
+pub struct Search(Arc<index::Search>);
 
 #[pymethods]
 #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
@@ -44,7 +48,7 @@ impl Search {
         let groups = groups.map(|groups| groups.as_array().to_vec());
         let vectors = vectors.0.clone();
         let settings = Settings { kind, groups, seed, callers, keep_bytes };
-        outside(py, None, |_| index::Search::new(vectors, settings)).map(Self)
+        outside(py, None, |_| index::Search::new(vectors, settings).map(Arc::new)).map(Self)
     }
 
     #[getter]
@@ -112,7 +116,8 @@ impl Search {
     }
 
     /// The `k` nearest rows of some rows; hidden ones are nobody's.
-    #[pyo3(signature = (rows, k, breadth, watch = None, hidden = None))]
+    #[pyo3(signature = (rows, k, breadth, watch = None, hidden = None, gap = None))]
+    #[allow(clippy::too_many_arguments, reason = "each is one part of a search")]
     fn rows<'py>(
         &self,
         py: Python<'py>,
@@ -121,8 +126,10 @@ impl Search {
         breadth: usize,
         watch: Option<&Watch>,
         hidden: Option<&Hidden>,
+        gap: Option<i32>,
     ) -> PyResult<Found<'py>> {
         let rows = self.checked(&rows)?;
+        let breadth = Breadth { width: breadth, gap };
         let found = outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
             let found = match hidden {
@@ -141,7 +148,7 @@ impl Search {
     }
 
     /// The `k` nearest rows of some vectors.
-    #[pyo3(signature = (values, k, breadth, watch = None))]
+    #[pyo3(signature = (values, k, breadth, watch = None, gap = None))]
     fn values<'py>(
         &self,
         py: Python<'py>,
@@ -149,7 +156,9 @@ impl Search {
         k: usize,
         breadth: usize,
         watch: Option<&Watch>,
+        gap: Option<i32>,
     ) -> PyResult<Found<'py>> {
+        let breadth = Breadth { width: breadth, gap };
         let [count, dim] = [values.shape()[0], values.shape()[1]];
         let values: Vec<f32> = values.as_array().iter().copied().collect();
         let found = outside(py, watch, |progress| {
@@ -160,41 +169,110 @@ impl Search {
         arrays(py, found, count)
     }
 
-    /// Recall@k of some rows, the breadth that it wants, and all (breadth, recall) tried.
-    #[pyo3(signature = (rows, k, min_recall, threads = 1, watch = None))]
-    fn measure_rows(
+    /// The int8 product of a unit vector with itself: what gaps are shares of.
+    #[getter]
+    fn square(&self) -> i32 {
+        self.0.square()
+    }
+
+    /// The number of lists of the clustered scan; 0 for other engines.
+    #[getter]
+    fn list_count(&self) -> usize {
+        self.0.list_count()
+    }
+
+    /// The breadths for queries that are rows.
+    fn depths_of_rows(
         &self,
         py: Python<'_>,
         rows: PyReadonlyArray1<'_, i64>,
-        k: usize,
         min_recall: f64,
-        threads: usize,
-        watch: Option<&Watch>,
-    ) -> PyResult<Measured> {
+        some: bool,
+    ) -> PyResult<Depths> {
         let rows = self.checked(&rows)?;
-        outside(py, watch, |progress| {
-            let queries = Queries::of_rows(self.0.vectors(), &rows);
-            self.measure(&queries, k, min_recall, threads, progress)
-        })
+        let search = Arc::clone(&self.0);
+        outside(py, None, |_| Ok(depths::Depths::of_rows(&search, &rows, min_recall, some)))
+            .map(|depths| Depths { search, depths })
     }
 
-    /// As `measure_rows`, for vectors.
-    #[pyo3(signature = (values, k, min_recall, threads = 1, watch = None))]
-    fn measure_values(
+    /// As `depths_of_rows`, for vectors.
+    fn depths_of_values(
         &self,
         py: Python<'_>,
         values: PyReadonlyArray2<'_, f32>,
-        k: usize,
         min_recall: f64,
+    ) -> PyResult<Depths> {
+        let dim = values.shape()[1];
+        let queries = Queries::of_values(values.as_array().iter().copied().collect(), dim);
+        let search = Arc::clone(&self.0);
+        outside(py, None, |_| Ok(depths::Depths::of_queries(&search, &queries, min_recall)))
+            .map(|depths| Depths { search, depths })
+    }
+}
+
+/// How wide an engine is searched for each number of neighbours.
+#[pyclass(frozen, module = "nextlong_rs._nextlong")]
+pub struct Depths {
+    search: Arc<index::Search>,
+    depths: depths::Depths,
+}
+
+#[pymethods]
+#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
+impl Depths {
+    /// The share of copies in a sample of the vectors of a graph; 0 for other engines.
+    #[getter]
+    fn copies(&self) -> f64 {
+        self.depths.copies()
+    }
+
+    /// The rows of the sample; -1 for a query that is no row.
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        let queries = self.depths.queries();
+        let row = |query| queries.row_of(query).map_or(-1, |row| row as i64);
+        (0..queries.len()).map(row).collect::<Vec<_>>().into_pyarray(py)
+    }
+
+    /// What is measured at `k`, the same whatever was asked for before, and the lists that a query of
+    /// the clustered scan scans.
+    #[pyo3(signature = (k, threads = 1, watch = None))]
+    fn at(
+        &self,
+        py: Python<'_>,
+        k: usize,
         threads: usize,
         watch: Option<&Watch>,
-    ) -> PyResult<Measured> {
-        let dim = values.shape()[1];
-        let values: Vec<f32> = values.as_array().iter().copied().collect();
-        outside(py, watch, |progress| {
-            self.measure(&Queries::of_values(values, dim), k, min_recall, threads, progress)
-        })
+    ) -> PyResult<(Measured, f64)> {
+        let depth =
+            outside(py, watch, |progress| self.depths.at(&self.search, k, threads, progress))?;
+        Ok((measured(depth.report), depth.lists))
     }
+
+    /// Recall@k of some rows, drawn from `total`, at the breadth for `k`; its standard error.
+    #[pyo3(signature = (rows, total, k, threads = 1, watch = None))]
+    fn recall_of(
+        &self,
+        py: Python<'_>,
+        rows: PyReadonlyArray1<'_, i64>,
+        total: usize,
+        k: usize,
+        threads: usize,
+        watch: Option<&Watch>,
+    ) -> PyResult<(f64, f64)> {
+        let rows = row_numbers(&rows, self.search.vectors().len())?;
+        let found = outside(py, watch, |progress| {
+            self.depths.recall_of(&self.search, &rows, total, k, threads, progress)
+        })?;
+        Ok((found.recall, found.error))
+    }
+}
+
+pub(crate) fn measured(report: Report) -> Measured {
+    let width = |breadth: Breadth| (breadth.width, breadth.gap);
+    let tried = report.tried.into_iter().map(|(breadth, recall)| (width(breadth), recall));
+    let Report { measured, breadth, .. } = report;
+    (measured.recall, measured.error, width(breadth), tried.collect())
 }
 
 /// Rows that are nobody's neighbours for the time being.
@@ -205,21 +283,23 @@ pub struct Hidden {
     pub(crate) few: Option<Arc<Vec<u32>>>,
 }
 
+#[pymethods]
+impl Hidden {
+    /// How deep among all of `rows` the `k` nearest of those that are shown lie, about, as a power
+    /// of two; `k` where they are scanned exactly.
+    fn reach(&self, k: usize, rows: usize) -> usize {
+        let shown = rows.saturating_sub(self.rows.count());
+        if self.few.is_some() || shown == 0 {
+            return k;
+        }
+        let reach = (k as f64 * rows as f64 / shown as f64).ceil() as usize;
+        reach.next_power_of_two().min(rows).max(k)
+    }
+}
+
 impl Search {
     fn checked(&self, rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
         row_numbers(rows, self.0.vectors().len())
-    }
-
-    fn measure(
-        &self,
-        queries: &Queries,
-        k: usize,
-        min_recall: f64,
-        threads: usize,
-        progress: &Progress,
-    ) -> nextlong::Result<Measured> {
-        let report = recall::measure(&self.0, queries, k, min_recall, threads, progress)?;
-        Ok((report.recall, report.breadth, report.tried))
     }
 }
 
@@ -257,7 +337,7 @@ pub fn choose_engine(
 fn kind(engine: &str) -> PyResult<Kind> {
     Kind::named(engine).ok_or_else(|| {
         into_py(Error::Config(format!(
-            "index is '{engine}'; choose 'auto', 'exact', 'clustered' or 'hnsw'"
+            "index is '{engine}'; choose 'auto', 'exhaustive', 'exact', 'clustered' or 'hnsw'"
         )))
     })
 }
@@ -295,4 +375,16 @@ pub fn recall_sample(
 ) -> Bound<'_, PyArray1<i64>> {
     let sample = recall::sample(seed, total, rows, dim);
     sample.into_iter().map(|row| row as i64).collect::<Vec<_>>().into_pyarray(py)
+}
+
+/// A random number for each item, the same for the same seed: the items with the smallest are a
+/// sample, whatever the parts in which they come.
+#[pyfunction]
+pub fn sample_keys<'py>(
+    py: Python<'py>,
+    seed: u64,
+    items: PyReadonlyArray1<'_, u32>,
+) -> Bound<'py, PyArray1<u64>> {
+    let key = |&item: &u32| seed::bits(seed, "used lists", u64::from(item));
+    items.as_array().iter().map(key).collect::<Vec<_>>().into_pyarray(py)
 }

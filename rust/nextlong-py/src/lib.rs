@@ -44,7 +44,8 @@ mod _nextlong {
 
     #[pymodule_export]
     use crate::index::{
-        Hidden, Search, building_seconds, choose_engine, recall_sample, searching_seconds,
+        Depths, Hidden, Search, building_seconds, choose_engine, recall_sample, sample_keys,
+        searching_seconds,
     };
 
     #[pymodule_export]

@@ -127,6 +127,17 @@ impl Wave {
         })
     }
 
+    /// The meta-chunks of the first `most` sequences that are made, and how deep each was searched.
+    fn used_lists<'py>(
+        &self,
+        py: Python<'py>,
+        most: usize,
+    ) -> (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>) {
+        let (chunks, depths): (Vec<u32>, Vec<u32>) =
+            lock(&self.0).used_lists(most).into_iter().unzip();
+        (chunks.into_pyarray(py), depths.into_pyarray(py))
+    }
+
     /// Writes the allowed neighbours, a row a meta-chunk.
     fn write(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         outside(py, None, |_| lock(&self.0).write(&path))

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::index::Kind;
 
 /// Which rule cuts documents into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,8 +237,8 @@ impl Settings {
                 "min_score ({low}) must not be larger than max_score ({high})"
             )));
         }
-        if !["auto", "exact", "clustered", "hnsw"].contains(&self.index.as_str()) {
-            let names = "\"auto\", \"exact\", \"clustered\" or \"hnsw\"";
+        if self.index != "auto" && Kind::named(&self.index).is_none() {
+            let names = "\"auto\", \"exhaustive\", \"exact\", \"clustered\" or \"hnsw\"";
             return wrong("index", format!("{:?}", self.index), names);
         }
         for (name, column) in [

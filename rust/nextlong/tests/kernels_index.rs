@@ -3,7 +3,7 @@
 //! In a process of its own, because it changes which kernels numkong takes.
 
 use nextlong::Progress;
-use nextlong::index::{Kind, Neighbours, Queries, Search, Settings};
+use nextlong::index::{Breadth, Kind, Neighbours, Queries, Search, Settings};
 use nextlong::seed::Rng;
 use nextlong::vectors::Vectors;
 use numkong::capabilities::{self, cap};
@@ -16,15 +16,17 @@ fn found(vectors: &Vectors) -> Vec<Neighbours> {
     let rows: Vec<usize> = (0..vectors.len()).step_by(7).collect();
     let queries = Queries::of_rows(vectors, &rows);
     let progress = Progress::default();
-    [Kind::Exact, Kind::Clustered]
-        .map(|kind| {
+    [(Kind::Exact, false), (Kind::Clustered, false), (Kind::Clustered, true)]
+        .map(|(kind, by_gap)| {
             let settings =
                 Settings { kind, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
             let search = Search::new(vectors.clone(), settings).expect("search");
             if kind == Kind::Clustered {
                 search.build_lists(None, 2, &progress).expect("lists");
             }
-            search.search(&queries, 10, 1, &progress).expect("found")
+            let gap = by_gap.then(|| search.square() / 10);
+            let breadth = Breadth { width: 1, gap };
+            search.search(&queries, 10, breadth, &progress).expect("found")
         })
         .into()
 }

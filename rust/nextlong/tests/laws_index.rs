@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use nextlong::Progress;
+use nextlong::index::depths::Depths;
 use nextlong::index::exclude::Exclusion;
 use nextlong::index::graph::{self, Graph};
 use nextlong::index::topk::{Best, Keep};
 use nextlong::index::{
-    Hidden, Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall,
+    Breadth, Hidden, Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall,
 };
 use nextlong::seed::Rng;
 use nextlong::vectors::Vectors;
@@ -185,6 +186,7 @@ proptest! {
                 match engine.kind() {
                     Kind::Exact => prop_assert_eq!(ids, may),
                     Kind::Clustered => prop_assert_eq!(ids.len(), may.len()),
+                    Kind::Exhaustive => unreachable!("not among the engines"),
                     // A graph may not lead to every row.
                     Kind::Hnsw => prop_assert!(ids.len() * 10 >= may.len() * 9),
                 }
@@ -209,19 +211,26 @@ fn keeping_packed_rows_changes_nothing() {
     assert!(found.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
+fn clustered(vectors: &Vectors, threads: usize) -> Search {
+    let search = Search::new(vectors.clone(), settings(Kind::Clustered, None)).expect("search");
+    search.build_lists(None, threads, &Progress::default()).expect("lists");
+    search
+}
+
 #[test]
-fn both_engines_reach_the_recall_that_is_asked_for() {
+fn all_engines_reach_the_recall_that_is_asked_for() {
     let vectors = vectors(6000, 48, 5);
     let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
-    let rows = recall::sample(0, vectors.len(), vectors.len(), 48);
-    for engine in [&exact, &hnsw(&vectors)] {
-        let queries = Queries::of_rows(&vectors, &rows);
-        let reports = [1, 2, 4].map(|threads| {
-            recall::measure(engine, &queries, 10, 0.99, threads, &Progress::default())
-                .expect("measured")
-        });
-        assert!(reports[0].recall >= 0.99, "{reports:?}");
-        assert!(reports.windows(2).all(|pair| pair[0] == pair[1]), "{reports:?}");
+    let rows: Vec<usize> = (0..6000).collect();
+    for engine in [&exact, &hnsw(&vectors), &clustered(&vectors, 2)] {
+        let all: Vec<_> = [1, 2, 4]
+            .map(|threads| {
+                let depths = Depths::of_rows(engine, &rows, 0.99, false);
+                depths.at(engine, 10, threads, &Progress::default()).expect("measured")
+            })
+            .into();
+        assert!(all[0].report.measured.recall >= 0.99, "{all:?}");
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]), "{all:?}");
     }
 }
 
@@ -229,11 +238,64 @@ fn both_engines_reach_the_recall_that_is_asked_for() {
 fn an_impossible_recall_ends_with_every_row_searched() {
     let vectors = vectors(300, 8, 5);
     let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
-    let queries = Queries::of_rows(&vectors, &[0, 7, 9]);
-    let report =
-        recall::measure(&exact, &queries, 5, 2.0, 1, &Progress::default()).expect("measured");
-    assert!(report.breadth * 5 >= 300 && report.tried.len() > 1);
-    assert!((report.recall - 1.0).abs() < 1e-12);
+    for engine in [&exact, &clustered(&vectors, 1)] {
+        let depths = Depths::of_rows(engine, &[0, 7, 9], 2.0, true);
+        let report = depths.at(engine, 5, 1, &Progress::default()).expect("measured").report;
+        assert!(report.breadth.width * 5 >= 300 && report.tried.len() > 1, "{report:?}");
+        assert!((report.measured.recall - 1.0).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_gap_is_the_same_in_any_parts_and_the_widest_scans_all() {
+    let vectors = vectors(5000, 24, 11);
+    let search = clustered(&vectors, 2);
+    let rows: Vec<usize> = (0..5000).step_by(13).collect();
+    let progress = Progress::default();
+    let exact = Search::new(vectors.clone(), settings(Kind::Exact, None)).expect("search");
+    let truth = self::search(&exact, &rows, 40, 8);
+    let mut before = 0.0;
+    for gap in [0, search.square() / 20, search.square() / 5, 2 * search.square()] {
+        let breadth = Breadth { width: 8, gap: Some(gap) };
+        let queries = Queries::of_rows(&vectors, &rows);
+        let whole = search.search(&queries, 40, breadth, &progress).expect("found");
+        let parts: Vec<i64> = rows
+            .chunks(7)
+            .flat_map(|rows| {
+                let queries = Queries::of_rows(&vectors, rows);
+                search.search(&queries, 40, breadth, &progress).expect("found").ids
+            })
+            .collect();
+        assert_eq!(parts, whole.ids);
+        let recall = recall::recall(&truth, &whole, rows.len()).recall;
+        assert!(recall >= before, "{recall} after {before}");
+        before = recall;
+    }
+    assert!((before - 1.0).abs() < 1e-3, "{before}");
+}
+
+#[test]
+fn the_exhaustive_engine_is_the_full_scan() {
+    let vectors = vectors(1500, 20, 12);
+    let groups: Vec<u32> = (0..1500).map(|row| row / 6).collect();
+    let exclusion = Exclusion::new(Some(groups.clone()), 1500).expect("groups");
+    let search =
+        Search::new(vectors.clone(), settings(Kind::Exhaustive, Some(groups))).expect("search");
+    let rows: Vec<usize> = (0..1500).step_by(7).collect();
+    let queries = Queries::of_rows(&vectors, &rows);
+    let progress = Progress::default();
+    let truth = cosine::search(&vectors, &queries, &exclusion, 30, &progress).expect("truth");
+    assert_eq!(self::search(&search, &rows, 30, 1), truth);
+    let hidden = Arc::new(Hidden::none_of(1500));
+    (0..1400).for_each(|row| hidden.set(row, true));
+    assert_eq!(hidden.count(), 1400);
+    let few: Arc<Vec<u32>> = Arc::new((1390..1500).collect());
+    let found = search.search_few(&few, &hidden, &queries, 30, &progress).expect("found");
+    let hiding = exclusion.hiding(Arc::clone(&hidden));
+    assert_eq!(found, cosine::search(&vectors, &queries, &hiding, 30, &progress).expect("truth"));
+    let depths = Depths::of_rows(&search, &rows, 0.95, true);
+    let depth = depths.at(&search, 30, 1, &progress).expect("depth");
+    assert!((depth.report.measured.recall - 1.0).abs() < 1e-12);
 }
 
 #[test]
@@ -283,11 +345,11 @@ fn a_stop_is_heard() {
     let vectors = vectors(3000, 32, 9);
     let stopped = Progress::default();
     stopped.cancel();
-    for kind in [Kind::Exact, Kind::Clustered, Kind::Hnsw] {
+    for kind in Kind::ALL {
         let engine = Search::new(vectors.clone(), settings(kind, None)).expect("search");
         let queries = Queries::of_rows(&vectors, &[1, 2]);
         let outcome = match kind {
-            Kind::Exact => engine.search(&queries, 3, 3, &stopped).map(drop),
+            Kind::Exhaustive | Kind::Exact => engine.search(&queries, 3, 3, &stopped).map(drop),
             Kind::Hnsw => engine.build_shard(0, None, &stopped),
             Kind::Clustered => engine.build_lists(None, 1, &stopped),
         };
@@ -345,7 +407,7 @@ fn a_grown_graph_is_the_one_that_was_built_at_once() {
         assert_eq!(by_one, found.ids);
     }
     let report = whole.measure(10, 0.98, 2, &progress).expect("measured");
-    assert!(report.recall >= 0.98, "{report:?}");
+    assert!(report.0.measured.recall >= 0.98, "{report:?}");
     assert_eq!(grown.measure(10, 0.98, 1, &progress).expect("measured"), report);
 }
 
@@ -419,7 +481,7 @@ fn neighbours_that_int8_cannot_tell_apart_are_all_ranked() {
             search.build_lists(None, 1, &progress).expect("lists");
         }
         let found = search.search(&queries, k, kind.first_breadth(), &progress).expect("found");
-        let share = recall::recall(&truth, &found);
+        let share = recall::recall(&truth, &found, vectors.len()).recall;
         assert!(share > 0.99, "{kind:?} finds {share} of the clumps");
     }
 }

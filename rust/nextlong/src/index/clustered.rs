@@ -3,6 +3,8 @@
 //! In: int8 queries. Out: for each the ids of the best rows of its lists, to be ranked again in
 //! f32. The order in which lists are scanned does not matter to what is found.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +17,7 @@ use crate::index::near::Near;
 use crate::index::product::{Packed, Rows, Scores, packed_bytes, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
+use crate::index::{Breadth, Neighbours};
 use crate::progress::Progress;
 use crate::vectors::Vectors;
 
@@ -26,6 +29,9 @@ const QUERIES: usize = 64;
 
 /// (query, list) pairs that are held at a time.
 const PAIRS: usize = 1 << 22;
+
+/// Lists that a query may come to by its gap before all lists are put in order for it.
+const PROBED: usize = 64;
 
 /// A row is near the lists that are near its own: so many times those that it scans, and at least
 /// so many, are asked.
@@ -48,6 +54,26 @@ struct Ready {
     arena: Arc<Arena>,
     /// The place of every row.
     places: Vec<u32>,
+}
+
+/// How far lists lie below the `k`-th nearest row of a query.
+#[derive(Debug, Default)]
+pub struct Gaps {
+    /// The lists of its nearest rows.
+    pub of_rows: Vec<i32>,
+    /// All lists, rising.
+    pub of_lists: Vec<i32>,
+    /// Whether there are fewer than `k` rows.
+    pub short: bool,
+}
+
+/// A query on its way from list to list.
+struct Seeker<'a> {
+    /// The lists to scan, nearest first, with their products.
+    nearest: &'a [(i32, u32)],
+    /// Whether the next lists may hold rows that are near enough.
+    open: bool,
+    best: Best,
 }
 
 /// The queries that scan a list next, as (query) numbers sorted by list.
@@ -135,8 +161,8 @@ impl Clustered {
         self.ready.get().map_or(row, |ready| ready.places[row] as usize)
     }
 
-    /// The best rows of each query by int8 product, as many as `keep` says, in the `probes` lists
-    /// nearest to it, in any order.
+    /// The best rows of each query by int8 product, as many as `keep` says, in any order: in the
+    /// lists nearest to it, as many as `breadth` says.
     ///
     /// # Errors
     ///
@@ -147,63 +173,162 @@ impl Clustered {
         queries: &Queries,
         exclusion: &Exclusion,
         keep: Keep,
-        probes: usize,
+        breadth: Breadth,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
         let ready = self.ready()?;
         let (dim, lists) = (vectors.dim(), ready.lists.len());
-        let probes = probes.min(lists);
+        let probes = if breadth.gap.is_some() { PROBED } else { breadth.width }.min(lists);
         if probes == 0 {
             return Ok(vec![Vec::new(); queries.len()]);
         }
+        // The nearest list of all queries first: it raises the threshold for the others.
+        let rounds = match breadth.gap {
+            None => vec![0..1, 1..probes],
+            Some(_) => rounds_of(1, probes),
+        };
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let (mut some, mut scores) = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
+        let mut room = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
-            let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
-            let rows = range.clone().zip(queries.values(range.clone()).chunks_exact(dim));
-            for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
-                let place = queries.row_of(query).map(|row| ready.places[row] as usize);
-                if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
-                    self.quantizer.row(row, &mut room, out);
+            let values = self.values(ready, queries, range.clone());
+            let nearest = ready.nearest(&values, probes, queries, start, progress)?;
+            let mut seekers: Vec<Seeker<'_>> = nearest
+                .chunks_exact(probes)
+                .map(|nearest| Seeker { nearest, open: true, best: Best::keeping(keep) })
+                .collect();
+            let numbers: Vec<usize> = range.collect();
+            let mut scan = |seekers: &mut [Seeker<'_>], ranks, values: &[i8], numbers: &[usize]| {
+                let visits = Visits::new(seekers, ranks, breadth.gap, lists);
+                let see = |query: usize, scores: &[i32], ids: &[u32]| {
+                    let own = exclusion.of(queries.row_of(numbers[query]));
+                    let name = |place: usize| ids[place];
+                    seekers[query].best.extend(scores, name, |id| own.excludes(id));
+                };
+                self.visit(vectors, ready, values, &visits, &mut room, progress, see)
+            };
+            for ranks in rounds.iter().cloned() {
+                scan(&mut seekers, ranks, &values, &numbers)?;
+            }
+            if breadth.gap.is_some() && probes < lists {
+                let open: Vec<usize> =
+                    (0..seekers.len()).filter(|&query| seekers[query].open).collect();
+                for some in open.chunks(QUERIES) {
+                    let values: Vec<i8> = some
+                        .iter()
+                        .flat_map(|&query| &values[query * dim..][..dim])
+                        .copied()
+                        .collect();
+                    let numbers: Vec<usize> = some.iter().map(|&query| numbers[query]).collect();
+                    let all = ready.lists.centroids().nearest_some(&values, lists, progress)?;
+                    let rest = |(nearest, &query): (&[(i32, u32)], &usize)| {
+                        let seen: HashSet<u32> =
+                            seekers[query].nearest.iter().map(|pair| pair.1).collect();
+                        nearest.iter().filter(|pair| !seen.contains(&pair.1)).copied().collect()
+                    };
+                    let rest: Vec<Vec<(i32, u32)>> =
+                        all.chunks_exact(lists).zip(some).map(rest).collect();
+                    let mut others: Vec<Seeker<'_>> = Vec::with_capacity(some.len());
+                    for (nearest, &query) in rest.iter().zip(some) {
+                        let best = std::mem::replace(&mut seekers[query].best, Best::new(0));
+                        others.push(Seeker { nearest, open: true, best });
+                    }
+                    for ranks in rounds_of(PROBED, lists - probes) {
+                        scan(&mut others, ranks, &values, &numbers)?;
+                    }
+                    for (other, &query) in others.into_iter().zip(some) {
+                        seekers[query].best = other.best;
+                    }
                 }
             }
-            let nearest = ready.nearest(&values, probes, queries, range.start, progress)?;
-            let mut best = vec![Best::keeping(keep); range.len()];
-            // The nearest list of all queries first: it raises the threshold for the others.
-            for ranks in [0..1, 1..probes] {
-                let visits = Visits::new(&nearest, probes, ranks, lists);
-                for list in 0..lists {
-                    let visitors = visits.of(list);
-                    if visitors.is_empty() {
-                        continue;
-                    }
-                    for block in ready.blocks[list]..ready.blocks[list + 1] {
-                        self.scan(
-                            vectors,
-                            ready,
-                            list,
-                            block,
-                            &values,
-                            visitors,
-                            (&mut some, &mut scores),
-                            progress,
-                            |query, scores, ids| {
-                                let own = exclusion.of(queries.row_of(start + query));
-                                best[query].extend(
-                                    scores,
-                                    |place| ids[place],
-                                    |id| own.excludes(id),
-                                );
-                            },
-                        )?;
-                    }
-                }
-            }
-            found.extend(best.into_iter().map(Best::into_kept));
+            found.extend(seekers.into_iter().map(|seeker| seeker.best.into_kept()));
         }
         Ok(found)
+    }
+
+    /// Holds the queries that visit lists against the rows of these.
+    #[allow(clippy::too_many_arguments, reason = "the inside of one loop, cut out to be read")]
+    fn visit(
+        &self,
+        vectors: &Vectors,
+        ready: &Ready,
+        values: &[i8],
+        visits: &Visits,
+        room: &mut (Rows, Scores),
+        progress: &Progress,
+        mut see: impl FnMut(usize, &[i32], &[u32]),
+    ) -> Result<()> {
+        for list in 0..ready.lists.len() {
+            let visitors = visits.of(list);
+            if visitors.is_empty() {
+                continue;
+            }
+            for block in ready.blocks[list]..ready.blocks[list + 1] {
+                let room = (&mut room.0, &mut room.1);
+                self.scan(vectors, ready, list, block, values, visitors, room, progress, &mut see)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the lists lie below the `k`-th nearest row of each query: those of its `k` nearest
+    /// rows in `truth`, and all lists.
+    ///
+    /// # Errors
+    ///
+    /// As [`Clustered::candidates`].
+    pub fn gaps(
+        &self,
+        queries: &Queries,
+        truth: &Neighbours,
+        k: usize,
+        progress: &Progress,
+    ) -> Result<Vec<Gaps>> {
+        let ready = self.ready()?;
+        let lists = ready.lists.len();
+        let square = f64::from(self.quantizer.scale()).powi(2);
+        let mut all = Vec::with_capacity(queries.len());
+        let mut products = vec![0; lists];
+        for start in (0..queries.len()).step_by(QUERIES) {
+            let range = start..(start + QUERIES).min(queries.len());
+            let values = self.values(ready, queries, range.clone());
+            let nearest = ready.lists.centroids().nearest_some(&values, lists, progress)?;
+            for (query, nearest) in range.zip(nearest.chunks_exact(lists.max(1))) {
+                for &(product, list) in nearest {
+                    products[list as usize] = product;
+                }
+                let ids = &truth.ids[query * truth.k..][..k];
+                let count = ids.iter().take_while(|&&id| id >= 0).count();
+                let Some(last) = count.checked_sub(1) else {
+                    all.push(Gaps::default());
+                    continue;
+                };
+                let last = (f64::from(truth.scores[query * truth.k + last]) * square) as i32;
+                let below = |list: usize| last - products[list];
+                let list = |&id: &i64| ready.lists.list_at(ready.places[id as usize] as usize);
+                let of_rows = ids[..count].iter().map(|id| below(list(id))).collect();
+                let of_lists = nearest.iter().map(|pair| last - pair.0).collect();
+                // Where there are fewer than `k`, all lists are scanned.
+                let short = count < k;
+                all.push(Gaps { of_rows, of_lists, short });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Some queries in int8.
+    fn values(&self, ready: &Ready, queries: &Queries, range: Range<usize>) -> Vec<i8> {
+        let dim = queries.dim();
+        let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
+        let rows = range.clone().zip(queries.values(range).chunks_exact(dim));
+        for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
+            let place = queries.row_of(query).map(|row| ready.places[row] as usize);
+            if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
+                self.quantizer.row(row, &mut room, out);
+            }
+        }
+        values
     }
 
     /// Multiplies one block of a list with the queries that visit it.
@@ -259,7 +384,7 @@ impl Clustered {
 }
 
 impl Ready {
-    /// The `probes` lists nearest to each of some queries, nearest first, for rows among the lists
+    /// The `probes` lists nearest to each of some queries, with their products, nearest first, for rows among the lists
     /// near their own.
     fn nearest(
         &self,
@@ -268,7 +393,7 @@ impl Ready {
         queries: &Queries,
         first: usize,
         progress: &Progress,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Vec<(i32, u32)>> {
         let centroids = self.lists.centroids();
         let dim = centroids.dim();
         let asked = (probes * ASKED.0).max(ASKED.1);
@@ -286,22 +411,51 @@ impl Ready {
         let near = Near::new(centroids, &anchors, asked, 1, progress)?;
         let own: Vec<u32> =
             own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();
-        let mut nearest = vec![0; own.len() * probes];
+        let mut nearest = vec![(0, 0); own.len() * probes];
         near.products(values, &own, progress, |query, scores, ids| {
             let mut best = Best::new(probes);
             best.extend(scores, |place| ids[place], |_| false);
-            nearest[query * probes..][..probes].copy_from_slice(&best.into_ids());
+            nearest[query * probes..][..probes].copy_from_slice(&best.into_pairs());
         })?;
         Ok(nearest)
     }
 }
 
+/// Ranks from 0 to `end` in rounds, the first of `first`, each three times as long as all before it.
+fn rounds_of(first: usize, end: usize) -> Vec<Range<usize>> {
+    let mut rounds = vec![0..first.min(end)];
+    while let Some(last) = rounds.last().map(|range| range.end).filter(|&last| last < end) {
+        rounds.push(last..(last * 4).min(end));
+    }
+    rounds
+}
+
 impl Visits {
-    /// Sorts the lists of the given ranks of every query by list.
-    fn new(nearest: &[u32], probes: usize, ranks: std::ops::Range<usize>, lists: usize) -> Self {
+    /// Sorts the lists of the given ranks of every open query by list: those whose product is at most
+    /// `gap` below that of its last sure row, if there is a gap. Queries are closed that leave any out.
+    fn new(
+        seekers: &mut [Seeker<'_>],
+        ranks: Range<usize>,
+        gap: Option<i32>,
+        lists: usize,
+    ) -> Self {
+        let mut wanted: Vec<&[(i32, u32)]> = Vec::with_capacity(seekers.len());
+        for seeker in seekers {
+            let nearest = &seeker.nearest[ranks.clone()];
+            let count = match gap {
+                _ if !seeker.open => 0,
+                None => nearest.len(),
+                Some(gap) => {
+                    let last = seeker.best.last_sure().unwrap_or(i32::MIN);
+                    let least = last.saturating_sub(gap);
+                    nearest.partition_point(|pair| pair.0 >= least)
+                }
+            };
+            seeker.open &= count == nearest.len();
+            wanted.push(&nearest[..count]);
+        }
         let mut starts = vec![0; lists + 1];
-        let wanted = || nearest.chunks_exact(probes).map(|lists| &lists[ranks.clone()]);
-        for &list in wanted().flatten() {
+        for &(_, list) in wanted.iter().copied().flatten() {
             starts[list as usize + 1] += 1;
         }
         for list in 0..lists {
@@ -309,8 +463,8 @@ impl Visits {
         }
         let mut next = starts.clone();
         let mut queries = vec![0; starts[lists]];
-        for (query, some) in wanted().enumerate() {
-            for &list in some {
+        for (query, some) in wanted.into_iter().enumerate() {
+            for &(_, list) in some {
                 queries[next[list as usize]] = query as u32;
                 next[list as usize] += 1;
             }

@@ -33,6 +33,12 @@ impl Hidden {
         }
     }
 
+    /// The number of rows that are hidden.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
+    }
+
     /// Whether a row is hidden.
     #[must_use]
     pub fn contains(&self, row: u32) -> bool {

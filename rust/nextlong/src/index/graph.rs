@@ -246,8 +246,9 @@ impl Graph {
         Ok(found)
     }
 
-    /// Recall@k on a seeded sample of the rows, wider and wider until it is `min_recall`: a
-    /// function of the rows, `k` and `min_recall` alone.
+    /// Recall@k on a seeded sample of the rows, no two of which are copies, wider and wider until it
+    /// is `min_recall`, and the share of copies among the rows drawn: a function of the rows, `k` and
+    /// `min_recall` alone.
     ///
     /// # Errors
     ///
@@ -258,25 +259,34 @@ impl Graph {
         min_recall: f64,
         threads: usize,
         progress: &Progress,
-    ) -> Result<Report> {
+    ) -> Result<(Report, f64)> {
         let (rows, dim) = (self.vectors.len(), self.vectors.dim());
-        let sample = recall::sample(self.seed, rows, rows, dim);
-        let queries = Queries::of_rows(&self.vectors, &sample);
+        let sample = recall::distinct_sample(self.seed, rows, rows, dim, |row, out| {
+            self.vectors.read(row..row + 1, out);
+        });
+        let queries = Queries::of_rows(&self.vectors, &sample.numbers);
         let everyone = Exclusion::default();
         let largest = self.shards.iter().map(|shard| shard.range.len()).max().unwrap_or(0);
-        recall::widen(
-            &queries,
-            k,
-            min_recall,
-            threads,
-            1,
-            |part| cosine::search(&self.vectors, part, &everyone, k, progress),
-            |part, breadth| self.search(part, k, breadth, progress),
+        let truth = recall::in_parts(&queries, threads, k, |part| {
+            cosine::search(&self.vectors, part, &everyone, k, progress)
+        })?;
+        let report = recall::widen(
+            &truth,
+            rows,
+            1.into(),
             |breadth| {
-                let more = hnsw_width(k, breadth) < largest || k.saturating_mul(breadth) < rows;
-                more.then_some(breadth * 2)
+                recall::in_parts(&queries, threads, k, |part| {
+                    self.search(part, k, breadth.width, progress)
+                })
             },
-        )
+            |breadth| {
+                let width = breadth.width;
+                let more = hnsw_width(k, width) < largest || k.saturating_mul(width) < rows;
+                more.then(|| (width * 2).into())
+            },
+            |measured, _| measured.reaches(min_recall),
+        )?;
+        Ok((report, sample.copies))
     }
 
     /// The rows of each file of vectors.

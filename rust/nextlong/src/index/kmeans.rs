@@ -206,12 +206,18 @@ impl Centroids {
         Ok(all)
     }
 
-    /// The `count` nearest centroids of each of some rows, nearest first, one row after the other.
+    /// The `count` nearest centroids of each of some rows, with their products, nearest first, one row
+    /// after the other.
     ///
     /// # Errors
     ///
     /// As [`Centroids::nearest`].
-    pub fn nearest_some(&self, rows: &[i8], count: usize, progress: &Progress) -> Result<Vec<u32>> {
+    pub fn nearest_some(
+        &self,
+        rows: &[i8],
+        count: usize,
+        progress: &Progress,
+    ) -> Result<Vec<(i32, u32)>> {
         let mut all = Vec::with_capacity(rows.len() / self.dim * count);
         let mut scores = Scores::zeros(1, 1)?;
         for rows in rows.chunks(ROWS * self.dim) {
@@ -225,7 +231,7 @@ impl Centroids {
                     best.extend(scores.of(row), |place| first + place as u32, |_| false);
                 }
             }
-            all.extend(best.into_iter().flat_map(Best::into_ids));
+            all.extend(best.into_iter().flat_map(Best::into_pairs));
         }
         Ok(all)
     }

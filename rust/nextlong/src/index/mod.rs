@@ -11,10 +11,12 @@ mod arena;
 pub mod choose;
 pub mod clustered;
 pub mod cosine;
+pub mod depths;
 pub mod exact;
 pub mod exclude;
 pub mod graph;
 pub mod hnsw;
+mod kind;
 pub mod kmeans;
 pub mod lists;
 mod near;
@@ -40,6 +42,7 @@ use exact::Exact;
 use exclude::Exclusion;
 pub use exclude::Hidden;
 use hnsw::Hnsw;
+pub use kind::{Breadth, Kind};
 use quantize::Quantizer;
 
 /// The id where there are fewer than `k` neighbours; the score there is -inf.
@@ -51,9 +54,6 @@ const KEPT: usize = 8;
 
 /// Candidates that are kept besides: a few, where few neighbours are wanted.
 const SPARE: usize = 4;
-
-/// Lists that each query scans at first.
-const FIRST_PROBES: usize = 8;
 
 /// The narrowest search of a graph.
 const MIN_WIDTH: usize = 64;
@@ -67,45 +67,6 @@ pub struct Neighbours {
     pub scores: Vec<f32>,
     /// Neighbours of each query.
     pub k: usize,
-}
-
-/// The ways to find neighbours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The scan of all rows: [`exact`].
-    Exact,
-    /// The scan of the rows in the nearest lists: [`clustered`].
-    Clustered,
-    /// The sharded graph: [`hnsw`].
-    Hnsw,
-}
-
-impl Kind {
-    /// The engine of that name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        [Self::Exact, Self::Clustered, Self::Hnsw].into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The name that users know it by.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Clustered => "clustered",
-            Self::Hnsw => "hnsw",
-        }
-    }
-
-    /// The breadth that is tried first: see [`Search::search`].
-    #[must_use]
-    pub fn first_breadth(self) -> usize {
-        match self {
-            Self::Exact => KEPT,
-            Self::Clustered => FIRST_PROBES,
-            Self::Hnsw => 1,
-        }
-    }
 }
 
 /// How an engine is set up.
@@ -125,6 +86,7 @@ pub struct Settings {
 
 /// What proposes candidates.
 enum Engine {
+    Exhaustive,
     Exact(Exact),
     Clustered(Clustered),
     Hnsw(Hnsw),
@@ -162,6 +124,7 @@ impl Search {
         let exclusion = Exclusion::new(settings.groups, vectors.len())?;
         let quantizer = Quantizer::fit(&vectors, settings.seed)?;
         let engine = match settings.kind {
+            Kind::Exhaustive => Engine::Exhaustive,
             Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)?),
             Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
@@ -192,6 +155,7 @@ impl Search {
     #[must_use]
     pub fn kernel(&self) -> String {
         match &self.engine {
+            Engine::Exhaustive => "f32".to_owned(),
             Engine::Exact(_) | Engine::Clustered(_) => product::kernel().to_owned(),
             Engine::Hnsw(hnsw) => hnsw.kernel(),
         }
@@ -201,7 +165,7 @@ impl Search {
     #[must_use]
     pub fn shard_count(&self) -> usize {
         match &self.engine {
-            Engine::Exact(_) | Engine::Clustered(_) => 0,
+            Engine::Exhaustive | Engine::Exact(_) | Engine::Clustered(_) => 0,
             Engine::Hnsw(hnsw) => hnsw.shard_count(),
         }
     }
@@ -227,6 +191,18 @@ impl Search {
     /// [`Error::Config`] for a shard that the engine does not have; see [`Hnsw::load_shard`].
     pub fn load_shard(&self, shard: usize, folder: &Path) -> Result<()> {
         self.shards(shard)?.load_shard(&self.vectors, shard, folder)
+    }
+
+    /// The int8 product of a unit vector with itself, about: a gap is a share of it.
+    #[must_use]
+    pub fn square(&self) -> i32 {
+        self.quantizer.square()
+    }
+
+    /// The number of lists of the clustered scan, once it has them; 0 for other engines.
+    #[must_use]
+    pub fn list_count(&self) -> usize {
+        self.lists().map_or(0, Clustered::list_count)
     }
 
     /// Builds the lists of the clustered scan on `threads` threads and, with a `folder`, writes
@@ -284,9 +260,9 @@ impl Search {
     /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exact: up to `breadth * k` candidates and a few are kept in int8 and ranked in f32, at first
+    /// Exhaustive: all rows are compared in f32, whatever the `breadth`. Exact: up to `breadth * k` candidates and a few are kept in int8 and ranked in f32, at first
     /// only those that rounding may have put below the `k` best. Clustered: `breadth` lists are
-    /// scanned and up to `8 * k` candidates and a few kept; once all lists are, as many more times
+    /// scanned, or by a gap (see [`Breadth`]), and up to `8 * k` candidates and a few kept; once all lists are, as many more times
     /// `k` as `breadth` has more than there are lists. HNSW: each shard is searched
     /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32. A query for which
     /// that gives fewer than `k`, though more are to be found, is searched as wide as it takes.
@@ -299,10 +275,10 @@ impl Search {
         &self,
         queries: &Queries,
         k: usize,
-        breadth: usize,
+        breadth: impl Into<Breadth>,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        self.search_under(&self.exclusion, queries, k, breadth, progress)
+        self.search_under(&self.exclusion, queries, k, breadth.into(), progress)
     }
 
     /// As [`Search::search`], without the rows that are hidden.
@@ -315,15 +291,16 @@ impl Search {
         hidden: &Arc<Hidden>,
         queries: &Queries,
         k: usize,
-        breadth: usize,
+        breadth: impl Into<Breadth>,
         progress: &Progress,
     ) -> Result<Neighbours> {
         let exclusion = self.exclusion.hiding(Arc::clone(hidden));
-        self.search_under(&exclusion, queries, k, breadth, progress)
+        self.search_under(&exclusion, queries, k, breadth.into(), progress)
     }
 
-    /// As [`Search::search_hiding`], where no row is shown but some of `few`, rising: they are
-    /// scanned exactly, whatever the engine, and kept packed while the same are asked for.
+    /// As [`Search::search_hiding`], where no row is shown but some of `few`, rising: the exhaustive
+    /// engine compares all rows in f32 as always; for every other engine the few are scanned
+    /// exactly, and kept packed while the same are asked for.
     ///
     /// # Errors
     ///
@@ -336,6 +313,9 @@ impl Search {
         k: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
+        if matches!(self.engine, Engine::Exhaustive) {
+            return self.search_hiding(hidden, queries, k, 1, progress);
+        }
         let scan = {
             let mut held = self.few.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(scan) = held.as_ref().filter(|scan| scan.scans(few)) {
@@ -357,7 +337,7 @@ impl Search {
         exclusion: &Exclusion,
         queries: &Queries,
         k: usize,
-        mut breadth: usize,
+        mut breadth: Breadth,
         progress: &Progress,
     ) -> Result<Neighbours> {
         let mut found = self.search_once(exclusion, queries, k, breadth, progress)?;
@@ -384,9 +364,10 @@ impl Search {
         exclusion: &Exclusion,
         queries: &Queries,
         k: usize,
-        breadth: usize,
+        breadth: Breadth,
         progress: &Progress,
     ) -> Result<Neighbours> {
+        let width = breadth.width;
         if !queries.is_empty() && queries.dim() != self.vectors.dim() {
             return Err(Error::Config(format!(
                 "the queries have {} dimensions, the vectors {}",
@@ -396,18 +377,20 @@ impl Search {
         }
         let rows = self.vectors.len();
         let candidates = match &self.engine {
+            Engine::Exhaustive => {
+                return cosine::search(&self.vectors, queries, exclusion, k, progress);
+            }
             Engine::Exact(exact) => {
-                let keep = self.quantizer.keep(k, breadth, rows);
+                let keep = self.quantizer.keep(k, width, rows);
                 exact.candidates(&self.vectors, queries, exclusion, keep, progress)?
             }
             Engine::Clustered(clustered) => {
-                let keep = self.quantizer.keep(k, kept(clustered, breadth), rows);
+                let keep = self.quantizer.keep(k, kept(clustered, width), rows);
                 clustered.candidates(&self.vectors, queries, exclusion, keep, breadth, progress)?
             }
             Engine::Hnsw(hnsw) => {
-                let width = hnsw_width(k, breadth);
-                let keep = self.quantizer.keep(k, breadth.max(KEPT), rows);
-                hnsw.candidates(queries, exclusion, keep, width, progress)?
+                let keep = self.quantizer.keep(k, width.max(KEPT), rows);
+                hnsw.candidates(queries, exclusion, keep, hnsw_width(k, width), progress)?
             }
         };
         self.ranked(queries, candidates, k, progress)
@@ -431,40 +414,63 @@ impl Search {
     }
 
     /// A breadth at which many more rows are looked at than at `breadth`, if it leaves any out.
-    fn reaching_more(&self, k: usize, breadth: usize) -> Option<usize> {
+    fn reaching_more(&self, k: usize, breadth: Breadth) -> Option<Breadth> {
+        let width = breadth.width;
         match &self.engine {
-            Engine::Exact(_) => None,
-            Engine::Clustered(clustered) => (breadth < clustered.list_count())
-                .then(|| breadth.saturating_mul(4).min(clustered.list_count())),
+            Engine::Exhaustive | Engine::Exact(_) => None,
+            // With a gap a query scans on while it has fewer than it wants.
+            Engine::Clustered(clustered) => (breadth.gap.is_none()
+                && width < clustered.list_count())
+            .then(|| width.saturating_mul(4).min(clustered.list_count())),
             Engine::Hnsw(_) => {
-                (hnsw_width(k, breadth) < self.vectors.len()).then(|| breadth.saturating_mul(4))
+                (hnsw_width(k, width) < self.vectors.len()).then(|| width.saturating_mul(4))
             }
         }
+        .map(Breadth::from)
     }
 
     /// The next breadth after `breadth`, unless that one already reaches every row.
     #[must_use]
-    pub fn wider(&self, k: usize, breadth: usize) -> Option<usize> {
-        let rows = self.vectors.len();
+    pub fn wider(&self, k: usize, breadth: Breadth) -> Option<Breadth> {
+        let (rows, width) = (self.vectors.len(), breadth.width);
+        if let (Engine::Clustered(clustered), Some(gap)) = (&self.engine, breadth.gap) {
+            let whole = self.quantizer.square();
+            // No two products are farther apart.
+            return Some(if gap >= 2 * whole {
+                clustered.list_count().max(width).into()
+            } else {
+                Breadth { gap: Some(gap + gap / 4 + whole / 64 + 1), ..breadth }
+            });
+        }
         match &self.engine {
+            Engine::Exhaustive => None,
             Engine::Exact(_) => {
-                (k.saturating_mul(breadth) < rows).then_some(breadth + breadth.div_ceil(3))
+                (k.saturating_mul(width) < rows).then_some(width + width.div_ceil(3))
             }
-            Engine::Clustered(clustered) if breadth < clustered.list_count() => {
-                Some((breadth + breadth.div_ceil(4)).min(clustered.list_count()))
+            Engine::Clustered(clustered) if width < clustered.list_count() => {
+                Some((width + width.div_ceil(4)).min(clustered.list_count()))
             }
             Engine::Clustered(clustered) => {
-                let kept = kept(clustered, breadth);
-                (k.saturating_mul(kept) < rows).then_some(breadth + kept.div_ceil(3))
+                let kept = kept(clustered, width);
+                (k.saturating_mul(kept) < rows).then_some(width + kept.div_ceil(3))
             }
-            Engine::Hnsw(_) => (hnsw_width(k, breadth) < rows).then_some(breadth * 2),
+            Engine::Hnsw(_) => (hnsw_width(k, width) < rows).then_some(width * 2),
         }
+        .map(Breadth::from)
     }
 }
 
 /// Candidates that the clustered scan keeps for each neighbour wanted.
 fn kept(clustered: &Clustered, breadth: usize) -> usize {
     KEPT + breadth.saturating_sub(clustered.list_count())
+}
+
+impl Neighbours {
+    /// The number of queries.
+    #[must_use]
+    pub fn queries(&self) -> usize {
+        self.ids.len().checked_div(self.k).unwrap_or(0)
+    }
 }
 
 /// How wide each shard of a graph is searched.

@@ -34,7 +34,8 @@ impl<'a> Near<'a> {
     ) -> Result<Self> {
         let count = count.clamp(1, centroids.len().max(1));
         let mut ids = in_tasks(anchors, centroids.dim(), threads, ROWS, |rows, _| {
-            centroids.nearest_some(rows, count, progress)
+            let pairs = centroids.nearest_some(rows, count, progress)?;
+            Ok(pairs.into_iter().map(|pair| pair.1).collect())
         })?;
         for ids in ids.chunks_exact_mut(count) {
             ids.sort_unstable();

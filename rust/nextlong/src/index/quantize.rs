@@ -78,6 +78,13 @@ impl Quantizer {
         self.scale
     }
 
+    /// The int8 product of a unit vector with itself, about.
+    #[must_use]
+    pub fn square(&self) -> i32 {
+        // Far below what an i32 holds where all values lie in a few dimensions.
+        (f64::from(self.scale).powi(2) as i32).clamp(1, i32::MAX / 4)
+    }
+
     /// The candidates to rank for the `k` nearest of `rows` rows: those that rounding may have put
     /// below the `k` best, at most `kept * k` and a few; all of these once `kept` is more than at
     /// first.

@@ -57,6 +57,14 @@ impl Best {
         score_of(self.floor)
     }
 
+    /// The score of the last of the sure ones so far; none while there are fewer.
+    pub fn last_sure(&mut self) -> Option<i32> {
+        self.shrink();
+        let last = self.keep.sure.checked_sub(1).filter(|&last| last < self.keys.len())?;
+        let (_, &mut key, _) = self.keys.select_nth_unstable_by(last, |a, b| b.cmp(a));
+        Some(score_of(key))
+    }
+
     /// Takes the pair if it may be among the best.
     pub fn push(&mut self, score: i32, id: u32) {
         let key = key(score, id);
@@ -266,6 +274,19 @@ mod tests {
         assert_eq!(kept(&[50, 90, 78, 80, 89]), [(90, 1), (89, 4), (80, 3)]);
         assert_eq!(kept(&[5; 300]), [(5, 0), (5, 1), (5, 2), (5, 3)]);
         assert_eq!(kept(&[i32::MIN, 3]), [(3, 1), (i32::MIN, 0)]);
+    }
+
+    #[test]
+    fn the_last_sure_one_is_known_once_there_are_enough() {
+        let mut best = Best::keeping(Keep { sure: 2, most: 4, margin: 10 });
+        best.push(7, 1);
+        assert_eq!(best.last_sure(), None);
+        for (score, id) in [(90, 2), (50, 3), (81, 4), (85, 5), (82, 6), (83, 7)] {
+            best.push(score, id);
+        }
+        assert_eq!(best.last_sure(), Some(85));
+        assert_eq!(best.into_ids(), [2, 5, 7, 6]);
+        assert_eq!(Best::new(0).last_sure(), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod ngrams;
 mod queue;
 pub mod select;
 mod sketches;
+mod used;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
