@@ -10,13 +10,13 @@ __all__ = [
     "BlockReader",
     "ChunkStore",
     "Documents",
+    "GramLists",
     "LsaModel",
     "Part",
     "Search",
     "Selector",
     "Sequences",
     "Settings",
-    "Sketches",
     "StaticModel",
     "Tokenizer",
     "Vectors",
@@ -392,8 +392,8 @@ class Settings:
     def __new__(cls, json: str) -> Settings: ...
 
 @final
-class Sketches:
-    def __new__(cls, settings: Settings, chunks: int, bytes: int) -> Sketches: ...
+class GramLists:
+    def __new__(cls, settings: Settings, bytes: int) -> GramLists: ...
     @staticmethod
     def bytes_of_one(settings: Settings) -> int: ...
 
@@ -404,7 +404,7 @@ class Wave:
         store: ChunkStore,
         settings: Settings,
         documents: NDArray[np.uint32],
-        sketches: Sketches | None = None,
+        lists: GramLists | None = None,
     ) -> Wave: ...
     def wanted(self) -> list[tuple[int, NDArray[np.int64], bool]]: ...
     def fill(

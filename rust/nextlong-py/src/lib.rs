@@ -42,7 +42,7 @@ mod _nextlong {
     };
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Sketches, Wave, queue, same_document};
+    use crate::mine::{GramLists, Selector, Settings, Wave, queue, same_document};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};
