@@ -53,7 +53,8 @@ impl Candidate {
                             continue;
                         }
                         if !copies.knows(chunk) {
-                            let count = (needed - sum) as usize + refused.len();
+                            // Some will be refused: to compare all again takes longer.
+                            let count = (needed - sum) as usize * 5 / 4 + refused.len() + LEARNED;
                             let usable = |chunk| !seen.contains(&identity(settings, store, chunk));
                             let next = upcoming(chunk, &self.lists, &cursors, count, usable);
                             copies.learn(store, next.into_iter().chain(refused.iter().copied()));
@@ -115,6 +116,9 @@ pub(super) fn upcoming(
     }
     found
 }
+
+/// Chunks whose n-grams are compared at once, at least.
+pub(super) const LEARNED: usize = 32;
 
 /// How many more negatives than estimated a sequence is looked ahead for: characters a token differ
 /// between documents.

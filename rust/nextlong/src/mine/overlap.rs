@@ -4,10 +4,7 @@
 //! join those that the sequence holds. Most n-grams occur in one chunk only; after [`Overlap::new`]
 //! only those that two or more chunks have are left, so that each question takes a few look-ups.
 
-use std::collections::HashMap;
 use std::ops::Range;
-
-use super::ngrams::Hashed;
 
 /// Bits of the filter for each n-gram.
 const FILTER_BITS: usize = 8;
@@ -59,28 +56,35 @@ impl Overlap {
             grams.as_ref().iter().for_each(|&gram| filter.add(gram));
         }
         // Those of which two chunks, or two places of one, have the same bit of the filter.
-        let mut numbers: HashMap<u32, u32, Hashed> = HashMap::default();
-        let mut found: Vec<Found> = Vec::new();
-        let mut lists = Vec::new();
+        let some = count / 4;
+        // The place in `found` of each, in the first free slot from that of its hash.
+        let mut slots = vec![u32::MAX; (count + 1).next_power_of_two()];
+        let last_slot = slots.len() - 1;
+        let mut found: Vec<Found> = Vec::with_capacity(some);
+        let mut lists = Vec::with_capacity(some);
         let mut chunks = Vec::with_capacity(all.len());
         for (place, grams) in all.iter().enumerate() {
             let place = place as u32;
             let start = lists.len() as u32;
             let mut size = grams.as_ref().len() as u32;
             for &gram in grams.as_ref().iter().filter(|&&gram| filter.is_repeated(gram)) {
-                let number = *numbers.entry(gram).or_insert(found.len() as u32);
-                match found.get_mut(number as usize) {
-                    Some(known) if known.last == place => {
+                let mut slot = gram as usize & last_slot;
+                while slots[slot] != u32::MAX && found[slots[slot] as usize].gram != gram {
+                    slot = (slot + 1) & last_slot;
+                }
+                if slots[slot] == u32::MAX {
+                    slots[slot] = found.len() as u32;
+                    found.push(Found { gram, chunks: 1, last: place });
+                } else {
+                    let known = &mut found[slots[slot] as usize];
+                    if known.last == place {
                         size -= 1;
                         continue;
                     }
-                    Some(known) => {
-                        known.chunks += 1;
-                        known.last = place;
-                    }
-                    None => found.push(Found { chunks: 1, last: place }),
+                    known.chunks += 1;
+                    known.last = place;
                 }
-                lists.push(number);
+                lists.push(slots[slot]);
             }
             chunks.push(Chunk { list: start..lists.len() as u32, size, covered: 0 });
         }
@@ -226,6 +230,7 @@ impl Overlap {
 
 /// An n-gram while the chunks are read.
 struct Found {
+    gram: u32,
     chunks: u32,
     /// The last chunk that had it.
     last: u32,

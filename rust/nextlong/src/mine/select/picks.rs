@@ -2,16 +2,13 @@
 
 use super::{Draft, Pick, Selector, paper_k};
 use crate::config::{Collisions, Length};
-use crate::mine::ahead::{step, upcoming};
+use crate::mine::ahead::{LEARNED, step, upcoming};
 use crate::mine::copies::Copies;
 use crate::mine::{Candidate, List, Reason, document_characters, identity};
 use crate::store::ChunkStore;
 
 /// A list ends soon when it has fewer neighbours left to take.
 const SOON: usize = 16;
-
-/// Chunks whose n-grams are compared at once, at least.
-const LEARNED: usize = 32;
 
 /// What looking for one more negative came to.
 pub(super) enum Next {
