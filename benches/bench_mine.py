@@ -226,7 +226,7 @@ class Python:
 def test_known_chunks(benchmark: Any, report: Any, workshop: Any, offered: Any) -> None:
     """As `test_mine` with the n-gram check, where earlier waves came to the same chunks."""
     documents, searches = offered
-    core = _nextlong.Settings(settings(workshop, 0.5).to_json())
+    core = _nextlong.Settings(settings(workshop, 0.3).to_json())
     lists = _nextlong.GramLists(core, 1 << 26)
     benchmark.pedantic(
         mined,
@@ -245,7 +245,7 @@ def test_known_chunks(benchmark: Any, report: Any, workshop: Any, offered: Any) 
     ("stage", "max_containment"),
     [
         ("mine without the n-gram check", None),
-        ("mine", 0.5),
+        ("mine", 0.3),
     ],
 )
 @pytest.mark.parametrize("who", ["nextlong_rs", "plain Python and numpy"])

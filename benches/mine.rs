@@ -71,7 +71,7 @@ fn mine(criterion: &mut Criterion) {
     let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
     let progress = Progress::default();
 
-    for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.5")] {
+    for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.3")] {
         let settings = settings(max_containment);
         let documents: Vec<u32> =
             queue(&store, &settings, &[], &[]).expect("a queue").into_iter().take(32).collect();

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib
 import json
 import re
 import sys
@@ -20,8 +21,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from conftest import found
 
 import nextlong_rs as nl
 
@@ -137,7 +136,7 @@ def main() -> int:
     parser.add_argument("--seq-len", type=int, default=65_536)
     parser.add_argument("--num-sequences", type=int, default=200)
     given = parser.parse_args()
-    inputs = found()
+    inputs = importlib.import_module("conftest").found()
     with tempfile.TemporaryDirectory() as folder:
         output = given.output or Path(folder) / "out"
         if given.output is None:
