@@ -21,9 +21,9 @@ fn settings(max_containment: &str) -> Settings {
         "max_error_rate": 0.01, "chunk_size": 2048, "chunk_unit": "chars",
         "chunk_mode": "lossless", "embedder": "lsa", "dim": 4, "idf_power": 1.5,
         "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95, "range_min": 0,
-        "range_max": null, "min_score": null, "max_score": 0.95, "absolute_margin": null,
+        "range_max": null, "min_score": null, "max_score": null, "absolute_margin": null,
         "relative_margin": null, "exclude_same_doc": true, "max_containment": {max_containment},
-        "containment_words": 8, "num_negatives": null, "max_reuse": null, "max_per_doc": null,
+        "containment_words": 5, "num_negatives": null, "max_reuse": null, "max_per_doc": null,
         "sampling_strategy": "top", "collisions": "round-robin", "min_meta_chunks": 2,
         "long_documents": "skip", "length": "exact", "chars_per_token": 4.0,
         "length_factor": 1.5, "on_short": "drop", "placement": "head", "chunk_separator": "\n",
@@ -71,7 +71,7 @@ fn mine(criterion: &mut Criterion) {
     let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
     let progress = Progress::default();
 
-    for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.5")] {
+    for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.3")] {
         let settings = settings(max_containment);
         let documents: Vec<u32> =
             queue(&store, &settings, &[], &[]).expect("a queue").into_iter().take(32).collect();

@@ -171,7 +171,7 @@ def check(row: dict[str, Any], texts: list[str], changes: dict[str, Any]) -> Non
         else:
             used.append((document, number))
             assert document != row["meta_doc_id"] or not changes.get("exclude_same_doc", True)
-            assert row["span_score"][at] <= (changes.get("max_score", 0.95) or 1.001) + 1e-3
+            assert row["span_score"][at] <= (changes.get("max_score") or 1.001) + 1e-3
     assert len(set(used)) == len(used)
 
 

@@ -111,7 +111,6 @@ def test_meta_chunks_survive_in_order_and_negatives_keep_the_rules(result: nl.Re
         negatives = [(span[1], span[2]) for span in spans if span[0] == 1]
         assert len(set(negatives)) == len(negatives)
         assert row["meta_doc_id"] not in {document for document, _ in negatives}
-        assert all(span[3] <= 0.95 for span in spans if span[0] == 1)
         # Head placement: a meta-chunk comes before its negatives, in turn.
         groups = [span[4] for span in spans if span[0] != 2]
         assert groups == sorted(groups)

@@ -14,6 +14,7 @@ __all__ = [
     "ChunkStore",
     "Depths",
     "Documents",
+    "GramLists",
     "Groups",
     "LsaModel",
     "Part",
@@ -21,7 +22,6 @@ __all__ = [
     "Selector",
     "Sequences",
     "Settings",
-    "Sketches",
     "StaticModel",
     "Tokenizer",
     "Vectors",
@@ -435,8 +435,8 @@ class Settings:
     def __new__(cls, json: str) -> Settings: ...
 
 @final
-class Sketches:
-    def __new__(cls, settings: Settings, chunks: int, bytes: int) -> Sketches: ...
+class GramLists:
+    def __new__(cls, settings: Settings, bytes: int) -> GramLists: ...
     @staticmethod
     def bytes_of_one(settings: Settings) -> int: ...
 
@@ -447,7 +447,7 @@ class Wave:
         store: ChunkStore,
         settings: Settings,
         documents: NDArray[np.uint32],
-        sketches: Sketches | None = None,
+        lists: GramLists | None = None,
     ) -> Wave: ...
     def wanted(self) -> list[tuple[int, NDArray[np.int64], bool]]: ...
     def fill(

@@ -26,10 +26,10 @@ __all__ = [
     "Budget",
     "Need",
     "give_back",
+    "gram_bytes",
     "held_now",
     "needs",
     "parse_bytes",
-    "sketch_bytes",
 ]
 
 FEW = 1 << 17
@@ -100,8 +100,8 @@ LITTLE = Need(each=8 * MB)
 """A stage that holds next to nothing."""
 
 
-def sketch_bytes(kept: int) -> int:
-    """Bytes that what is known of the words of chunks may take, beside so many of packed vectors."""
+def gram_bytes(kept: int) -> int:
+    """Maximum bytes of the n-grams of chunks in memory, where packed vectors may take `kept` bytes."""
     return kept // 4
 
 
@@ -131,8 +131,8 @@ def needs(
     # Near the end of a corpus the chunks that may still be used are packed, at most so many.
     packs_left = settings.max_reuse is not None and settings.index != "exhaustive"
     left = min(chunks, FEW) * settings.dim if packs_left else 0
-    sketch = _nextlong.Sketches.bytes_of_one(_nextlong.Settings(settings.to_json()))
-    sketched = min(sketch_bytes(kept), sketch * chunks)
+    one = _nextlong.GramLists.bytes_of_one(_nextlong.Settings(settings.to_json()))
+    grams = min(gram_bytes(kept), one * chunks)
     # The ids of two waves: of one that grows, and of one that is being written.
     ids = 2 * 4 * settings.seq_len * most_documents(settings)
     return {
@@ -148,7 +148,7 @@ def needs(
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),
         "plan": Need(each=8 * MB + chunks * 24),
         "index": Need(each=24 * MB, shared=searched),
-        "mine": Need(each=40 * MB, shared=64 * MB + ids + sketched + pieces * 64 + left),
+        "mine": Need(each=40 * MB, shared=64 * MB + ids + grams + pieces * 64 + left),
         "write": Need(each=40 * MB),
     }
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.cutting import CHUNK_SETTINGS
-from nextlong_rs.memory import needs, sketch_bytes
+from nextlong_rs.memory import gram_bytes, needs
 from nextlong_rs.parts import Parts
 from nextlong_rs.recall import UsedLists, used_warning
 from nextlong_rs.stages import EMBED_SETTINGS, rounded
@@ -78,7 +78,7 @@ def mine(
     need = needs(settings, chunks=len(store), sequences=total, kept=keep)["mine"]
     with job.stage("mine", need, total=total, unit="seq") as pool:
         halt = _nextlong.Watch()
-        sketches = _nextlong.Sketches(job.core, len(store), sketch_bytes(keep))
+        grams = _nextlong.GramLists(job.core, gram_bytes(keep))
         lists = UsedLists(settings.seed, len(store))
 
         def found(piece: tuple[int, NDArray[np.int64], bool]) -> tuple[Any, ...]:
@@ -96,7 +96,7 @@ def mine(
                     wave.fill(store, vectors, job.core, rows, ids, scores, halt)
 
         def opened(number: int, documents: NDArray[np.uint32]) -> _nextlong.Wave:
-            wave = _nextlong.Wave(store, job.core, documents, sketches)
+            wave = _nextlong.Wave(store, job.core, documents, grams)
             fill(wave)
             wave.write(files(number)[0])
             return wave

@@ -97,23 +97,30 @@ class Settings:
     range_min: int = 0
     """Skip this many of the nearest neighbours."""
     range_max: int | None = None
-    """Consider neighbours up to this rank only."""
+    """Consider neighbours up to this rank only. None has no limit with `sampling_strategy="top"`;
+    with "random" it is 512 ranks, or more where a sequence needs more."""
     min_score: float | None = None
     """The least cosine similarity of a negative to its meta-chunk."""
-    max_score: float | None = 0.95
-    """The most: above it a chunk counts as a near-duplicate."""
+    max_score: float | None = None
+    """Maximum cosine similarity of a negative to its meta-chunk. What counts as a near-duplicate
+    depends on the embedder, so that no value suits all; `max_containment` finds them by words."""
     absolute_margin: float | None = None
     """How much less similar than the positive (the most similar other chunk of the meta-chunk's
     own document) a negative must be."""
     relative_margin: float | None = None
     """The same as a share of the positive's similarity."""
     exclude_same_doc: bool = True
-    """No negatives from the meta-document itself; the paper measured that they harm."""
-    max_containment: float | None = 0.5
-    """The most n-grams that a negative may share with any meta-chunk of the document, as a share
-    of the smaller of the two; None switches the check off."""
-    containment_words: int = 8
-    """The n of these n-grams, in words."""
+    """No negatives from the meta-document itself; the paper measured that they harm. With False its
+    chunks may be negatives, once each in a sequence, and `max_containment` does not apply to them."""
+    max_containment: float | None = 0.3
+    """Maximum share of the distinct n-grams of a negative that other chunks of its sequence contain:
+    all meta-chunks, and the other negatives. For each meta-chunk, the same limit holds for the share
+    of its n-grams that the negatives contain. A candidate is refused if it or a chunk already
+    selected would exceed the limit, or if its text is already there. None allows near-duplicates;
+    then no chunk is a negative twice, but two chunks may have equal texts."""
+    containment_words: int = 5
+    """The n of these n-grams, in words. In scripts without spaces a word is one character (Chinese,
+    Japanese) or about four (Thai, Lao, Khmer, Myanmar)."""
     num_negatives: int | None = None
     """The most negatives of a meta-chunk; None takes what the length needs."""
     max_reuse: int | None = 8
@@ -121,7 +128,8 @@ class Settings:
     max_per_doc: int | None = None
     """How many negatives of a sequence may come from one document."""
     sampling_strategy: Literal["top", "random"] = "top"
-    """The most similar first, or a seeded random order within the rank window."""
+    """The most similar first, or a seeded uniform random order within the ranks from `range_min` to
+    before `range_max`."""
     collisions: Literal["round-robin", "first-come"] = "round-robin"
     """Whether meta-chunks take turns, or the first takes all of its negatives first."""
 
@@ -129,7 +137,8 @@ class Settings:
     min_meta_chunks: int = 2
     """The fewest chunks of a meta-document; one chunk has no dependency to stretch."""
     long_documents: Literal["skip", "pass"] = "skip"
-    """Documents longer than a sequence: none is made, or their first `seq_len` tokens are one."""
+    """Documents with more tokens than a sequence: none is made, or their first `seq_len` tokens are
+    one."""
     length: Literal["exact", "paper"] = "exact"
     """Exact token budget, or the paper's k, truncated or discarded."""
     chars_per_token: float = 4.0

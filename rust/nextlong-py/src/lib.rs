@@ -52,7 +52,7 @@ mod _nextlong {
     use crate::measure::same_document;
 
     #[pymodule_export]
-    use crate::mine::{Selector, Settings, Sketches, Wave, queue};
+    use crate::mine::{GramLists, Selector, Settings, Wave, queue};
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

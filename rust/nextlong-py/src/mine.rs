@@ -46,22 +46,22 @@ pub fn queue<'py>(
         .map(|queue| queue.into_pyarray(py))
 }
 
-/// What the waves of a run know of the words of chunks.
+/// The n-grams of chunks, for all waves of a run.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Sketches(Arc<mine::Sketches>);
+pub struct GramLists(Arc<mine::GramLists>);
 
 #[pymethods]
-impl Sketches {
-    /// Room for what is known of so many chunks, as far as these bytes suffice.
+impl GramLists {
+    /// No lists yet; at most so many bytes of them are kept.
     #[new]
-    fn new(settings: &Settings, chunks: usize, bytes: usize) -> Self {
-        Self(Arc::new(mine::Sketches::new(&settings.0).keeping(chunks, bytes)))
+    fn new(settings: &Settings, bytes: usize) -> Self {
+        Self(Arc::new(mine::GramLists::new(&settings.0).within(bytes)))
     }
 
-    /// What is known of one chunk takes so many bytes.
+    /// Bytes of the list of one chunk, about.
     #[staticmethod]
     fn bytes_of_one(settings: &Settings) -> usize {
-        mine::Sketches::new(&settings.0).bytes_of_one()
+        mine::GramLists::new(&settings.0).bytes_of_one()
     }
 }
 
@@ -72,13 +72,13 @@ pub struct Wave(Mutex<mine::Wave>);
 #[pymethods]
 impl Wave {
     #[new]
-    #[pyo3(signature = (store, settings, documents, sketches = None))]
+    #[pyo3(signature = (store, settings, documents, lists = None))]
     fn new(
         py: Python<'_>,
         store: &ChunkStore,
         settings: &Settings,
         documents: PyReadonlyArray1<'_, u32>,
-        sketches: Option<&Sketches>,
+        lists: Option<&GramLists>,
     ) -> PyResult<Self> {
         let documents = documents.as_slice()?;
         outside(py, None, |_| {
@@ -86,9 +86,9 @@ impl Wave {
             if let Some(document) = documents.iter().find(|&&document| document as usize >= known) {
                 return Err(Error::Config(format!("document {document} of {known}")));
             }
-            Ok(match sketches {
-                Some(Sketches(shared)) => {
-                    mine::Wave::sharing(&store.0, &settings.0, documents, Arc::clone(shared))
+            Ok(match lists {
+                Some(GramLists(shared)) => {
+                    mine::Wave::sharing(&store.0, &settings.0, documents, shared)
                 }
                 None => mine::Wave::new(&store.0, &settings.0, documents),
             })

@@ -6,199 +6,48 @@
     reason = "a made-up corpus may be slow to make"
 )]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+mod support;
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use nextlong::Progress;
 use nextlong::assemble::{Frame, Piece, Sequence, assemble};
 use nextlong::config::{Collisions, Placement, Sampling, Settings};
 use nextlong::group_report::{GroupReport, Measured, group_report};
-use nextlong::groups::Groups;
-use nextlong::index::Hidden;
-use nextlong::mine::made;
-use nextlong::mine::{
-    Found, REASONS, Wanted, Wave, queue, select::Selector, select::Tally, select::paper_k,
-};
+use nextlong::mine::{REASONS, select::paper_k};
 use nextlong::sequences::Role;
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::tokens::TokenCache;
+use nextlong::store::ChunkStore;
 use nextlong::vectors::Vectors;
-use nextlong::{Progress, seed};
 use proptest::prelude::*;
 use serde_json::json;
+use support::{Run, corpus, run, run_stopped, score, settings, tokenize};
 
-fn settings(changes: serde_json::Value) -> Settings {
-    let mut all = json!({
-        "seq_len": 256, "num_sequences": null, "seed": 3, "text_column": "text",
-        "id_column": null, "score_column": null, "max_document_bytes": 1_000_000,
-        "max_error_rate": 0.01, "chunk_size": 64, "chunk_unit": "chars",
-        "chunk_mode": "lossless", "embedder": "lsa", "dim": 4, "idf_power": 1.5,
-        "fit_chunks": 100, "boilerplate_share": 0.01, "index": "exact", "min_recall": 0.95,
-        "range_min": 0, "range_max": null, "min_score": null, "max_score": 0.95,
-        "absolute_margin": null, "relative_margin": null, "exclude_same_doc": true,
-        "max_containment": 0.5, "containment_words": 4, "num_negatives": null, "max_reuse": 2,
-        "max_per_doc": null, "sampling_strategy": "top", "collisions": "round-robin",
-        "min_meta_chunks": 2, "long_documents": "skip", "length": "exact",
-        "chars_per_token": 4.0, "length_factor": 1.5, "on_short": "drop", "placement": "head",
-        "chunk_separator": "\n",
-        "bos": null, "eos": "auto"
+/// The largest share of the n-grams of a chunk that stand in others of its sequence: of a negative
+/// in all of them, of a meta-chunk in the negatives. Repeats of the own document do not count.
+fn largest_share(
+    store: &ChunkStore,
+    pieces: &[Piece],
+    own: &std::ops::Range<usize>,
+    words: usize,
+) -> f32 {
+    let grams = |chunk: u32| -> HashSet<Vec<&str>> {
+        let all: Vec<&str> = store.text(chunk as usize).split_whitespace().collect();
+        all.windows(words).map(<[&str]>::to_vec).collect()
+    };
+    let negatives: Vec<u32> =
+        pieces.iter().map(|piece| piece.chunk).filter(|&c| !own.contains(&(c as usize))).collect();
+    let metas = own.clone().map(|chunk| chunk as u32);
+    let share = |chunk: u32, others: &mut dyn Iterator<Item = u32>| {
+        let rest: HashSet<Vec<&str>> = others.flat_map(grams).collect();
+        let own = grams(chunk);
+        let shared = own.intersection(&rest).count();
+        if shared == 0 { 0.0 } else { shared as f32 / own.len() as f32 }
+    };
+    let of_negatives = negatives.iter().map(|&one| {
+        share(one, &mut metas.clone().chain(negatives.iter().copied().filter(|&o| o != one)))
     });
-    for (name, value) in changes.as_object().expect("an object") {
-        all[name] = value.clone();
-    }
-    Settings::from_json(&all.to_string()).expect("settings that keep the rules")
-}
-
-/// A corpus of `documents` documents with the given numbers of chunks; some texts are repeated.
-fn corpus(folder: &std::path::Path, documents: &[usize]) -> ChunkStore {
-    let mut writer = PartWriter::default();
-    let mut rng = seed::Rng::new(1, "corpus", documents.len() as u64);
-    for (row, &chunks) in documents.iter().enumerate() {
-        let texts: Vec<String> = (0..chunks)
-            .map(|_| {
-                let words = 2 + rng.below(10);
-                (0..words).map(|_| format!("w{} ", rng.below(200))).collect()
-            })
-            .collect();
-        let id = format!("d{row}");
-        let origin = Origin { doc_id: &id, input: 0, row: row as i64, score: None, source: None };
-        let mut at = 0;
-        let spans = texts.iter().map(|text| {
-            at += text.len() as u64;
-            (text.as_str(), at - text.len() as u64..at)
-        });
-        writer.document(origin, spans).expect("added");
-    }
-    let path = folder.join("part.arrow");
-    writer.write(&path).expect("written");
-    ChunkStore::open(&[path]).expect("opened")
-}
-
-fn score(a: u32, b: u32) -> f32 {
-    seed::uniform(9, "score", u64::from(a.min(b)) << 32 | u64::from(a.max(b))) as f32
-}
-
-/// The exact neighbours under made-up scores, the own document left out.
-fn search(
-    store: &ChunkStore,
-    chunks: &[u32],
-    k: usize,
-    hidden: Option<&Hidden>,
-) -> (Vec<i64>, Vec<f32>) {
-    let (mut ids, mut scores) = (Vec::new(), Vec::new());
-    for (number, &chunk) in chunks.iter().enumerate() {
-        let own = store.document_chunks(store.document(chunk as usize));
-        let mut all: Vec<(f32, u32)> = (0..store.len() as u32)
-            .filter(|&other| !own.contains(&(other as usize)))
-            .filter(|&other| !hidden.is_some_and(|hidden| hidden.contains(other)))
-            .map(|other| (score(chunk, other), other))
-            .collect();
-        all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        all.truncate(k);
-        ids.extend(all.iter().map(|&(_, id)| i64::from(id)));
-        scores.extend(all.iter().map(|&(score, _)| score));
-        ids.resize((number + 1) * k, -1);
-        scores.resize(ids.len(), f32::NEG_INFINITY);
-    }
-    (ids, scores)
-}
-
-/// A chunk's made-up tokens: 3 to 22 ids that name the chunk.
-fn tokenize(chunk: u32) -> Vec<u32> {
-    let count = 3 + seed::bits(5, "tokens", u64::from(chunk)) % 20;
-    (0..count as u32).map(|at| 1000 + chunk * 32 + at).collect()
-}
-
-/// Groups of which some documents have several, and one has no chunk.
-fn groups(store: &ChunkStore) -> Groups {
-    let names = ["a", "b", "c", "none"].map(str::to_owned);
-    let numbers: Vec<u32> = (0..store.len() as u32).map(|chunk| chunk / 4 % 3).collect();
-    Groups::new(store, &names, &numbers).expect("groups")
-}
-
-struct Run {
-    made: Vec<(u32, Vec<Piece>)>,
-    tokens: TokenCache,
-    selector: Selector,
-}
-
-fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize) -> Run {
-    run_stopped(store, settings, frame, wave_size, None)
-}
-
-/// A run that is thrown away after so many waves, and taken up from what it wrote.
-fn run_stopped(
-    store: &ChunkStore,
-    settings: &Settings,
-    frame: &Frame,
-    wave_size: usize,
-    stop: Option<usize>,
-) -> Run {
-    let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
-    let folder = tempfile::tempdir().expect("a folder");
-    let groups = Arc::new(groups(store));
-    let mut out = Run {
-        made: Vec::new(),
-        tokens: TokenCache::default(),
-        selector: Selector::new(settings.clone(), frame.clone()).counting(Arc::clone(&groups)),
-    };
-    let documents = queue(store, settings, &[], &[]).expect("a queue");
-    let part = |kind: &str, number: usize| folder.path().join(format!("{kind}-{number}"));
-    let (mut rest, mut number) = (documents.clone(), 0);
-    let mut tallies = Vec::new();
-    let next = |rest: &mut Vec<u32>| -> Vec<u32> {
-        let left = rest.split_off(wave_size.min(rest.len()));
-        std::mem::replace(rest, left)
-    };
-    while !rest.is_empty() {
-        if stop == Some(number) {
-            let mut again = Run {
-                made: Vec::new(),
-                tokens: TokenCache::default(),
-                selector: Selector::new(settings.clone(), frame.clone())
-                    .counting(Arc::clone(&groups)),
-            };
-            rest.clone_from(&documents);
-            for (wave, tally) in tallies.iter().enumerate() {
-                next(&mut rest);
-                again.tokens.restore_wave(&part("tokens", wave)).expect("tokens");
-                let made = made::read(&part("made", wave), store, &again.tokens).expect("made");
-                again.selector.restore(&made, Tally::clone(tally));
-                again.made.extend(made);
-                if let Some(kept) = again.selector.sift(&rest, store, &again.tokens) {
-                    rest = kept;
-                }
-            }
-            out = again;
-        }
-        let mut wave = Wave::new(store, settings, &next(&mut rest));
-        loop {
-            for Wanted { k, chunks, open } in wave.wanted() {
-                let hidden = out.selector.hidden().filter(|_| open);
-                let (ids, scores) = search(store, &chunks, k as usize, hidden.as_deref());
-                let found = Found { chunks: &chunks, k: k as usize, ids: &ids, scores: &scores };
-                wave.fill(&found, store, &vectors, settings, &Progress::default()).expect("filled");
-            }
-            let need = out.selector.step(&mut wave, store, &out.tokens);
-            for &chunk in &need.tokens {
-                let ids = tokenize(chunk);
-                out.tokens.insert(&[chunk], &ids, &[0, ids.len() as u64]).expect("each once");
-            }
-            if need.tokens.is_empty() && !need.search {
-                break;
-            }
-        }
-        let made = out.selector.finish(&mut wave);
-        let closed = out.tokens.close_wave().expect("closed");
-        out.tokens.take_moved(&closed.moved_to(&part("tokens", number)).expect("moved"));
-        made::write(&made, &part("made", number)).expect("written");
-        out.made.extend(made);
-        tallies.push(out.selector.tally().clone());
-        number += 1;
-        if let Some(kept) = out.selector.sift(&rest, store, &out.tokens) {
-            rest = kept;
-        }
-    }
-    out
+    let of_metas = metas.clone().map(|one| share(one, &mut negatives.iter().copied()));
+    of_negatives.chain(of_metas).fold(0.0, f32::max)
 }
 
 prop_compose! {
@@ -216,6 +65,9 @@ prop_compose! {
         placement in prop_oneof![Just("head"), Just("tail"), Just("random")],
         sampling in prop_oneof![Just("top"), Just("random")],
         collisions in prop_oneof![Just("round-robin"), Just("first-come")],
+        exclude_same_doc in any::<bool>(),
+        max_containment in prop_oneof![Just(None), Just(Some(0.0f32)), Just(Some(0.3)), Just(Some(0.5))],
+        containment_words in 1u32..5,
     ) -> Settings {
         settings(json!({
             "seq_len": seq_len, "max_reuse": max_reuse, "num_negatives": num_negatives,
@@ -223,6 +75,8 @@ prop_compose! {
             "min_score": min_score, "num_sequences": num_sequences, "on_short": on_short,
             "length": length, "long_documents": long_documents, "placement": placement,
             "sampling_strategy": sampling, "collisions": collisions,
+            "exclude_same_doc": exclude_same_doc, "max_containment": max_containment,
+            "containment_words": containment_words,
         }))
     }
 }
@@ -265,8 +119,11 @@ proptest! {
                 if piece.is_meta() {
                     continue;
                 }
-                prop_assert!(!own.contains(&(piece.chunk as usize)), "none of the own document");
-                prop_assert!(seen.insert(store.text_hash(piece.chunk as usize)), "none twice");
+                let is_own = own.contains(&(piece.chunk as usize));
+                prop_assert!(!is_own || !settings.exclude_same_doc, "none of the own document");
+                let text = store.text_hash(piece.chunk as usize);
+                let same = settings.max_containment.map_or(u64::from(piece.chunk), |_| text);
+                prop_assert!(seen.insert(same), "none twice");
                 prop_assert!(piece.score <= 0.95);
                 prop_assert!(piece.score >= settings.min_score.unwrap_or(-1.0));
                 let meta_chunk = own.start as u32 + piece.meta;
@@ -274,6 +131,11 @@ proptest! {
                 *uses.entry(piece.chunk).or_default() += 1;
                 *per_meta.entry(piece.meta).or_default() += 1;
                 *per_document.entry(store.document(piece.chunk as usize)).or_default() += 1;
+            }
+            if let Some(most) = settings.max_containment {
+                let words = settings.containment_words as usize;
+                let share = largest_share(&store, pieces, &own, words);
+                prop_assert!(share <= most, "{share} of the n-grams of a chunk stand in others");
             }
             let most = settings.num_negatives.unwrap_or(u32::MAX);
             prop_assert!(per_meta.values().all(|&count| count <= most));

@@ -6,9 +6,8 @@
 
 use std::collections::HashSet;
 
-use super::Candidate;
-use super::copies::Copies;
 use super::ngrams::Hashed;
+use super::{Candidate, List, identity};
 use crate::config::{Length, Settings};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -22,16 +21,15 @@ impl Candidate {
         &mut self,
         store: &ChunkStore,
         settings: &Settings,
-        copies: Option<Copies>,
         deepest: u32,
         progress: &Progress,
     ) -> Result<u64> {
         let estimated = settings.length == Length::Exact && settings.num_negatives.is_none();
         let needed = f64::from(self.needed) * if estimated { ESTIMATE_MARGIN } else { 1.0 };
-        let mut copies = self.copies.take().or(copies);
-        let chunks = self.chunks.clone();
+        let mut copies = self.copies.take();
         let room = self.needed.min(self.lists.iter().map(|list| list.ids.len() as u32).sum());
         let mut seen = HashSet::with_capacity_and_hasher(room as usize, Hashed::default());
+        let mut refused = Vec::new();
         let mut cursors = vec![0; self.lists.len()];
         let mut taken = vec![0u32; self.lists.len()];
         let (mut sum, mut turn) = (0.0, 0);
@@ -40,20 +38,45 @@ impl Candidate {
             progress.check()?;
             open = 0;
             turn += 1;
-            for (meta, list) in self.lists.iter().enumerate() {
-                let mut rest = list.ids[cursors[meta]..].iter();
-                let found = rest.any(|&id| {
-                    copies.as_mut().is_none_or(|copies| !copies.contains(store, &chunks, id))
-                        && seen.insert(store.text_hash(id as usize))
-                });
-                cursors[meta] = list.ids.len() - rest.len();
+            for meta in 0..self.lists.len() {
+                let mut found = false;
+                while let Some(&chunk) = self.lists[meta].ids.get(cursors[meta])
+                    && !found
+                {
+                    cursors[meta] += 1;
+                    let text = identity(settings, store, chunk);
+                    if seen.contains(&text) {
+                        continue;
+                    }
+                    if let Some(copies) = &mut copies {
+                        if copies.repeats_a_meta_chunk(store, chunk) {
+                            continue;
+                        }
+                        if !copies.knows(chunk) {
+                            // Some will be refused: to compare all again takes longer.
+                            let count = (needed - sum) as usize * 5 / 4 + refused.len() + LEARNED;
+                            let usable = |chunk| !seen.contains(&identity(settings, store, chunk));
+                            let next = upcoming(chunk, &self.lists, &cursors, count, usable);
+                            copies.learn(store, next.into_iter().chain(refused.iter().copied()));
+                        }
+                        if copies.refuses(chunk) {
+                            refused.push(chunk);
+                            continue;
+                        }
+                        copies.join(chunk);
+                    }
+                    found = seen.insert(text);
+                }
                 taken[meta] += u32::from(found);
                 // What a deeper search would find counts as well.
-                if found || !list.complete {
+                if found || !self.lists[meta].complete {
                     open += 1;
                     sum += 1.0;
                 }
             }
+        }
+        if let Some(copies) = &mut copies {
+            copies.clear();
         }
         self.copies = copies;
         let mut deeper = 0;
@@ -66,6 +89,36 @@ impl Candidate {
         Ok(deeper)
     }
 }
+
+/// Chunks that will be asked for next: `first`, and from the `cursors` of the lists in turn those that
+/// are `usable`, until there are `count`.
+pub(super) fn upcoming(
+    first: u32,
+    lists: &[List],
+    cursors: &[usize],
+    count: usize,
+    usable: impl Fn(u32) -> bool,
+) -> Vec<u32> {
+    let mut seen: HashSet<u32, Hashed> = HashSet::from_iter([first]);
+    let mut found = vec![first];
+    let mut rest: Vec<_> =
+        lists.iter().zip(cursors).map(|(list, &cursor)| list.ids[cursor..].iter()).collect();
+    let mut open = true;
+    while open && found.len() < count {
+        open = false;
+        for ids in &mut rest {
+            if let Some(&chunk) = ids.find(|&&chunk| !seen.contains(&chunk) && usable(chunk)) {
+                open = true;
+                seen.insert(chunk);
+                found.push(chunk);
+            }
+        }
+    }
+    found
+}
+
+/// Chunks whose n-grams are compared at once, at least.
+pub(super) const LEARNED: usize = 32;
 
 /// How many more negatives than estimated a sequence is looked ahead for: characters a token differ
 /// between documents.

@@ -5,15 +5,17 @@
 //! takes is decided by [`select`].
 
 mod ahead;
-mod copies;
+pub mod copies;
+mod gram_lists;
+mod judge;
 pub mod made;
 pub mod ngrams;
+mod overlap;
 mod queue;
 pub mod select;
-mod sketches;
 mod used;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -25,26 +27,27 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::ahead::step;
 use self::copies::Copies;
+pub use self::gram_lists::GramLists;
+use self::judge::Judge;
 pub(crate) use self::ngrams::Hashed;
 pub use self::queue::queue;
 use self::select::add_since;
-pub use self::sketches::Sketches;
 use crate::config::{Length, Sampling, Settings};
 use crate::error::{Error, Result};
-use crate::index::cosine::dot;
+use crate::ipc;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
-use crate::{ipc, seed};
 
 /// Why a neighbour was refused, in the order in which the rules are asked.
-pub const REASONS: [&str; 9] = [
+pub const REASONS: [&str; 10] = [
     "range_min",
     "same_document",
     "min_score",
     "max_score",
     "margin",
-    "in_sequence",
+    "same_chunk",
+    "same_text",
     "max_reuse",
     "max_per_doc",
     "containment",
@@ -52,6 +55,9 @@ pub const REASONS: [&str; 9] = [
 
 /// Neighbours asked for at first, for each negative that is needed.
 const DEPTH_FACTOR: f64 = 3.0;
+
+/// Ranks from which a random order draws where `range_max` is not set: those of the paper's ablation.
+const RANDOM_WINDOW: u32 = 512;
 
 /// How many neighbours were refused, by reason (as in [`REASONS`]).
 pub type Refusals = [u64; REASONS.len()];
@@ -63,7 +69,8 @@ enum Reason {
     MinScore,
     MaxScore,
     Margin,
-    InSequence,
+    SameChunk,
+    SameText,
     MaxReuse,
     MaxPerDoc,
     Containment,
@@ -100,6 +107,9 @@ struct Candidate {
     lists: Vec<List>,
     /// How many negatives the sequence should need.
     needed: u32,
+    /// How many neighbours of each meta-chunk are asked for first.
+    first: u32,
+    /// The near-duplicate rule; none where the settings have none.
     copies: Option<Copies>,
     state: select::State,
     /// Refused neighbours of its meta-chunks, by the searches and by the pass.
@@ -114,23 +124,22 @@ pub struct Wave {
     deeper: u64,
     /// The most neighbours that a search can be asked for.
     deepest: u32,
-    sketches: Arc<Sketches>,
 }
 
 impl Wave {
     /// A wave of `documents`, with the first search of every meta-chunk wanted.
     #[must_use]
     pub fn new(store: &ChunkStore, settings: &Settings, documents: &[u32]) -> Self {
-        Self::sharing(store, settings, documents, Arc::new(Sketches::new(settings)))
+        Self::sharing(store, settings, documents, &Arc::new(GramLists::new(settings)))
     }
 
-    /// As [`Wave::new`], with sketches that other waves of the run use as well.
+    /// As [`Wave::new`], with n-grams that other waves of the run use as well.
     #[must_use]
     pub fn sharing(
         store: &ChunkStore,
         settings: &Settings,
         documents: &[u32],
-        sketches: Arc<Sketches>,
+        lists: &Arc<GramLists>,
     ) -> Self {
         let others = store.len().saturating_sub(1).max(1) as u32;
         let deepest = settings.range_max.map_or(others, |range_max| range_max.min(others));
@@ -138,24 +147,25 @@ impl Wave {
         let documents = documents.iter().map(|&document| {
             let chunks = store.document_chunks(document as usize);
             let needed = needed(store, settings, chunks.clone(), mean_chars);
-            // A random order is one of the whole rank window, so it is searched at once.
-            let window =
-                settings.range_max.filter(|_| settings.sampling_strategy == Sampling::Random);
-            let first = || window.unwrap_or_else(|| first_depth(settings, needed)).min(deepest);
+            let first = first_depth(settings, needed).min(deepest);
             let own = document_characters(store, chunks.clone()) as f64;
-            let wanted = if select::surely_too_long(settings, own) { 0 } else { first() };
+            let wanted =
+                if select::may_be_too_long(settings, own, chunks.len()) { 0 } else { first };
+            let needed = (needed * chunks.len() as f64).ceil() as u32;
+            let chunks = chunks.start as u32..chunks.end as u32;
             Candidate {
                 document,
                 lists: vec![List { wanted, ..List::default() }; chunks.len()],
-                needed: (needed * chunks.len() as f64).ceil() as u32,
-                copies: None,
-                chunks: chunks.start as u32..chunks.end as u32,
+                needed,
+                first,
+                copies: Copies::new(settings, lists, chunks.clone()),
+                chunks,
                 state: select::State::Measuring,
                 refused: [0; REASONS.len()],
             }
         });
         let documents = documents.collect();
-        Self { documents, refused: [0; REASONS.len()], deeper: 0, deepest, sketches }
+        Self { documents, refused: [0; REASONS.len()], deeper: 0, deepest }
     }
 
     /// The searches that are wanted; one for each k.
@@ -212,7 +222,9 @@ impl Wave {
                 let scores = &found.scores[row * k..(row + 1) * k];
                 let list = &mut candidate.lists[meta];
                 judge.extend(list, meta, ids, scores, &mut self.refused)?;
-                list.complete |= k as u32 >= self.deepest;
+                // A random order is one of the whole rank window, which is searched at once.
+                let random = settings.sampling_strategy == Sampling::Random;
+                list.complete |= random || k as u32 >= self.deepest;
                 if !list.open {
                     list.depth = k as u32;
                 }
@@ -222,9 +234,7 @@ impl Wave {
             // Once the pass has begun with the document, it says itself what it wants.
             let waits = candidate.lists.iter().any(|list| list.wanted > 0);
             if judge.is_some() && !waits && matches!(candidate.state, select::State::Measuring) {
-                let copies = Copies::new(settings, &self.sketches);
-                self.deeper +=
-                    candidate.look_ahead(store, settings, copies, self.deepest, progress)?;
+                self.deeper += candidate.look_ahead(store, settings, self.deepest, progress)?;
             }
         }
         Ok(())
@@ -311,164 +321,6 @@ fn item(kind: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", kind, false))
 }
 
-/// Asks every rule that needs no text and does not depend on other sequences.
-struct Judge<'a> {
-    store: &'a ChunkStore,
-    settings: &'a Settings,
-    chunks: Range<u32>,
-    own: OwnScores,
-    /// The ceiling that the margins leave to each meta-chunk's negatives.
-    ceilings: Vec<f32>,
-}
-
-impl<'a> Judge<'a> {
-    fn new(
-        store: &'a ChunkStore,
-        vectors: &Vectors,
-        settings: &'a Settings,
-        chunks: Range<u32>,
-    ) -> Self {
-        let own = OwnScores::new(vectors, settings, chunks.clone());
-        let ceilings = (0..chunks.len()).map(|meta| own.ceiling(meta, settings)).collect();
-        Self { store, settings, chunks, own, ceilings }
-    }
-
-    fn extend(
-        &self,
-        list: &mut List,
-        meta: usize,
-        ids: &[i64],
-        scores: &[f32],
-        refused: &mut Refusals,
-    ) -> Result<()> {
-        let before = list.ids.len();
-        let mut known: HashSet<u32, Hashed> = list.ids.iter().copied().collect();
-        // Among the chunks that may still be used a neighbour has another rank than among all.
-        let passed = if list.open { 0 } else { list.depth as usize };
-        if list.open {
-            known.extend(&list.refused);
-        }
-        let more = ids.len().saturating_sub(passed);
-        list.ids.reserve(more);
-        list.scores.reserve(more);
-        let neighbours = ids.iter().zip(scores).enumerate();
-        for (rank, (&id, &score)) in neighbours.skip(passed) {
-            let Ok(id) = u32::try_from(id) else {
-                list.complete = true;
-                break;
-            };
-            if id as usize >= self.store.len() {
-                return Err(Error::Retrieval(format!(
-                    "neighbour {id} of a corpus of {} chunks",
-                    self.store.len()
-                )));
-            }
-            if known.contains(&id) {
-                continue;
-            }
-            match self.refusal(meta, rank.max(list.depth as usize), id, score) {
-                None => {
-                    list.ids.push(id);
-                    list.scores.push(score);
-                }
-                Some(reason) => {
-                    refused[reason as usize] += 1;
-                    list.refused.push(id);
-                    // Scores only fall from here.
-                    list.complete |= matches!(reason, Reason::MinScore);
-                }
-            }
-        }
-        if self.settings.exclude_same_doc {
-            // The search left them out: those that stand before its last neighbour were refused.
-            let last = scores.iter().rev().find(|score| score.is_finite());
-            let full = ids.last().is_some_and(|&id| id >= 0);
-            let floor = last.copied().filter(|_| full).unwrap_or(f32::NEG_INFINITY);
-            let passed = self.own.of(meta).filter(|&score| score >= floor).count() as u64;
-            refused[Reason::SameDocument as usize] += passed.saturating_sub(list.own_passed);
-            list.own_passed = passed.max(list.own_passed);
-        }
-        if self.settings.sampling_strategy == Sampling::Random {
-            self.shuffle(list, meta, before);
-        }
-        Ok(())
-    }
-
-    fn refusal(&self, meta: usize, rank: usize, id: u32, score: f32) -> Option<Reason> {
-        let settings = self.settings;
-        if rank < settings.range_min as usize {
-            return Some(Reason::RangeMin);
-        }
-        if settings.exclude_same_doc && self.chunks.contains(&id) {
-            return Some(Reason::SameDocument);
-        }
-        if settings.min_score.is_some_and(|least| score < least) {
-            return Some(Reason::MinScore);
-        }
-        if settings.max_score.is_some_and(|most| score > most) {
-            return Some(Reason::MaxScore);
-        }
-        (score > self.ceilings[meta]).then_some(Reason::Margin)
-    }
-
-    fn shuffle(&self, list: &mut List, meta: usize, from: usize) {
-        let chunk = u64::from(self.chunks.start) + meta as u64;
-        let mut order: Vec<(u64, u32, f32)> = list.ids[from..]
-            .iter()
-            .zip(&list.scores[from..])
-            .map(|(&id, &score)| {
-                (seed::bits(self.settings.seed, "sample", chunk << 32 | u64::from(id)), id, score)
-            })
-            .collect();
-        order.sort_unstable_by_key(|&(key, id, _)| (key, id));
-        for (place, (_, id, score)) in order.into_iter().enumerate() {
-            list.ids[from + place] = id;
-            list.scores[from + place] = score;
-        }
-    }
-}
-
-/// How similar the chunks of one document are to each other; nothing where no rule asks.
-struct OwnScores {
-    /// `[chunks, dim]`.
-    rows: Vec<f32>,
-    dim: usize,
-}
-
-impl OwnScores {
-    fn new(vectors: &Vectors, settings: &Settings, chunks: Range<u32>) -> Self {
-        let dim = vectors.dim();
-        let margins = settings.absolute_margin.is_some() || settings.relative_margin.is_some();
-        let asked = (margins || settings.exclude_same_doc) && chunks.len() > 1;
-        let mut rows = vec![0.0; if asked { chunks.len() * dim } else { 0 }];
-        if asked {
-            vectors.read(chunks.start as usize..chunks.end as usize, &mut rows);
-        }
-        Self { rows, dim }
-    }
-
-    /// The scores of the other chunks against `meta`.
-    fn of(&self, meta: usize) -> impl Iterator<Item = f32> {
-        let own = self.rows.get(meta * self.dim..(meta + 1) * self.dim).unwrap_or_default();
-        let others = self.rows.chunks_exact(self.dim).enumerate();
-        others.filter(move |&(other, _)| other != meta).map(move |(_, row)| dot(own, row))
-    }
-
-    /// The highest score that the margins allow to negatives of `meta`: measured, as in
-    /// sentence-transformers' `mine_hard_negatives`, from the score of the positive, here the most
-    /// similar other chunk of the own document.
-    fn ceiling(&self, meta: usize, settings: &Settings) -> f32 {
-        let (absolute, relative) = (settings.absolute_margin, settings.relative_margin);
-        if self.rows.is_empty() || (absolute.is_none() && relative.is_none()) {
-            return f32::INFINITY;
-        }
-        let positive = self.of(meta).fold(f32::NEG_INFINITY, f32::max);
-        let by_absolute = absolute.map_or(f32::INFINITY, |margin| positive - margin);
-        let by_relative = relative.map_or(f32::INFINITY, |margin| positive * (1.0 - margin));
-        by_absolute.min(by_relative)
-    }
-}
-
 /// The mean number of characters of a chunk, from at most 1,000 chunks spread over the corpus.
 fn mean_characters(store: &ChunkStore) -> f64 {
     let step = store.len().div_ceil(1000).max(1);
@@ -494,9 +346,26 @@ fn needed(store: &ChunkStore, settings: &Settings, chunks: Range<usize>, mean_ch
 }
 
 /// How many neighbours to ask for first. The meta-chunks of a document are alike and so are their
-/// neighbours: on real text two of three were taken by another meta-chunk of the sequence.
+/// neighbours: on real text two of three were taken by another meta-chunk of the sequence. A random
+/// order takes its whole window at once.
 fn first_depth(settings: &Settings, needed: f64) -> u32 {
-    step((needed * DEPTH_FACTOR).ceil() as u32 + 16 + settings.range_min)
+    let top = step((needed * DEPTH_FACTOR).ceil() as u32 + 16 + settings.range_min);
+    match settings.sampling_strategy {
+        Sampling::Top => top,
+        Sampling::Random => settings
+            .range_max
+            .unwrap_or_else(|| settings.range_min.saturating_add(RANDOM_WINDOW).max(top)),
+    }
+}
+
+/// What makes two negatives of a sequence the same: their text, or, where near-duplicates are
+/// allowed, nothing but being the same chunk.
+fn identity(settings: &Settings, store: &ChunkStore, chunk: u32) -> u64 {
+    match settings.max_containment {
+        Some(_) => store.text_hash(chunk as usize),
+        // An odd factor: different for every chunk, and uniform as a hash.
+        None => u64::from(chunk).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+    }
 }
 
 /// The characters of a document whose chunks are `chunks`.

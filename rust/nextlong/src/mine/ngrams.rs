@@ -1,6 +1,5 @@
-//! Word n-gram containment: how much of one chunk stands in another, word for word.
+//! Word n-grams: the hashes by which chunks are compared word for word.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,8 +34,9 @@ pub(crate) type Hashed = BuildHasherDefault<Identity>;
 
 /// The n-grams of `text` in their order, as hashes.
 ///
-/// Words are runs of letters and digits, lower-cased; in scripts without spaces (Chinese,
-/// Japanese, Thai, Lao, Khmer, Myanmar) every character is a word.
+/// Words are runs of letters and digits, lower-cased. In scripts without spaces the characters say
+/// where a word ends: of Chinese and Japanese every character is a word; letters of Thai, Lao, Khmer,
+/// Myanmar and their like make words of about four.
 pub fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
     out.clear();
     words_of(text, out);
@@ -140,22 +140,80 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
             current.clear();
         }
     };
+    let mut before = Script::Spaced;
+    let mut last = '\0';
     for character in run.chars() {
-        if without_spaces(character) {
-            close(&mut current);
-            current.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
-            close(&mut current);
-        } else if character.is_ascii() {
-            current.push(character.to_ascii_lowercase() as u8);
-        } else if character.is_alphanumeric() {
-            for lower in character.to_lowercase() {
-                current.extend_from_slice(lower.encode_utf8(&mut utf8).as_bytes());
-            }
-        } else {
+        let script = Script::of(character);
+        if script != before || script == Script::Ideographs {
             close(&mut current);
         }
+        match script {
+            Script::Ideographs => {
+                current.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+            }
+            Script::Unspaced => {
+                current.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+                if ends_word(last, character) {
+                    close(&mut current);
+                }
+            }
+            Script::Spaced if character.is_ascii() => {
+                current.push(character.to_ascii_lowercase() as u8);
+            }
+            Script::Spaced if character.is_alphanumeric() => {
+                for lower in character.to_lowercase() {
+                    current.extend_from_slice(lower.encode_utf8(&mut utf8).as_bytes());
+                }
+            }
+            Script::Spaced if joins_letters(character) => {}
+            Script::Spaced => close(&mut current),
+        }
+        (before, last) = (script, character);
     }
     close(&mut current);
+}
+
+/// How the words of a script are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Script {
+    Spaced,
+    /// Every character is a word.
+    Ideographs,
+    /// Letters without spaces.
+    Unspaced,
+}
+
+impl Script {
+    fn of(character: char) -> Self {
+        match character {
+            '\u{3040}'..='\u{30FF}'
+            | '\u{3400}'..='\u{4DBF}'
+            | '\u{4E00}'..='\u{9FFF}'
+            | '\u{F900}'..='\u{FAFF}'
+            | '\u{20000}'..='\u{3FFFF}' => Self::Ideographs,
+            '\u{0E00}'..='\u{0EFF}'
+            | '\u{1000}'..='\u{109F}'
+            | '\u{1780}'..='\u{17FF}'
+            | '\u{1950}'..='\u{19DF}'
+            | '\u{1A20}'..='\u{1AAF}'
+            | '\u{A9E0}'..='\u{A9FF}'
+            | '\u{AA60}'..='\u{AADF}' => Self::Unspaced,
+            _ => Self::Spaced,
+        }
+    }
+}
+
+/// Whether a word of a script without spaces ends behind the second of two characters: one pair in
+/// four, and the same pairs in every text, so that a copy has the same words.
+fn ends_word(before: char, character: char) -> bool {
+    mix(u64::from(u32::from(before)) << 32 | u64::from(u32::from(character))) >> 62 == 0
+}
+
+/// Whether a character is no letter but stands inside a word: the signs of Indic scripts that join
+/// consonants or mark them.
+fn joins_letters(character: char) -> bool {
+    matches!(character, '\u{0900}'..='\u{0D7F}') && matches!(character as u32 & 0x7F, 0x3C | 0x4D)
+        || character == '\u{0DCA}'
 }
 
 /// The hash of a lower-cased word.
@@ -163,137 +221,80 @@ fn hash_lowered(word: &[u8]) -> u64 {
     if word.is_ascii() { hash_word(word, 0, word.len()) } else { xxh3_64(word) }
 }
 
-fn without_spaces(character: char) -> bool {
-    matches!(character,
-        '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}'
-        | '\u{3040}'..='\u{30FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
-        | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
-}
-
-/// The largest containment of `text` and any one of some meta-chunks in each other: shared n-grams
-/// of `words` words over the n-grams of the smaller of the two.
-pub fn containment<'a>(metas: impl IntoIterator<Item = &'a str>, text: &str, words: usize) -> f32 {
-    MetaGrams::new(metas, words).containment(text)
-}
-
-/// The n-grams of all meta-chunks of a document, to ask how much of a candidate stands there.
-#[derive(Debug)]
-pub(super) struct MetaGrams {
-    words: usize,
-    /// A bit for the low bits of every gram: nine of ten foreign grams are known to be none here.
-    filter: Vec<u64>,
-    places: HashMap<u64, u32, Hashed>,
-    /// For each different gram: the meta-chunks that have it, from `owners[at]` to a `u32::MAX`.
-    owners: Vec<u32>,
-    sizes: Vec<u32>,
-    counts: Vec<u32>,
-    grams: Vec<u64>,
-    shared: Vec<u64>,
-}
-
-impl MetaGrams {
-    pub(super) fn new<'a>(texts: impl IntoIterator<Item = &'a str>, words: usize) -> Self {
-        let mut pairs: Vec<(u64, u32)> = Vec::new();
-        let mut sizes = Vec::new();
-        let mut own = Vec::new();
-        for (meta, text) in texts.into_iter().enumerate() {
-            grams(text, words, &mut own);
-            own.sort_unstable();
-            own.dedup();
-            sizes.push(own.len() as u32);
-            pairs.extend(own.iter().map(|&gram| (gram, meta as u32)));
-        }
-        pairs.sort_unstable();
-        let mut filter = vec![0u64; (pairs.len() * FILTER_BITS).div_ceil(64).next_power_of_two()];
-        let mut places = HashMap::with_capacity_and_hasher(pairs.len(), Hashed::default());
-        let mut owners = Vec::with_capacity(pairs.len() * 2);
-        for same in pairs.chunk_by(|a, b| a.0 == b.0) {
-            let (word, bit) = filter_place(same[0].0, filter.len());
-            filter[word] |= bit;
-            places.insert(same[0].0, owners.len() as u32);
-            owners.extend(same.iter().map(|&(_, meta)| meta));
-            owners.push(u32::MAX);
-        }
-        let counts = vec![0; sizes.len()];
-        Self { words, filter, places, owners, sizes, counts, grams: own, shared: Vec::new() }
-    }
-
-    /// The largest containment of `text` and any one meta-chunk in each other: shared n-grams
-    /// over the n-grams of the smaller of the two.
-    pub(super) fn containment(&mut self, text: &str) -> f32 {
-        grams(text, self.words, &mut self.grams);
-        self.shared.clear();
-        for &gram in &self.grams {
-            let (word, bit) = filter_place(gram, self.filter.len());
-            if self.filter[word] & bit != 0 && self.places.contains_key(&gram) {
-                self.shared.push(gram);
-            }
-        }
-        if self.shared.is_empty() {
-            return 0.0;
-        }
-        self.shared.sort_unstable();
-        self.shared.dedup();
-        self.counts.fill(0);
-        for gram in &self.shared {
-            let Some(&at) = self.places.get(gram) else { continue };
-            for &meta in self.owners[at as usize..].iter().take_while(|&&meta| meta != u32::MAX) {
-                self.counts[meta as usize] += 1;
-            }
-        }
-        self.grams.sort_unstable();
-        self.grams.dedup();
-        let own = self.grams.len() as u32;
-        let shares = self.counts.iter().zip(&self.sizes);
-        shares
-            .filter(|&(&shared, _)| shared > 0)
-            .map(|(&shared, &size)| shared as f32 / size.min(own) as f32)
-            .fold(0.0, f32::max)
-    }
-}
-
-/// Bits of the filter for each gram.
-const FILTER_BITS: usize = 12;
-
-/// Where a gram's bit lies in a filter of `len` words, a power of two.
-fn filter_place(gram: u64, len: usize) -> (usize, u64) {
-    ((gram >> 6) as usize & (len - 1), 1 << (gram & 63))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    #[test]
-    fn containment_is_the_share_of_the_smaller_text() {
-        let whole = "one two three four five six seven eight nine ten";
-        let mut meta = MetaGrams::new([whole, "something else altogether, nothing shared"], 3);
-        assert!((meta.containment("Two, three; FOUR five!") - 1.0).abs() < 1e-6);
-        assert!((meta.containment("one two three apple pear plum") - 0.25).abs() < 1e-6);
-        assert!(meta.containment("too short").abs() < 1e-6);
-        assert!(meta.containment("").abs() < 1e-6);
+    /// The share of the distinct n-grams of `text` that `other` has.
+    fn share(text: &str, other: &str, words: usize) -> f32 {
+        let set = |text: &str| {
+            let mut found = Vec::new();
+            grams(text, words, &mut found);
+            found.into_iter().collect::<std::collections::HashSet<u64>>()
+        };
+        let (own, other) = (set(text), set(other));
+        own.intersection(&other).count() as f32 / own.len().max(1) as f32
     }
 
     #[test]
-    fn characters_are_words_where_a_script_has_no_spaces() {
-        let mut meta = MetaGrams::new(["今天天气很好我们去公园"], 4);
-        assert!((meta.containment("天气很好我们") - 1.0).abs() < 1e-6);
-        assert!(meta.containment("昨天下了一场大雨").abs() < 1e-6);
+    fn case_and_punctuation_do_not_count() {
+        let whole = "one two three four five six seven eight nine ten";
+        assert!((share("Two, three; FOUR five!", whole, 3) - 1.0).abs() < 1e-6);
+        assert!((share("one two three apple pear plum", whole, 3) - 0.25).abs() < 1e-6);
+        assert!(share("too short", whole, 3).abs() < 1e-6);
+    }
+
+    #[test]
+    fn scripts_without_spaces_have_words() {
+        assert!((share("天气很好我们", "今天天气很好我们去公园", 4) - 1.0).abs() < 1e-6);
+        assert!(share("昨天下了一场大雨", "今天天气很好我们去公园", 4).abs() < 1e-6);
+        let texts = [
+            (
+                "กรุงเทพมหานครเป็นเมืองหลวงและนครที่มีประชากรมากที่สุดของประเทศไทยเป็นศูนย์กลางการปกครอง",
+                "ข้าวผัดเป็นอาหารที่ทำจากข้าวสวยที่หุงสุกแล้วนำมาผัดกับน้ำมันและเครื่องปรุงรสต่างๆตามชอบใจ",
+            ),
+            (
+                "ភ្នំពេញគឺជារាជធានីនិងជាទីក្រុងធំបំផុតរបស់ប្រទេសកម្ពុជាដែលស្ថិតនៅតាមដងទន្លេមេគង្គ",
+                "បាយគឺជាអាហារសំខាន់របស់ប្រជាជនអាស៊ីអាគ្នេយ៍ហើយត្រូវបានដាំដុះនៅតាមវាលទំនាបយ៉ាងច្រើន",
+            ),
+        ];
+        for (text, other) in texts {
+            let mut found = Vec::new();
+            grams(text, 1, &mut found);
+            let letters = text.chars().count();
+            assert!((letters / 7..letters / 2).contains(&found.len()), "{} words", found.len());
+            // A copy with something before and after it.
+            let copy = format!("{}{text}{}", &other[..30], &other[other.len() - 30..]);
+            assert!(share(text, &copy, 5) > 0.8, "{}", share(text, &copy, 5));
+            assert!(share(text, other, 5) < 0.1, "{}", share(text, other, 5));
+        }
     }
 
     /// The rule of [`words_of`], character by character.
     fn words_by_character(text: &str) -> Vec<String> {
         let mut words = vec![String::new()];
+        let (mut before, mut last) = (Script::Spaced, '\0');
         for character in text.chars() {
-            if without_spaces(character) {
-                words.extend([character.to_string(), String::new()]);
-            } else if character.is_alphanumeric() {
-                words.last_mut().expect("a word").extend(character.to_lowercase());
-            } else {
+            let script = Script::of(character);
+            let is_word = character.is_alphanumeric();
+            if script != before || script == Script::Ideographs {
                 words.push(String::new());
             }
+            let word = words.last_mut().expect("a word");
+            match script {
+                Script::Spaced if is_word => word.extend(character.to_lowercase()),
+                Script::Spaced if joins_letters(character) => {}
+                Script::Spaced => words.push(String::new()),
+                Script::Ideographs | Script::Unspaced => word.push(character),
+            }
+            if script == Script::Unspaced && ends_word(last, character) {
+                words.push(String::new());
+            }
+            // Runs begin behind ASCII marks.
+            (before, last) = match character {
+                mark if mark.is_ascii() && !is_word => (Script::Spaced, '\0'),
+                _ => (script, character),
+            };
         }
         words.retain(|word| !word.is_empty());
         words
@@ -322,49 +323,6 @@ mod tests {
                     .collect();
                 assert_eq!(found, alone, "{text:?}");
             }
-        }
-    }
-
-    /// The n-grams of `text`, each once.
-    fn gram_set(text: &str, words: usize) -> std::collections::HashSet<Vec<String>> {
-        words_by_character(text).windows(words).map(<[String]>::to_vec).collect()
-    }
-
-    fn any_text() -> impl Strategy<Value = String> {
-        prop_oneof![
-            prop::collection::vec(prop_oneof!["a", "B", "é", "7", "中", " ", "\n"], 0..60)
-                .prop_map(|parts| parts.concat()),
-            prop::collection::vec(prop_oneof!["one ", "two ", "three, ", "ÉTÉ "], 0..80)
-                .prop_map(|parts| parts.concat()),
-            any::<String>(),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn containment_is_that_of_sets(
-            metas in prop::collection::vec(any_text(), 1..4),
-            copied in any::<(prop::sample::Index, bool)>(),
-            other in any_text(),
-            words in 1usize..9,
-        ) {
-            let (which, whole) = copied;
-            // Half of the time a part of a meta-chunk stands in it.
-            let other = if whole { format!("{other} {}", which.get(&metas)) } else { other };
-            let found = MetaGrams::new(metas.iter().map(String::as_str), words).containment(&other);
-            let theirs = gram_set(&other, words);
-            let expected = metas
-                .iter()
-                .map(|meta| {
-                    let own = gram_set(meta, words);
-                    let smaller = own.len().min(theirs.len());
-                    if smaller == 0 {
-                        return 0.0;
-                    }
-                    own.intersection(&theirs).count() as f32 / smaller as f32
-                })
-                .fold(0.0, f32::max);
-            prop_assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
     }
 }

@@ -23,7 +23,7 @@ use self::picks::Next;
 pub use self::stock::Stock;
 use super::made::Made;
 use super::ngrams::Hashed;
-use super::{Candidate, REASONS, Reason, Refusals, Wave};
+use super::{Candidate, List, REASONS, Reason, Refusals, Wave};
 use crate::assemble::{Frame, Piece};
 use crate::config::{Length, LongDocuments, OnShort, Settings};
 use crate::index::Hidden;
@@ -33,6 +33,10 @@ use crate::tokens::TokenCache;
 /// The share of the open budget that a round asks for by estimate, so that nothing is asked for in
 /// vain when the chunks hold more tokens than estimated.
 const ROUND: f64 = 0.85;
+
+/// How many times longer than estimated a sequence may be before a document of that length is
+/// tokenized first, and its neighbours searched later.
+const LONGER: f64 = 1.25;
 
 /// A negative that a sequence took.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +54,7 @@ pub(super) enum State {
     /// Negatives are taken until the budget is reached.
     Filling(Draft),
     /// Pieces are laid down in their order until the sequence is full.
-    Laying { pieces: Vec<Piece>, draft: Draft },
+    Laying(Vec<Piece>),
     /// A sequence: its pieces in order.
     Made(Vec<Piece>),
     /// No sequence is made of it.
@@ -61,8 +65,8 @@ pub(super) enum State {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     picks: Vec<Pick>,
-    /// The hashes of the texts of its negatives.
-    taken: HashSet<u64, Hashed>,
+    /// Its negatives, by what makes two the same ([`identity`]).
+    taken: HashMap<u64, u32, Hashed>,
     per_document: HashMap<u32, u32, Hashed>,
     turn: usize,
     taken_in_turn: u32,
@@ -238,7 +242,7 @@ impl Selector {
                     self.take_k(candidate, draft, store, deepest)
                 }
                 State::Filling(draft) => self.fill(candidate, draft, store, tokens, deepest, need),
-                State::Laying { pieces, draft } => self.lay(pieces, draft, store, tokens, need),
+                State::Laying(pieces) => self.lay(pieces, store, tokens, need),
                 done => (done, false),
             };
             candidate.state = state;
@@ -251,22 +255,15 @@ impl Selector {
     /// Tokenizes the document's own chunks, as far as they can fit.
     fn measure(
         &mut self,
-        candidate: &Candidate,
+        candidate: &mut Candidate,
         store: &ChunkStore,
         tokens: &TokenCache,
         need: &mut Need,
     ) -> (State, bool) {
         let chunks = candidate.chunks.clone();
-        let own =
-            super::document_characters(store, chunks.start as usize..chunks.end as usize) as f64;
-        if self.settings.length == Length::Paper {
-            if paper_k(&self.settings, own, chunks.len()) == 0 {
-                return (self.too_long(candidate), true);
-            }
+        let paper = self.settings.length == Length::Paper;
+        if paper && !self.has_no_negatives(candidate, store) {
             return (State::Filling(Draft::default()), true);
-        }
-        if surely_too_long(&self.settings, own) {
-            return (self.too_long(candidate), true);
         }
         let room = self.frame.room(self.settings.seq_len, chunks.len());
         let mut sum = 0i64;
@@ -283,7 +280,19 @@ impl Selector {
                 return (self.too_long(candidate), true);
             }
         }
+        if known == chunks.len() && paper {
+            return (State::Laying(meta_pieces(candidate)), true);
+        }
         if known == chunks.len() {
+            let unsearched = |list: &&mut List| list.depth == 0 && !list.complete;
+            let mut waits = false;
+            for list in candidate.lists.iter_mut().filter(unsearched) {
+                list.wanted = candidate.first;
+                waits = true;
+            }
+            if waits {
+                return (State::Measuring, false);
+            }
             let bytes_per_token = bytes as f64 / sum.max(1) as f64;
             return (State::Filling(Draft { bytes_per_token, ..Draft::default() }), true);
         }
@@ -306,9 +315,14 @@ impl Selector {
             return State::Dropped;
         }
         self.tally.long_passed += 1;
-        let metas = candidate.chunks.clone().enumerate();
-        let pieces = metas.map(|(meta, chunk)| Piece::meta_chunk(chunk, meta as u32)).collect();
-        State::Laying { pieces, draft: Draft::default() }
+        State::Laying(meta_pieces(candidate))
+    }
+
+    /// Whether the paper's formula leaves the document no negatives.
+    fn has_no_negatives(&self, candidate: &Candidate, store: &ChunkStore) -> bool {
+        let chunks = candidate.chunks.start as usize..candidate.chunks.end as usize;
+        let own = super::document_characters(store, chunks.clone()) as f64;
+        paper_k(&self.settings, own, chunks.len()) == 0
     }
 
     /// The default: negatives in turns until the sequence is full to the token.
@@ -410,8 +424,7 @@ impl Selector {
             }
             draft.waiting = false;
         }
-        let pieces = self.arrange(candidate, &draft);
-        (State::Laying { pieces, draft }, true)
+        (State::Laying(self.arrange(candidate, &draft)), true)
     }
 
     fn short(
@@ -435,11 +448,21 @@ impl Selector {
     }
 }
 
-/// Whether a document of so many characters is no sequence however it is tokenized, and so not worth
-/// it: twice as long as a sequence by `chars_per_token`.
-pub(super) fn surely_too_long(settings: &Settings, characters: f64) -> bool {
-    let most = f64::from(settings.seq_len) * settings.chars_per_token * 2.0;
-    settings.length == Length::Exact && characters > most
+/// The meta-chunks of a document alone, in order.
+fn meta_pieces(candidate: &Candidate) -> Vec<Piece> {
+    let metas = candidate.chunks.clone().enumerate();
+    metas.map(|(meta, chunk)| Piece::meta_chunk(chunk, meta as u32)).collect()
+}
+
+/// Whether a document of so many characters may be too long for a sequence. Only its tokens tell;
+/// until they have, no neighbours are searched for it.
+pub(super) fn may_be_too_long(settings: &Settings, characters: f64, chunks: usize) -> bool {
+    match settings.length {
+        Length::Exact => {
+            characters > f64::from(settings.seq_len) * settings.chars_per_token * LONGER
+        }
+        Length::Paper => paper_k(settings, characters, chunks) == 0,
+    }
 }
 
 /// The paper's number of negatives a meta-chunk, rounded up: k = (T·E·w − S) / (p·s), with T

@@ -15,7 +15,6 @@ impl Selector {
     pub(super) fn lay(
         &mut self,
         mut pieces: Vec<Piece>,
-        mut draft: Draft,
         store: &ChunkStore,
         tokens: &TokenCache,
         need: &mut Need,
@@ -49,13 +48,17 @@ impl Selector {
                     break;
                 }
             }
-            return (State::Laying { pieces, draft }, false);
+            return (State::Laying(pieces), false);
         }
         for piece in pieces.drain(at..).filter(|piece| !piece.is_meta()) {
             self.release(piece.chunk);
-            draft.taken.remove(&store.text_hash(piece.chunk as usize));
         }
-        let short = room - sum > separator;
+        // The paper's rule discards what is short at all; a separator fills an exact sequence.
+        let spare = match (self.settings.length, self.settings.on_short) {
+            (Length::Paper, OnShort::Drop) => 0,
+            _ => separator,
+        };
+        let short = room - sum > spare;
         if short && self.settings.on_short == OnShort::Drop {
             for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
                 self.release(piece.chunk);
@@ -85,7 +88,8 @@ impl Selector {
         let spare_meta = self.settings.length == Length::Exact;
         let before: Vec<Piece> = pieces.iter().filter(|piece| !piece.is_meta()).copied().collect();
         let cut = self.frame.cut(&mut pieces, self.settings.seq_len, spare_meta);
-        let kept: HashSet<u32> = pieces.iter().map(|piece| piece.chunk).collect();
+        let negatives = pieces.iter().filter(|piece| !piece.is_meta());
+        let kept: HashSet<u32> = negatives.map(|piece| piece.chunk).collect();
         for piece in before.iter().filter(|piece| !kept.contains(&piece.chunk)) {
             self.release(piece.chunk);
             self.tally.tokenized_unused += 1;

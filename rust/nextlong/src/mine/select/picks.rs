@@ -1,12 +1,10 @@
 //! The next negative that a sequence may take, and giving back what it does not need.
 
-use std::ops::Range;
-
 use super::{Draft, Pick, Selector, paper_k};
 use crate::config::{Collisions, Length};
-use crate::mine::ahead::step;
+use crate::mine::ahead::{LEARNED, step, upcoming};
 use crate::mine::copies::Copies;
-use crate::mine::{Candidate, List, Reason, document_characters};
+use crate::mine::{Candidate, List, Reason, document_characters, identity};
 use crate::store::ChunkStore;
 
 /// A list ends soon when it has fewer neighbours left to take.
@@ -42,15 +40,14 @@ impl Selector {
         };
         for _ in 0..=count {
             let meta = draft.turn;
-            let (list, copies) = (&mut candidate.lists[meta], &mut candidate.copies);
-            let own = &candidate.chunks;
-            if draft.taken_in_turn < quantum && limit.is_none_or(|limit| list.taken < limit) {
-                if let Some((chunk, score)) = self.next_allowed(list, copies, own, draft, store) {
-                    list.taken += 1;
+            let taken = candidate.lists[meta].taken;
+            if draft.taken_in_turn < quantum && limit.is_none_or(|limit| taken < limit) {
+                if let Some((chunk, score)) = self.next_allowed(candidate, meta, draft, store) {
+                    candidate.lists[meta].taken += 1;
                     draft.taken_in_turn += 1;
                     return Next::Pick(Pick { chunk, meta: meta as u32, score });
                 }
-                if !list.complete {
+                if !candidate.lists[meta].complete {
                     self.want_more(&mut candidate.lists, meta, deepest);
                     return Next::Search;
                 }
@@ -84,46 +81,80 @@ impl Selector {
 
     fn next_allowed(
         &mut self,
-        list: &mut List,
-        copies: &mut Option<Copies>,
-        own: &Range<u32>,
+        candidate: &mut Candidate,
+        meta: usize,
         draft: &mut Draft,
         store: &ChunkStore,
     ) -> Option<(u32, f32)> {
-        while let Some(&chunk) = list.ids.get(list.cursor) {
+        loop {
+            let list = &mut candidate.lists[meta];
+            let &chunk = list.ids.get(list.cursor)?;
             let score = list.scores[list.cursor];
             list.cursor += 1;
-            let hash = store.text_hash(chunk as usize);
-            if draft.taken.contains(&hash) {
-                self.tally.refused[Reason::InSequence as usize] += 1;
+            if let Some(reason) = self.refusal(candidate, chunk, draft, store) {
+                self.tally.refused[reason as usize] += 1;
                 continue;
             }
-            let uses = self.uses.get(&chunk).copied().unwrap_or(0);
-            if self.settings.max_reuse.is_some_and(|most| uses >= most) {
-                self.tally.refused[Reason::MaxReuse as usize] += 1;
-                continue;
+            if let Some(copies) = &mut candidate.copies {
+                copies.join(chunk);
             }
-            let document = self.settings.max_per_doc.map(|_| store.document(chunk as usize) as u32);
-            let siblings = document.and_then(|document| draft.per_document.get(&document).copied());
-            if self.settings.max_per_doc.is_some_and(|most| siblings.unwrap_or(0) >= most) {
-                self.tally.refused[Reason::MaxPerDoc as usize] += 1;
-                continue;
+            if self.settings.max_per_doc.is_some() {
+                *draft.per_document.entry(store.document(chunk as usize) as u32).or_insert(0) += 1;
             }
-            if copies.as_mut().is_some_and(|copies| copies.contains(store, own, chunk)) {
-                self.tally.refused[Reason::Containment as usize] += 1;
-                continue;
-            }
-            if let Some(document) = document {
-                draft.per_document.insert(document, siblings.unwrap_or(0) + 1);
-            }
-            self.uses.insert(chunk, uses + 1);
-            if self.settings.max_reuse == Some(uses + 1) {
+            let uses = self.uses.entry(chunk).or_insert(0);
+            *uses += 1;
+            if self.settings.max_reuse == Some(*uses) {
                 self.hide(chunk, true);
             }
-            draft.taken.insert(hash);
+            draft.taken.insert(identity(&self.settings, store, chunk), chunk);
             return Some((chunk, score));
         }
-        None
+    }
+
+    /// The rule between the chunks of a sequence, or between sequences, that forbids `chunk`.
+    fn refusal(
+        &self,
+        candidate: &mut Candidate,
+        chunk: u32,
+        draft: &Draft,
+        store: &ChunkStore,
+    ) -> Option<Reason> {
+        let settings = &self.settings;
+        if let Some(&same) = draft.taken.get(&identity(settings, store, chunk)) {
+            return Some(if same == chunk { Reason::SameChunk } else { Reason::SameText });
+        }
+        let repeats = |copies: &mut Copies| copies.repeats_a_meta_chunk(store, chunk);
+        if candidate.copies.as_mut().is_some_and(repeats) {
+            return Some(Reason::SameText);
+        }
+        if self.is_used_up(chunk) {
+            return Some(Reason::MaxReuse);
+        }
+        if let Some(most) = settings.max_per_doc {
+            let document = store.document(chunk as usize) as u32;
+            if draft.per_document.get(&document).is_some_and(|&siblings| siblings >= most) {
+                return Some(Reason::MaxPerDoc);
+            }
+        }
+        let copies = candidate.copies.as_mut()?;
+        if !copies.knows(chunk) {
+            let cursors: Vec<usize> = candidate.lists.iter().map(|list| list.cursor).collect();
+            let usable = |chunk| {
+                !self.is_used_up(chunk)
+                    && !draft.taken.contains_key(&identity(settings, store, chunk))
+            };
+            // At least as many as there are: so they are not compared with each other too often.
+            let count = (candidate.needed as usize).saturating_sub(draft.picks.len());
+            let count = count.max(draft.picks.len() / 2).max(LEARNED);
+            copies.learn(store, upcoming(chunk, &candidate.lists, &cursors, count, usable));
+        }
+        copies.refuses(chunk).then_some(Reason::Containment)
+    }
+
+    /// Whether `chunk` is a negative of as many sequences as it may be.
+    fn is_used_up(&self, chunk: u32) -> bool {
+        let most = self.settings.max_reuse;
+        most.is_some_and(|most| self.uses.get(&chunk).is_some_and(|&uses| uses >= most))
     }
 
     pub(super) fn give_back(
@@ -134,7 +165,10 @@ impl Selector {
         store: &ChunkStore,
     ) {
         self.release(pick.chunk);
-        draft.taken.remove(&store.text_hash(pick.chunk as usize));
+        draft.taken.remove(&identity(&self.settings, store, pick.chunk));
+        if let Some(copies) = &mut candidate.copies {
+            copies.leave(pick.chunk);
+        }
         candidate.lists[pick.meta as usize].taken -= 1;
         if self.settings.max_per_doc.is_some() {
             let document = store.document(pick.chunk as usize) as u32;

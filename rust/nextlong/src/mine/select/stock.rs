@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Selector, State};
 use crate::config::{Length, OnShort};
 use crate::index::Hidden;
+use crate::mine::identity;
 use crate::mine::ngrams::Hashed;
 use crate::store::ChunkStore;
 use crate::tokens::TokenCache;
@@ -91,7 +92,7 @@ impl Selector {
         for state in states {
             match state {
                 State::Filling(draft) => draft.picks.iter().for_each(|pick| hold(pick.chunk)),
-                State::Laying { pieces, .. } => {
+                State::Laying(pieces) => {
                     let negatives = pieces.iter().filter(|piece| !piece.is_meta());
                     negatives.for_each(|piece| hold(piece.chunk));
                 }
@@ -125,7 +126,7 @@ impl Selector {
         let mut places = HashMap::<u64, u32, Hashed>::default();
         let mut sum = 0;
         for chunk in self.left(most, held, store) {
-            let hash = store.text_hash(chunk as usize);
+            let hash = identity(&self.settings, store, chunk);
             if !hash.is_multiple_of(parts) {
                 continue;
             }
