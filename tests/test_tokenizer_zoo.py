@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.support.tokenizer_zoo import (
 )
 from tests.test_tokenize import chunks, like_the_package, odd_text, shared
 
+import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs import tokenize as room
 from nextlong_rs._python_tokenizer import PythonEncoder
@@ -227,7 +229,7 @@ def test_what_the_core_cannot_encode_needs_the_package(
     path = tmp_path / "tokenizer.json"
     path.write_text(zoo_text("openai gpt"))
     assert room.load(path).encode("a cat").tolist() == law("openai gpt").ids("a cat")
-    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(TokenizerError, match=r"end_of_word_suffix.*pip install"):
         room.load(path, lazy=True)
     path.write_text(zoo_text("bloom"))
@@ -280,3 +282,25 @@ def test_a_text_on_which_the_core_fails_is_encoded_by_the_package() -> None:
     assert values.tolist() == [id for row in expected for id in row]
     assert offsets.tolist()[1:] == [sum(map(len, expected[: n + 1])) for n in range(3)]
     assert watch.done == 3
+
+
+def test_a_run_says_that_the_package_encodes_and_fails_early_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, output = tmp_path / "tokenizer.json", tmp_path / "out"
+    file.write_text(zoo_text("digits prefix space"))
+    run: dict[str, Any] = {
+        "tokenizer": file,
+        "seq_len": 4096,
+        "num_sequences": 2,
+        "dim": 32,
+        "progress": False,
+    }
+    nl.synthesize(nl.sample_corpus(), output, **run)
+    notes = json.loads((output / "work/measured.json").read_text())["notes"]
+    assert any("encoded by the tokenizers package" in note for note in notes)
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    file.write_text(zoo_text("openai gpt"))
+    with pytest.raises(TokenizerError, match="end_of_word_suffix"):
+        nl.synthesize(nl.sample_corpus(), tmp_path / "other", **run)
+    assert not (tmp_path / "other").exists()
