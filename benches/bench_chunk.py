@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from nextlong_rs import _nextlong, corpus
-from nextlong_rs.chunking import chunk, chunk_spans
+from nextlong_rs.chunking import Chunker, chunk, chunk_spans
+from nextlong_rs.tokenize import load
 
 CHINESE = "西班牙的雨主要下在平原上。"
 GOAL = 2000.0
@@ -78,3 +79,26 @@ def test_cut_into_the_store(benchmark: Any, report: Any, inputs: Any, tmp_path: 
 
     benchmark.pedantic(cut_all, rounds=3, warmup_rounds=1)
     report("chunk into the store", "nextlong_rs", size_bytes / 1e6, "MB/s")
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mistral", "bert"])
+@pytest.mark.parametrize("who", ["nextlong_rs", "encoding alone"])
+def test_cut_by_tokens(benchmark: Any, report: Any, inputs: Any, name: str, who: str) -> None:
+    """Chunks of 512 tokens, on one thread, beside the encoding of the same texts whole."""
+    file = inputs.shared("tokenizers", name, "tokenizer.json")
+    if file is None:
+        pytest.skip(f"shared/tokenizers/{name} is not on this machine")
+    texts = inputs.texts[::8]
+    size_bytes = sum(len(text.encode()) for text in texts)
+    tokenizer = load(file)
+    chunker = Chunker(512, "tokens", tokenizer)
+
+    def cut_all() -> object:
+        return chunker.chunk_all(texts, threads=1)
+
+    def encode_all() -> object:
+        return tokenizer.encode_texts(texts)
+
+    benchmark.pedantic(cut_all if who == "nextlong_rs" else encode_all, rounds=3, warmup_rounds=1)
+    ratio = None if who == "nextlong_rs" else 0.5
+    report(f"chunk by tokens, {name}", who, size_bytes / 1e6, "MB/s", ratio=ratio)

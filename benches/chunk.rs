@@ -33,7 +33,7 @@ fn benches(criterion: &mut Criterion) {
     for (name, text) in &texts {
         group.throughput(Throughput::Bytes(text.len() as u64));
         for (mode_name, mode) in [("lossless", Mode::Lossless), ("paper", Mode::Paper)] {
-            let rule = Rule { mode, size: 2048, unit: Unit::Characters };
+            let rule = Rule { mode, size: 2048, overlap: 0, unit: Unit::Characters };
             group.bench_function(format!("{mode_name}/{name}"), |bencher| {
                 let mut found = Vec::new();
                 bencher.iter(|| {
@@ -42,7 +42,7 @@ fn benches(criterion: &mut Criterion) {
                 });
             });
         }
-        let rule = Rule { mode: Mode::Lossless, size: 2048, unit: Unit::Characters };
+        let rule = Rule { mode: Mode::Lossless, size: 2048, overlap: 0, unit: Unit::Characters };
         group.bench_function(format!("lossless_with_characters/{name}"), |bencher| {
             let mut found = Vec::new();
             bencher.iter(|| {

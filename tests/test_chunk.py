@@ -154,7 +154,7 @@ def test_a_lone_surrogate_is_refused_with_its_place() -> None:
 
 
 def test_the_public_names_are_the_ones_listed() -> None:
-    assert set(room.__all__) == {"Mode", "Unit", "chunk", "chunk_spans"}
+    assert set(room.__all__) == {"Chunker", "Mode", "Unit", "chunk", "chunk_spans"}
 
 
 def test_chunks_by_tokens_lose_nothing_and_keep_the_size() -> None:

@@ -234,24 +234,6 @@ def test_a_decoded_sequence_of_bert_holds_the_words_of_its_chunks() -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "sample"])
-def test_the_first_ids_of_a_chunk_cover_the_beginning_of_its_text(name: str) -> None:
-    """Measured against the offsets that the package gives for the same ids."""
-    tokenizer = ours(name)
-    text = "Tide tables: 潮汐表 \u00e9tale 🌊🌊 मानसून and\ttabs.\n\n  Two  spaces; then  the end."
-    ids = tokenizer.encode(text)
-    offsets = theirs(name).encode(text, add_special_tokens=False).offsets
-    whole = [tokenizer.covered(text, ids[:count]) for count in range(len(ids) + 1)]
-    assert whole == sorted(whole)
-    assert whole[0] == 0
-    assert whole[-1] == len(text)
-    # bert changes the text, so it is only followed to the last whole word.
-    if name != "bert" and len(offsets) == len(ids):
-        for count, covered in enumerate(whole[1:], start=1):
-            begin, end = offsets[count - 1]
-            assert begin <= covered <= end
-
-
-@pytest.mark.parametrize("name", [*NAMES, "sample"])
 def test_chunks_put_together_again_give_the_ids_of_the_document_at_safe_borders(name: str) -> None:
     safe = borders = 0
     for document in documents()[:: 9 if name != "mistral" else 20]:

@@ -6,7 +6,7 @@
                            seq_len=131_072, num_sequences=1000)
     print(result)
 
-The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Embedder`, `knn`, `Index`.
+The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Chunker`, `Embedder`, `knn`, `Index`.
 Method: Gao et al., "NExtLong", ICML 2025, arXiv 2501.12766.
 """
 
@@ -27,7 +27,7 @@ from nextlong_rs.errors import (
 )
 
 if TYPE_CHECKING:
-    from nextlong_rs.chunking import chunk, chunk_spans
+    from nextlong_rs.chunking import Chunker, chunk, chunk_spans
     from nextlong_rs.embed import Embedder
     from nextlong_rs.estimating import Estimate, estimate
     from nextlong_rs.index import Neighbours, knn
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nextlong_rs.settings import Settings
 
 __all__ = [
+    "Chunker",
     "ConfigError",
     "CorpusError",
     "Embedder",
@@ -65,6 +66,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "Chunker": "chunking",
     "Embedder": "embed",
     "Estimate": "estimating",
     "Index": "kept_index",

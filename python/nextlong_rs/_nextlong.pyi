@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -24,10 +24,10 @@ __all__ = [
     "Wave",
     "building_seconds",
     "choose_engine",
-    "chunk",
     "chunk_file",
     "chunk_part",
     "chunk_spans",
+    "chunk_texts",
     "corpus_kind",
     "embed_sample",
     "is_safe_border",
@@ -88,6 +88,9 @@ class Tokenizer:
     def encode_plain(self, text: str) -> NDArray[np.uint32]: ...
     def count(self, text: str) -> int: ...
     def decode(self, ids: NDArray[np.uint32]) -> str: ...
+    def characters_of(
+        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
+    ) -> NDArray[np.int64]: ...
     def token_to_id(self, token: str) -> int | None: ...
     def id_to_token(self, id: int) -> str | None: ...
     def is_safe_border(self, left: str, right: str) -> bool: ...
@@ -326,9 +329,21 @@ def write_parquet(
     metadata: str,
     watch: Watch | None = None,
 ) -> tuple[int, int]: ...
-def chunk(text: str, size: int, mode: str, counter: Tokenizer | None = None) -> list[str]: ...
+def chunk_texts(
+    texts: Sequence[str],
+    size: int,
+    mode: str,
+    counter: Tokenizer | Callable[[str], int] | None = None,
+    overlap: int = 0,
+    watch: Watch | None = None,
+) -> list[list[str]]: ...
 def chunk_spans(
-    text: str, size: int, mode: str, counter: Tokenizer | None = None
+    text: str,
+    size: int,
+    mode: str,
+    counter: Tokenizer | Callable[[str], int] | None = None,
+    overlap: int = 0,
+    watch: Watch | None = None,
 ) -> NDArray[np.int64]: ...
 
 @final
@@ -446,8 +461,10 @@ class Selector:
         counts: str,
     ) -> int: ...
     def counts(self) -> str: ...
-    def cuts(self, store: ChunkStore, start: int) -> list[tuple[int, str, NDArray[np.uint32]]]: ...
-    def set_covered(self, sequence: int, characters: int) -> None: ...
+    def cuts(
+        self, store: ChunkStore, start: int
+    ) -> tuple[list[str], NDArray[np.uint32], NDArray[np.uint64]]: ...
+    def set_covered(self, start: int, characters: NDArray[np.int64]) -> None: ...
     @property
     def hidden(self) -> Hidden | None: ...
     def sift(
@@ -477,6 +494,6 @@ def chunk_part(
     *,
     mode: str,
     size: int,
-    counter: Tokenizer | None = None,
+    counter: Tokenizer | Callable[[str], int] | None = None,
     watch: Watch | None = None,
 ) -> tuple[int, int, int]: ...

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ from nextlong_rs.errors import TokenizerError
 __all__ = ["PythonEncoder"]
 
 Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
+Spans = tuple[list[int], list[tuple[int, int]]]
+"""The ids of a text, and the characters that each of them stands for."""
 
 _BATCH = 256
 _PROBES = ("a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a")
@@ -37,6 +42,7 @@ class PythonEncoder:
         encode_batch: Callable[[Sequence[str]], list[list[int]]],
         encode_plain: Callable[[str], list[int]],
         decode: Callable[[list[int]], str],
+        spans_batch: Callable[[Sequence[str]], list[Spans]] | None = None,
         vocabulary: dict[str, int],
         added: list[tuple[int, str, bool]],
         kind: str,
@@ -60,6 +66,8 @@ class PythonEncoder:
         self._encode_batch = encode_batch
         self._encode_plain = encode_plain
         self._decode = decode
+        self._spans_batch = spans_batch
+        self._lock = threading.Lock()
         self._ids = dict(vocabulary)
         self._ids.update({content: id for id, content, _ in added})
         self._tokens = {id: token for token, id in self._ids.items()}
@@ -96,8 +104,13 @@ class PythonEncoder:
         def encode_batch(texts: Sequence[str]) -> list[list[int]]:
             return [row.ids for row in chunk.encode_batch(list(texts), add_special_tokens=False)]
 
+        def spans_batch(texts: Sequence[str]) -> list[Spans]:
+            rows = chunk.encode_batch(list(texts), add_special_tokens=False)
+            return [(row.ids, row.offsets) for row in rows]
+
         return cls(
             encode_batch=encode_batch,
+            spans_batch=spans_batch,
             encode_plain=lambda text: list(plain().encode(text, add_special_tokens=False).ids),
             decode=lambda ids: str(chunk.decode(ids, skip_special_tokens=False)),
             vocabulary=chunk.get_vocab(with_added_tokens=True),
@@ -182,8 +195,51 @@ class PythonEncoder:
         return np.asarray(rows[0], dtype=np.uint32)
 
     def count(self, text: str) -> int:
+        """As the core's; threads take turns."""
+        with self._lock:
+            return len(self._rows([text])[0])
+
+    def characters_of(
+        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
         """As the core's."""
-        return len(self._rows([text])[0])
+        ends = offsets.tolist()
+        kept = [values[start:end].tolist() for start, end in pairwise(ends)]
+        if self._spans_batch is None:
+            found = [
+                self._covered_by_prefix(text, ids) for text, ids in zip(texts, kept, strict=True)
+            ]
+            return np.array(found, dtype=np.int64)
+        found = [-1] * len(texts)
+        waiting = list(range(len(texts)))
+        for opener, dropped in [*self._openers, ("", [])]:
+            rows = self._spans_batch([opener + texts[place] for place in waiting])
+            joined = []
+            for place, (row, spans) in zip(waiting, rows, strict=True):
+                length = len(dropped)
+                if row[:length] != dropped:
+                    # The opener went into the first token, so the text was encoded after another.
+                    joined.append(place)
+                elif row[length : length + len(kept[place])] == kept[place]:
+                    shift = len(opener)
+                    places = [(max(start - shift, 0), end - shift) for start, end in spans[length:]]
+                    found[place] = _covered(texts[place], places, len(kept[place]))
+            waiting = joined
+        return np.array(found, dtype=np.int64)
+
+    def _covered_by_prefix(self, text: str, ids: list[int]) -> int:
+        """The characters of the longest prefix that has no ids but the first ones of the text."""
+        if self._rows([text])[0] == ids:
+            return len(text)
+        places = range(len(text) + 1)
+        fits = bisect_right(places, len(ids), key=lambda end: len(self._rows([text[:end]])[0])) - 1
+        for end in range(fits, 0, -1):
+            row = self._rows([text[:end]])[0]
+            if row == ids[: len(row)]:
+                return (
+                    len(text[:end].rstrip()) if row == self._rows([text[:end].rstrip()])[0] else end
+                )
+        return 0
 
     def decode(self, ids: NDArray[np.uint32]) -> str:
         """As the core's."""
@@ -253,3 +309,15 @@ def _guarded(
         raise TokenizerError(
             f"the text {texts[0][:40]!r}… cannot be encoded by the tokenizers package: {error}"
         ) from error
+
+
+def _covered(text: str, spans: list[tuple[int, int]], kept: int) -> int:
+    """How many characters the first `kept` tokens cover, of which these are the characters."""
+    if kept == 0 or kept >= len(spans):
+        return len(text) if kept else 0
+    end = max(end for _, end in spans[:kept])
+    covered = min(start for start, _ in spans[kept:])
+    # White space between two tokens, in neither of them, is not covered.
+    while covered > end and text[covered - 1].isspace():
+        covered -= 1
+    return covered

@@ -269,7 +269,7 @@ class _Stage:
         tasks: Tasks,
         config: corpora.CorpusConfig,
         watch: _nextlong.Watch,
-        counter: _nextlong.Tokenizer | None,
+        counter: _nextlong.Tokenizer | Callable[[str], int] | None,
     ) -> None:
         self.job, self.tasks, self.config = job, tasks, config
         self.watch, self.counter = watch, counter

@@ -128,8 +128,8 @@ def mine(
                     pool.wait(closing)
                 before = len(selector)
                 made = selector.finish(wave)
-                for sequence, text, kept in selector.cuts(store, before):
-                    selector.set_covered(sequence, tokenizer.covered(text, kept))
+                texts, values, offsets = selector.cuts(store, before)
+                selector.set_covered(before, tokenizer.characters_of(texts, (values, offsets)))
                 counts = json.loads(selector.counts())
                 # The files of a wave are written while the next one is at its turn.
                 closing = pool.submit(partial(close, number, before, before + made, counts))

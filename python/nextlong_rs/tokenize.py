@@ -6,9 +6,7 @@ of BOS, EOS and the separator that are put around them.
 
 from __future__ import annotations
 
-import bisect
 import difflib
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,9 +30,8 @@ from nextlong_rs.special_tokens import (
     declared_ids,
 )
 
-__all__ = ["BOS_NAMES", "EOS_NAMES", "SpecialIds", "Tokenizer", "load"]
+__all__ = ["BOS_NAMES", "EOS_NAMES", "SpecialIds", "Tokenizer", "load", "only_counts"]
 
-_WORDS = re.compile(r"\s*(?:\w+|[^\w\s]|$)")
 
 Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 
@@ -54,6 +51,10 @@ class Encoder(Protocol):
     def encode_plain(self, text: str) -> NDArray[np.uint32]: ...
     def count(self, text: str) -> int: ...
     def decode(self, ids: NDArray[np.uint32]) -> str: ...
+    def characters_of(
+        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
+    ) -> NDArray[np.int64]: ...
+
     def token_to_id(self, token: str) -> int | None: ...
     def id_to_token(self, id: int) -> str | None: ...
     def is_safe_border(self, left: str, right: str) -> bool: ...
@@ -97,11 +98,17 @@ class Tokenizer:
         self._notes: list[str] = []
         self._fallback: PythonEncoder | None = None
         self._lock = threading.Lock()
+        self._source: Any = None
         # What a run records of its tokenizer does not wait for the encoder.
         self._hash = encoder.hash
 
     def __repr__(self) -> str:
         return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size}, kind={self.kind!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._source is None:
+            raise TypeError(f"cannot pickle {self!r}: it was not made by `load`")
+        return load, (self._source,)
 
     @property
     def threads_allowed(self) -> bool:
@@ -213,48 +220,35 @@ class Tokenizer:
                 self._fallback = self._instead(error)
             return self._fallback
 
-    def counter(self) -> _nextlong.Tokenizer:
-        """What counts tokens for `unit="tokens"`.
-
-        Raises:
-            TokenizerError: A Python object does the work, which the core cannot call.
-        """
+    def counter(self) -> _nextlong.Tokenizer | Callable[[str], int]:
+        """What counts tokens for `unit="tokens"`: the core, or a function that threads may share."""
         encoder = self._made
-        if not isinstance(encoder, _nextlong.Tokenizer):
-            raise TokenizerError(
-                f"{self.name} cannot count tokens for chunking; cut by characters "
-                '(chunk_unit="chars")'
-            )
-        return encoder
+        return encoder if isinstance(encoder, _nextlong.Tokenizer) else encoder.count
 
     def decode(self, ids: NDArray[np.uint32] | Sequence[int]) -> str:
         """The text of ids in the middle of a sequence."""
         return self._made.decode(np.ascontiguousarray(ids, dtype=np.uint32))
 
-    def covered(self, text: str, ids: NDArray[np.uint32]) -> int:
-        """How many characters of a chunk its first ids stand for.
+    def characters_of(self, texts: Sequence[str], ids: Rows) -> NDArray[np.int64]:
+        """How many characters of chunks the first of their ids cover.
 
         Args:
-            text: The chunk.
-            ids: The first of its ids, uint32.
+            texts: The chunks.
+            ids: The first ids of each, values and offsets, as `encode_texts` gives all of them.
 
         Returns:
-            The characters that they hold whole: those of the text that they decode to, or, for
-            tokenizers that change the text, those of the words that they spell.
+            The characters of the longest prefix of each that its ids stand for. A character whose
+            bytes or parts lie in several tokens is covered by the last of them; white space that no
+            token holds is covered where a kept token follows it.
+
+        Raises:
+            TokenizerError: The ids are not the first ids of a text.
         """
-        best = -1
-        # Up to three ids may be the beginning of a character's bytes.
-        for held in range(len(ids), max(len(ids) - 4, -1), -1):
-            decoded = self.decode(ids[:held])
-            while decoded.endswith("\ufffd") and not text.startswith(decoded):
-                decoded = decoded[:-1]
-            for start in (decoded, " " + decoded):
-                if text.startswith(start):
-                    best = max(best, len(start))
-        if best >= 0 and (best > 0 or len(ids) == 0):
-            return best
-        ends = [0, *(word.end() for word in _WORDS.finditer(text))]
-        return ends[bisect.bisect_right(ends, len(ids), key=lambda end: self.count(text[:end])) - 1]
+        found = self._made.characters_of(texts, *ids)
+        if len(found) and found.min() < 0:
+            text = texts[int(found.argmin())]
+            raise TokenizerError(f"the ids given for {text[:40]!r}… are not its first ids")
+        return found
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token spelled as in the file, or None."""
@@ -412,8 +406,13 @@ def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
 
     Raises:
         TokenizerError: It is none of these, or nothing can read it.
+        ConfigError: It is a function, which can only count.
     """
-    loaded = tokenizer if isinstance(tokenizer, Tokenizer) else _read(tokenizer)
+    if isinstance(tokenizer, Tokenizer):
+        loaded = tokenizer
+    else:
+        loaded = _read(tokenizer)
+        loaded._source = tokenizer
     encoder = loaded.encoder
     if not lazy or not isinstance(encoder, _nextlong.Tokenizer) or encoder.unproven is not None:
         loaded.ready()
@@ -431,10 +430,21 @@ def _read(tokenizer: Any) -> Tokenizer:
     if hasattr(tokenizer, "convert_tokens_to_ids") and callable(tokenizer):
         encoder = PythonEncoder.of_transformers(tokenizer)
         return Tokenizer(encoder, name=_name_of(tokenizer), declared=declared_by(tokenizer))
+    if only_counts(tokenizer):
+        raise ConfigError(
+            f"invalid `tokenizer`: {tokenizer!r}, expected a tokenizer that gives ids; hint: a function "
+            "that counts tokens is enough for nextlong_rs.chunk and nextlong_rs.Chunker only"
+        )
     raise TokenizerError(
         f"a {type(tokenizer).__name__} is no tokenizer; give the path of a tokenizer.json, a "
         "tokenizers.Tokenizer or a transformers tokenizer"
     )
+
+
+def only_counts(tokenizer: Any) -> bool:
+    """Whether a tokenizer is a function that counts tokens and can do no more."""
+    kinds = ("backend_tokenizer", "encode_batch", "convert_tokens_to_ids")
+    return callable(tokenizer) and not any(hasattr(tokenizer, name) for name in kinds)
 
 
 def _from_path(path: Path) -> Tokenizer:

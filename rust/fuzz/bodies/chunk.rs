@@ -15,7 +15,7 @@ pub fn run(data: &[u8]) {
     };
     for mode in [Mode::Paper, Mode::Lossless] {
         for unit in [Unit::Characters, Unit::Tokens(&count)] {
-            let rule = Rule { mode, size: usize::from(*size), unit };
+            let rule = Rule { mode, size: usize::from(*size), overlap: 0, unit };
             let mut found = Vec::new();
             if let Err(error) = spans(&text, &rule, &Progress::default(), &mut found) {
                 assert!(matches!(error, Error::Config(_)), "{error:?}");

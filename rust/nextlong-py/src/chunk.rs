@@ -1,54 +1,67 @@
-//! The chunk room as Python sees it: a text in, its chunks or their character spans out.
+//! Chunks as Python sees them: a text in, its chunks or their character spans out.
 
 use std::path::PathBuf;
 
 use nextlong::Error;
-use nextlong::chunk::{Mode, Rule, Unit, part, spans, with_characters};
-use nextlong::tokenize::Scratch;
+use nextlong::chunk::{Mode, Rule, part, spans, with_characters};
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
 use crate::corpus::Documents;
-use crate::door::{Watch, into_py, outside};
-use crate::tokenize::Tokenizer;
+use crate::count::measured;
+use crate::door::{Watch, into_py};
 
-/// The chunks of `text`, cut by characters, or by the tokens of `counter`.
+/// The chunks of each of `texts`, cut by characters, or by the tokens of `counter`.
 #[pyfunction]
-#[pyo3(signature = (text, size, mode, counter = None))]
-pub fn chunk<'py>(
+#[pyo3(signature = (texts, size, mode, counter = None, overlap = 0, watch = None))]
+pub fn chunk_texts<'py>(
     py: Python<'py>,
-    text: PyBackedStr,
+    texts: Vec<PyBackedStr>,
     size: usize,
     mode: &str,
-    counter: Option<&Tokenizer>,
-) -> PyResult<Bound<'py, PyList>> {
-    let count = counter.map(counting);
-    let rule = Rule { mode: mode_named(mode)?, size, unit: unit(count.as_ref()) };
-    let cut = outside(py, None, |progress| {
-        let mut found = Vec::new();
-        spans(&text, &rule, progress, &mut found)?;
-        Ok(found)
+    counter: Option<&Bound<'py, PyAny>>,
+    overlap: usize,
+    watch: Option<&Watch>,
+) -> PyResult<Vec<Bound<'py, PyList>>> {
+    let mode = mode_named(mode)?;
+    let cut = measured(py, watch, counter, |unit, progress| {
+        let rule = Rule { mode, size, overlap, unit };
+        rule.check()?;
+        let mut rows = Vec::with_capacity(texts.len());
+        for text in &texts {
+            let mut found = Vec::new();
+            spans(text, &rule, progress, &mut found)?;
+            progress.check()?;
+            progress.add(1);
+            rows.push(found);
+        }
+        Ok(rows)
     })?;
-    PyList::new(py, cut.into_iter().map(|span| PyString::new(py, &text[span])))
+    let rows = texts.iter().zip(cut);
+    rows.map(|(text, spans)| {
+        PyList::new(py, spans.into_iter().map(|span| PyString::new(py, &text[span])))
+    })
+    .collect()
 }
 
-/// The character spans of the chunks of `text`, int64 `[n, 2]`, cut as `chunk` cuts.
+/// The character spans of the chunks of `text`, int64 `[n, 2]`, cut as `chunk_texts` cuts.
 #[pyfunction]
-#[pyo3(signature = (text, size, mode, counter = None))]
+#[pyo3(signature = (text, size, mode, counter = None, overlap = 0, watch = None))]
 pub fn chunk_spans<'py>(
     py: Python<'py>,
     text: PyBackedStr,
     size: usize,
     mode: &str,
-    counter: Option<&Tokenizer>,
+    counter: Option<&Bound<'py, PyAny>>,
+    overlap: usize,
+    watch: Option<&Watch>,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {
-    let count = counter.map(counting);
-    let rule = Rule { mode: mode_named(mode)?, size, unit: unit(count.as_ref()) };
-    let ends = outside(py, None, |progress| {
+    let mode = mode_named(mode)?;
+    let ends = measured(py, watch, counter, |unit, progress| {
         let mut found = Vec::new();
-        with_characters(&text, &rule, progress, &mut found)?;
+        with_characters(&text, &Rule { mode, size, overlap, unit }, progress, &mut found)?;
         Ok(found
             .into_iter()
             .flat_map(|(_, range)| [range.start as i64, range.end as i64])
@@ -56,15 +69,6 @@ pub fn chunk_spans<'py>(
     })?;
     let count = ends.len() / 2;
     ends.into_pyarray(py).reshape([count, 2])
-}
-
-/// Counts the tokens of a piece; a piece that cannot be encoded counts as too long, and is split.
-fn counting(tokenizer: &Tokenizer) -> impl Fn(&str) -> usize + Send + Sync + '_ {
-    |text| tokenizer.0.count(text, &mut Scratch::default()).unwrap_or(usize::MAX)
-}
-
-fn unit<F: Fn(&str) -> usize + Send + Sync>(count: Option<&F>) -> Unit<'_> {
-    count.map_or(Unit::Characters, |count| Unit::Tokens(count))
 }
 
 fn mode_named(name: &str) -> PyResult<Mode> {
@@ -89,16 +93,15 @@ pub fn chunk_part(
     path: PathBuf,
     mode: &str,
     size: usize,
-    counter: Option<&Tokenizer>,
+    counter: Option<&Bound<'_, PyAny>>,
     watch: Option<&Watch>,
 ) -> PyResult<(u64, u64, u64)> {
     let mode = mode_named(mode)?;
-    let count = counter.map(counting);
-    outside(py, watch, |progress| {
-        let rule = Rule { mode, size, unit: unit(count.as_ref()) };
-        let room = documents.0.text_bytes();
+    measured(py, watch, counter, |unit, progress| {
+        let rule = Rule { mode, size, overlap: 0, unit };
+        let bytes = documents.0.text_bytes();
         let documents = documents.0.iter().map(|(text, origin)| (origin, text));
-        let counts = part(documents, room, &rule, &path, progress)?;
+        let counts = part(documents, bytes, &rule, &path, progress)?;
         Ok((counts.documents, counts.chunks, counts.bytes))
     })
 }

@@ -6,6 +6,7 @@
 
 mod chunk;
 mod corpus;
+mod count;
 mod door;
 mod embed;
 mod graph;
@@ -22,7 +23,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _nextlong {
     #[pymodule_export]
-    use crate::chunk::{chunk, chunk_part, chunk_spans};
+    use crate::chunk::{chunk_part, chunk_spans, chunk_texts};
 
     #[pymodule_export]
     use crate::corpus::{Block, BlockReader, Documents, corpus_kind};

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use nextlong::assemble::{Frame, Sequence, assemble, assemble_into};
+use nextlong::assemble::{Frame, Piece, Sequence, assemble, assemble_into};
 use nextlong::mine::made::{self, Made};
 use nextlong::mine::{self, Found, REASONS, select};
 use nextlong::tokens::{ClosedWave, TokenCache};
-use nextlong::{Error, Progress, config, measure, sequences};
+use nextlong::{Error, Progress, Ragged, config, measure, sequences};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -257,41 +257,40 @@ impl Selector {
             .map_err(|error| into_py(Error::Run(error.to_string())))
     }
 
-    /// The cut chunks of the sequences from `start` on: (sequence, text of the chunk, ids kept).
-    fn cuts<'py>(
-        &self,
-        py: Python<'py>,
-        store: &ChunkStore,
-        start: usize,
-    ) -> Vec<(usize, String, Bound<'py, PyArray1<u32>>)> {
+    /// The cut chunks of the sequences from `start` on: their texts, and the ids that each keeps,
+    /// `values[offsets[i]:offsets[i + 1]]`.
+    fn cuts<'py>(&self, py: Python<'py>, store: &ChunkStore, start: usize) -> Cuts<'py> {
         let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let mut cuts = Vec::new();
-        for (row, (_, pieces)) in made.iter().enumerate().skip(start) {
-            for piece in pieces {
+        let mut texts = Vec::new();
+        let mut kept = Ragged::default();
+        for piece in made.iter().skip(start).flat_map(|(_, pieces)| pieces) {
+            if is_cut(piece, &tokens) {
                 let ids = tokens.get(piece.chunk).unwrap_or_default();
-                if let Some(kept) =
-                    ids.get(..piece.tokens as usize).filter(|kept| kept.len() < ids.len())
-                {
-                    let text = store.0.text(piece.chunk as usize).to_owned();
-                    cuts.push((row, text, PyArray1::from_slice(py, kept)));
-                }
+                texts.push(store.0.text(piece.chunk as usize).to_owned());
+                kept.values.extend_from_slice(&ids[..piece.tokens as usize]);
+                kept.close_row();
             }
         }
-        cuts
+        (texts, kept.values.into_pyarray(py), kept.offsets.into_pyarray(py))
     }
 
-    /// Takes how many characters the kept ids of the cut chunk of `sequence` cover.
-    fn set_covered(&self, sequence: usize, characters: u32) -> PyResult<()> {
+    /// Takes how many characters the kept ids of the cut chunks cover, in the order of `cuts`.
+    fn set_covered(&self, start: usize, characters: PyReadonlyArray1<'_, i64>) -> PyResult<()> {
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let (_, pieces) = made
-            .get_mut(sequence)
-            .ok_or_else(|| into_py(Error::Config(format!("there is no sequence {sequence}"))))?;
-        for piece in pieces {
-            if tokens.count(piece.chunk).is_some_and(|count| piece.tokens < count) {
-                piece.characters = Some(characters);
-            }
+        let pieces = made.iter_mut().skip(start).flat_map(|(_, pieces)| pieces);
+        let cut: Vec<_> = pieces.filter(|piece| is_cut(piece, &tokens)).collect();
+        let characters = characters.as_slice()?;
+        if cut.len() != characters.len() {
+            return Err(into_py(Error::Config(format!(
+                "invalid `characters`: {} counts, expected one for each of {} cut chunks",
+                characters.len(),
+                cut.len()
+            ))));
+        }
+        for (piece, &characters) in cut.into_iter().zip(characters) {
+            piece.characters = Some(characters as u32);
         }
         Ok(())
     }
@@ -393,6 +392,14 @@ impl Selector {
         })
         .map(Sequences)
     }
+}
+
+/// Texts, and flat rows of ids.
+type Cuts<'py> = (Vec<String>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u64>>);
+
+/// Whether a sequence holds only some of the tokens of a chunk.
+fn is_cut(piece: &Piece, tokens: &TokenCache) -> bool {
+    tokens.count(piece.chunk).is_some_and(|count| piece.tokens < count)
 }
 
 /// What fills the sequences.

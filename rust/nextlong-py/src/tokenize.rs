@@ -2,6 +2,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 hands borrowed arguments over by value")]
 
 use nextlong::Ragged;
+use nextlong::chunk::Counter;
 use nextlong::tokenize::{self, ChunkFile, Kind, Scratch};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -79,7 +80,31 @@ impl Tokenizer {
 
     /// The number of ids of `text` as a chunk.
     fn count(&self, py: Python<'_>, text: PyBackedStr) -> PyResult<usize> {
-        outside(py, None, |_| self.0.count(&text, &mut Scratch::default()))
+        outside(py, None, |progress| self.0.counter(progress)?.count(&text))
+    }
+
+    /// How many characters of each of `texts` the first of its ids cover: those of text `i` are
+    /// `values[offsets[i]:offsets[i + 1]]`. -1 where these are not its first ids.
+    fn characters_of<'py>(
+        &self,
+        py: Python<'py>,
+        texts: Vec<PyBackedStr>,
+        values: PyReadonlyArray1<'_, u32>,
+        offsets: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let (values, offsets) = (values.as_slice()?, offsets.as_slice()?);
+        outside(py, None, |progress| {
+            let counter = self.0.counter(progress)?;
+            let mut found = Vec::with_capacity(texts.len());
+            for (text, ends) in texts.iter().zip(offsets.windows(2)) {
+                progress.check()?;
+                let kept = values.get(ends[0] as usize..ends[1] as usize).unwrap_or_default();
+                let characters = counter.characters_of(text, kept)?;
+                found.push(characters.map_or(-1, |characters| characters as i64));
+            }
+            Ok(found)
+        })
+        .map(|found| found.into_pyarray(py))
     }
 
     /// The text of ids in the middle of a sequence.

@@ -67,7 +67,7 @@ proptest! {
         let mode = if paper { Mode::Paper } else { Mode::Lossless };
         for unit in [Unit::Characters, Unit::Tokens(&count)] {
             let mut found = Vec::new();
-            match spans(&text, &Rule { mode, size, unit }, &progress, &mut found) {
+            match spans(&text, &Rule { mode, size, overlap: 0, unit }, &progress, &mut found) {
                 Err(error) => prop_assert!(matches!(error, Error::Config(_)), "{error:?}"),
                 Ok(()) if paper => prop_assert!(found.iter().all(|span| text.get(span.clone()).is_some())),
                 Ok(()) => {

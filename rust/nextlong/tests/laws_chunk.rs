@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use nextlong::Progress;
-use nextlong::chunk::{Mode, Rule, Unit, spans, with_characters};
+use nextlong::chunk::{Counter, Mode, Rule, Unit, spans, with_characters};
+use nextlong::{Error, Progress};
 use proptest::prelude::*;
 use unicode_segmentation::GraphemeCursor;
 
@@ -24,12 +24,38 @@ fn texts() -> impl Strategy<Value = String> {
 
 fn cut(text: &str, mode: Mode, size: usize, unit: Unit<'_>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    spans(text, &Rule { mode, size, unit }, &Progress::default(), &mut found).expect("cut");
+    spans(text, &Rule { mode, size, overlap: 0, unit }, &Progress::default(), &mut found)
+        .expect("cut");
     found
 }
 
 fn characters(text: &str) -> usize {
     text.chars().count()
+}
+
+/// Counts characters, and says that they add up.
+struct Characters;
+
+impl Counter for Characters {
+    fn count(&self, text: &str) -> nextlong::Result<usize> {
+        Ok(characters(text))
+    }
+
+    fn adds_up(&self, _: &str, _: &str) -> bool {
+        true
+    }
+}
+
+/// Counts bytes, but no text with this letter.
+struct Without(char);
+
+impl Counter for Without {
+    fn count(&self, text: &str) -> nextlong::Result<usize> {
+        if text.contains(self.0) {
+            return Err(Error::Tokenizer(format!("{} is not known", self.0)));
+        }
+        Ok(text.len())
+    }
 }
 
 /// Whether a unit of `text` ends at `at`, said once more and slowly.
@@ -145,6 +171,73 @@ proptest! {
     }
 
     #[test]
+    fn overlapping_chunks_cover_the_text_and_share_no_more_than_the_overlap(
+        text in texts(),
+        size in 1usize..40,
+        share in 0.0..1.0,
+        counted in 0..3,
+    ) {
+        let overlap = (size as f64 * share) as usize;
+        // Neither additive nor monotone at the borders, as a tokenizer is not.
+        let odd = |text: &str| text.split_whitespace().count() * 2 + text.len() % 3;
+        let count: &dyn Fn(&str) -> usize = if counted == 2 { &odd } else { &characters };
+        let unit = match counted {
+            0 => Unit::Characters,
+            1 => Unit::Tokens(&Characters),
+            _ => Unit::Tokens(&odd),
+        };
+        let mut found = Vec::new();
+        let rule = Rule { mode: Mode::Lossless, size, overlap, unit };
+        with_characters(&text, &rule, &Progress::default(), &mut found).expect("cut");
+        let mut last = 0..0;
+        for (number, (span, range)) in found.into_iter().enumerate() {
+            prop_assert!(span.start <= last.end && span.end > last.end, "{last:?} {span:?}");
+            prop_assert!(number == 0 || span.start > last.start);
+            prop_assert!(overlap > 0 || span.start == last.end);
+            if span.start < last.end {
+                prop_assert!(count(&text[span.start..last.end]) <= overlap);
+            }
+            let chunk = &text[span.clone()];
+            prop_assert!(count(chunk) <= size || characters(chunk) == 1, "{chunk:?}");
+            prop_assert_eq!(characters(&text[..span.start]) as u64, range.start);
+            prop_assert_eq!(characters(&text[..span.end]) as u64, range.end);
+            last = span;
+        }
+        prop_assert_eq!(last.end, text.len());
+    }
+
+    #[test]
+    fn counts_that_add_up_cut_as_counts_that_are_checked(
+        text in texts(),
+        size in 1usize..40,
+        share in 0.0..1.0,
+    ) {
+        let overlap = (size as f64 * share) as usize;
+        let cut = |unit| {
+            let mut found = Vec::new();
+            let rule = Rule { mode: Mode::Lossless, size, overlap, unit };
+            spans(&text, &rule, &Progress::default(), &mut found).expect("cut");
+            found
+        };
+        let expected = cut(Unit::Characters);
+        prop_assert_eq!(&cut(Unit::Tokens(&Characters)), &expected);
+        prop_assert_eq!(&cut(Unit::Tokens(&characters)), &expected);
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_counted_is_not_cut(text in texts(), size in 1usize..40) {
+        let mut found = Vec::new();
+        let unit = Unit::Tokens(&Without('a'));
+        let rule = Rule { mode: Mode::Lossless, size, overlap: 0, unit };
+        let cut = spans(&text, &rule, &Progress::default(), &mut found);
+        if text.contains('a') {
+            prop_assert!(matches!(cut, Err(Error::Tokenizer(_))), "{cut:?}");
+        } else {
+            prop_assert!(cut.is_ok());
+        }
+    }
+
+    #[test]
     fn the_papers_mode_is_the_papers_function(text in texts(), size in 1usize..40) {
         let found = cut(&text, Mode::Paper, size, Unit::Characters);
         let chunks: Vec<_> = found.into_iter().map(|span| text[span].to_owned()).collect();
@@ -154,7 +247,7 @@ proptest! {
     #[test]
     fn characters_are_exact(text in texts(), size in 1usize..40, paper in any::<bool>()) {
         let mode = if paper { Mode::Paper } else { Mode::Lossless };
-        let rule = Rule { mode, size, unit: Unit::Characters };
+        let rule = Rule { mode, size, overlap: 0, unit: Unit::Characters };
         let mut found = Vec::new();
         with_characters(&text, &rule, &Progress::default(), &mut found).expect("cut");
         for (bytes, range) in found {

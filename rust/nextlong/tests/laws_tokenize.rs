@@ -51,3 +51,26 @@ fn a_long_text_has_the_ids_of_its_lines() {
     let line = "words in one line, ".repeat(150_000);
     assert_eq!(tokenizer.decode(&ids(&tokenizer, &line)).expect("decoded"), line);
 }
+
+#[test]
+fn the_first_ids_cover_the_whole_characters_that_they_decode_to() {
+    let tokenizer = sample();
+    let mut scratch = Scratch::default();
+    proptest!(ProptestConfig::with_cases(500), |(text in text())| {
+        let whole = ids(&tokenizer, &text);
+        for kept in 0..=whole.len() {
+            let covered = tokenizer
+                .characters_of(&text, &whole[..kept], &mut scratch)
+                .expect("encoded")
+                .expect("its first ids");
+            let prefix: String = text.chars().take(covered).collect();
+            let decoded = tokenizer.decode(&whole[..kept]).expect("decoded");
+            prop_assert!(decoded.starts_with(&prefix));
+            // What is left of a character is fewer than its four bytes.
+            let left = &decoded[prefix.len()..];
+            prop_assert!(left.chars().count() <= 3 && left.chars().all(|one| one == '\u{fffd}'));
+        }
+        let other = [whole.clone(), vec![0]].concat();
+        prop_assert_eq!(tokenizer.characters_of(&text, &other, &mut scratch).expect("encoded"), None);
+    });
+}

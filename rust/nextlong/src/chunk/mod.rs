@@ -7,6 +7,7 @@
 mod characters;
 mod cuts;
 mod lossless;
+mod packer;
 mod paper;
 mod sentences;
 
@@ -25,16 +26,34 @@ pub enum Mode {
     Paper,
 }
 
-/// Counts the tokens of a text.
-pub type Counter<'a> = dyn Fn(&str) -> usize + Send + Sync + 'a;
+/// Counts the tokens of a text; any function `&str -> usize` does.
+pub trait Counter {
+    /// The number of tokens of `text`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps it from being counted: the text is not cut then.
+    fn count(&self, text: &str) -> Result<usize>;
+
+    /// Whether the tokens of `left` and of `right` are certainly as many as those of both together.
+    fn adds_up(&self, _left: &str, _right: &str) -> bool {
+        false
+    }
+}
+
+impl<F: Fn(&str) -> usize> Counter for F {
+    fn count(&self, text: &str) -> Result<usize> {
+        Ok(self(text))
+    }
+}
 
 /// What the size of a chunk is counted in.
 #[derive(Clone, Copy)]
 pub enum Unit<'a> {
     /// Unicode code points.
     Characters,
-    /// Tokens, as this function counts them.
-    Tokens(&'a Counter<'a>),
+    /// Tokens, as this counter counts them.
+    Tokens(&'a dyn Counter),
 }
 
 /// How documents are cut.
@@ -44,7 +63,10 @@ pub struct Rule<'a> {
     pub mode: Mode,
     /// The most units a chunk holds.
     pub size: usize,
-    /// What the size is counted in.
+    /// The most units that a chunk shares with the chunk before it: it begins with the last lines of
+    /// that one, or, where a line is longer, with its last sentences, words or clusters.
+    pub overlap: usize,
+    /// What sizes are counted in.
     pub unit: Unit<'a>,
 }
 
@@ -56,7 +78,8 @@ impl Rule<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a size of 0 and for tokens in the paper's mode.
+    /// [`Error::Config`] for a size of 0, an overlap that is not less than the size, and for tokens
+    /// or an overlap in the paper's mode.
     pub fn check(&self) -> Result<()> {
         if self.size == 0 {
             return Err(Error::Config("the chunk size (0) must be at least 1".into()));
@@ -68,17 +91,34 @@ impl Rule<'_> {
                     .into(),
             ));
         }
+        if self.overlap >= self.size {
+            return Err(Error::Config(format!(
+                "invalid `overlap`: {}, expected less than `size` ({})",
+                self.overlap, self.size
+            )));
+        }
+        if self.mode == Mode::Paper && self.overlap > 0 {
+            return Err(Error::Config(format!(
+                "invalid `overlap`: {}, expected 0 with mode=\"paper\", whose chunks share no text; \
+                 hint: use mode=\"lossless\"",
+                self.overlap
+            )));
+        }
         Ok(())
     }
 
     fn cut(&self, text: &str, progress: &Progress, emit: &mut Emit<'_>) -> Result<()> {
-        match (self.mode, self.unit) {
-            (Mode::Paper, _) => paper::cut(text, self.size, progress, emit),
-            (Mode::Lossless, Unit::Characters) => {
-                lossless::by_characters(text, self.size, progress, emit)
+        let Self { mode, size, overlap, unit } = *self;
+        match (mode, unit, overlap) {
+            (Mode::Paper, ..) => paper::cut(text, size, progress, emit),
+            (Mode::Lossless, Unit::Characters, 0) => {
+                lossless::by_characters(text, size, progress, emit)
             }
-            (Mode::Lossless, Unit::Tokens(count)) => {
-                lossless::by_measure(text, self.size, &|piece| count(piece), progress, emit)
+            (Mode::Lossless, Unit::Characters, _) => {
+                lossless::by_characters_overlapping(text, size, overlap, progress, emit)
+            }
+            (Mode::Lossless, Unit::Tokens(counter), _) => {
+                lossless::by_count(text, size, overlap, counter, progress, emit)
             }
         }
     }
@@ -96,7 +136,7 @@ impl Rule<'_> {
 /// use nextlong::{Progress, chunk};
 ///
 /// let rule =
-///     chunk::Rule { mode: chunk::Mode::Lossless, size: 8, unit: chunk::Unit::Characters };
+///     chunk::Rule { mode: chunk::Mode::Lossless, size: 8, overlap: 0, unit: chunk::Unit::Characters };
 /// let mut spans = Vec::new();
 /// chunk::spans("one\ntwo\nthree\n", &rule, &Progress::default(), &mut spans)?;
 /// assert_eq!(spans, [0..8, 8..14]);
@@ -125,14 +165,17 @@ pub fn with_characters(
 ) -> Result<()> {
     rule.check()?;
     let bytes = text.as_bytes();
-    let (mut at, mut before) = (0, 0);
+    let (mut last, mut passed) = (0..0, 0..0);
     // What the rule did not count is counted when it is cut, while its bytes are still at hand.
     rule.cut(text, progress, &mut |span, counted| {
+        // A chunk begins after the start of the one before it, and maybe before its end.
+        let (at, before) =
+            if span.start < last.end { (last.start, passed.start) } else { (last.end, passed.end) };
         let start = before + characters::count(&bytes[at..span.start]) as u64;
         let counted = counted.unwrap_or_else(|| characters::count(&bytes[span.clone()]));
-        let end = start + counted as u64;
-        (at, before) = (span.end, end);
-        spans.push((span, start..end));
+        passed = start..start + counted as u64;
+        last = span.clone();
+        spans.push((span, passed.clone()));
     })
 }
 

@@ -3,7 +3,7 @@ use crate::store::ChunkStore;
 
 fn chunks(text: &str, mode: Mode, size: usize) -> Vec<&str> {
     let mut spans = Vec::new();
-    let rule = Rule { mode, size, unit: Unit::Characters };
+    let rule = Rule { mode, size, overlap: 0, unit: Unit::Characters };
     super::spans(text, &rule, &Progress::default(), &mut spans).expect("cut");
     spans.into_iter().map(|span| &text[span]).collect()
 }
@@ -62,7 +62,7 @@ fn a_chunk_that_counts_more_than_its_lines_gives_the_last_back() {
         let lines = text.matches('\n').count();
         text.len() - lines + lines.saturating_sub(1)
     };
-    let rule = Rule { mode: Mode::Lossless, size: 4, unit: Unit::Tokens(&count) };
+    let rule = Rule { mode: Mode::Lossless, size: 4, overlap: 0, unit: Unit::Tokens(&count) };
     let text = "aa\nbb\ncc\nd\n";
     let mut spans = Vec::new();
     super::spans(text, &rule, &Progress::default(), &mut spans).expect("cut");
@@ -73,8 +73,12 @@ fn a_chunk_that_counts_more_than_its_lines_gives_the_last_back() {
 #[test]
 fn rules_that_cannot_be_followed_are_refused() {
     let count = |text: &str| text.len();
-    let zero = Rule { mode: Mode::Paper, size: 0, unit: Unit::Characters };
-    let tokens = Rule { mode: Mode::Paper, size: 1, unit: Unit::Tokens(&count) };
+    let zero = Rule { mode: Mode::Paper, size: 0, overlap: 0, unit: Unit::Characters };
+    let tokens = Rule { mode: Mode::Paper, size: 1, overlap: 0, unit: Unit::Tokens(&count) };
+    let all = Rule { mode: Mode::Lossless, size: 2, overlap: 2, unit: Unit::Characters };
+    let shared = Rule { mode: Mode::Paper, size: 2, overlap: 1, unit: Unit::Characters };
+    assert!(matches!(all.check(), Err(Error::Config(_))));
+    assert!(matches!(shared.check(), Err(Error::Config(_))));
     assert!(matches!(zero.check(), Err(Error::Config(_))));
     assert!(matches!(tokens.check(), Err(Error::Config(_))));
 }
@@ -85,7 +89,7 @@ fn a_part_holds_the_chunks_and_their_characters() {
     let path = folder.path().join("part.arrow");
     let origin = |doc_id| Origin { doc_id, input: 0, row: 0, score: None };
     let documents = [(origin("a"), "é\n漢字\n"), (origin("none"), ""), (origin("b"), "x")];
-    let rule = Rule { mode: Mode::Lossless, size: 3, unit: Unit::Characters };
+    let rule = Rule { mode: Mode::Lossless, size: 3, overlap: 0, unit: Unit::Characters };
     let progress = Progress::default();
     let counts = part(documents, 0, &rule, &path, &progress).expect("written");
     assert_eq!(counts, Counts { documents: 3, chunks: 3, bytes: 11 });

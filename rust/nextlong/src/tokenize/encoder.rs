@@ -12,6 +12,8 @@ use super::words::{Pieces, Words};
 use crate::error::Result;
 use crate::progress::Progress;
 
+mod coverage;
+
 /// Texts longer than this, in bytes, are cut before they are encoded.
 const LONG_TEXT_BYTES: usize = 1 << 20;
 /// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
@@ -25,6 +27,7 @@ pub struct Scratch {
     text: String,
     buffers: Buffers,
     words: Words,
+    stages: coverage::Stages,
 }
 
 /// A text before a chunk, whose ids are dropped.
@@ -42,6 +45,8 @@ pub(super) struct Encoder {
     /// What chunks are encoded after, the first that works; none if they are encoded as they are.
     openers: Vec<Opener>,
     adds_a_space: bool,
+    /// What the model writes before tokens inside a word, and after the last token of a word.
+    affixes: (String, String),
     /// How texts fall into pieces, if they are encoded piece by piece.
     pub(super) pieces: Option<Pieces>,
     pub(super) notes: Vec<String>,
@@ -57,8 +62,12 @@ impl Encoder {
         let mut json = Json::read(text)?;
         let Rules { kind, marks_the_start, adds_a_space, pieces, notes } =
             Rules::of(&mut json, names, added);
+        let affix = |name: &str| json.settings["model"][name].as_str().unwrap_or_default();
+        let affixes =
+            (affix("continuing_subword_prefix").to_owned(), affix("end_of_word_suffix").to_owned());
         let pipeline = Pipeline::new(move || json.load())?;
-        let mut encoder = Self { pipeline, kind, openers: Vec::new(), adds_a_space, pieces, notes };
+        let mut encoder =
+            Self { pipeline, kind, openers: Vec::new(), adds_a_space, affixes, pieces, notes };
         if marks_the_start {
             encoder.find_openers()?;
         }
@@ -179,19 +188,23 @@ impl Encoder {
             let place = pieces.next(text, at);
             unchecked += place.end - at;
             at = place.end;
-            words.encode(text, place, out, |piece, out| {
-                let mut rest = piece;
-                while !rest.is_empty() {
-                    let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
-                    self.encode_piece(start, scratch, out)?;
-                    rest = after;
-                }
-                Ok(())
-            })?;
+            words
+                .encode(text, place, out, |piece, out| self.encode_by_cuts(piece, scratch, out))?;
             if unchecked > CHECK_BYTES {
                 progress.check()?;
                 unchecked = 0;
             }
+        }
+        Ok(())
+    }
+
+    /// Encodes a piece, in parts where it is long.
+    fn encode_by_cuts(&self, piece: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (start, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, false));
+            self.encode_piece(start, scratch, out)?;
+            rest = after;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! The ids are those of the `tokenizers` package for the same text.
 
 mod borders;
+mod counter;
 mod encoder;
 mod file;
 mod json;
@@ -23,6 +24,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use borders::Kind;
+pub use counter::TokenCounter;
 pub use encoder::Scratch;
 use encoder::{CHECK_BYTES, Encoder};
 pub use file::Added;
@@ -243,6 +245,22 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if the tokenizer's decoder fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.encoder()?.decode(ids)
+    }
+
+    /// The number of characters of `text` that `kept`, the first of its ids as a chunk, cover: those
+    /// of the longest prefix whose normal form is the beginning of the text's and holds nothing of the
+    /// next token. None if `kept` are not the first ids that this encoder gives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokenizer::encode`].
+    pub fn characters_of(
+        &self,
+        text: &str,
+        kept: &[u32],
+        scratch: &mut Scratch,
+    ) -> Result<Option<usize>> {
+        self.encoder()?.characters_of(text, kept, scratch)
     }
 
     /// The largest id and one: the model's tokens and the added ones.

@@ -51,6 +51,28 @@ impl Pipeline {
         })
     }
 
+    /// The crate's own tables.
+    pub(super) fn tokenizer(&self) -> &PipelineTokenizer {
+        &self.tokenizer
+    }
+
+    /// Appends the spans of a normalized text that the model encodes to `spans`, which is empty.
+    ///
+    /// # Errors
+    ///
+    /// The reason if the text cannot be split.
+    pub(super) fn split(
+        &self,
+        text: &str,
+        buffers: &mut SplitBuffers,
+        spans: &mut Vec<Span>,
+    ) -> std::result::Result<(), String> {
+        match &self.splitter {
+            Some(splitter) => splitter.split(text, buffers, spans),
+            None => buffers.native(self.tokenizer.get_pre_tokenizer(), text, spans),
+        }
+    }
+
     /// Appends the ids of `text` to `out`; on an error `out` is as it was.
     ///
     /// # Errors
@@ -151,7 +173,7 @@ thread_local! {
 }
 
 /// Runs `work`; None if it panicked, of which nothing is printed.
-fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let other = take_hook();

@@ -34,6 +34,18 @@ pub(super) struct SplitBuffers {
     next: Vec<Span>,
 }
 
+impl SplitBuffers {
+    /// As [`Splitter::split`], by the crate alone.
+    pub(super) fn native(
+        &mut self,
+        part: &PipelinePreTokenizer,
+        text: &str,
+        spans: &mut Vec<Span>,
+    ) -> Result<(), String> {
+        part.pre_tokenize(text, &mut self.scratch, spans).map_err(|error| error.to_string())
+    }
+}
+
 impl Splitter {
     /// The splitter of a file; None if the crate needs no help with it.
     ///
