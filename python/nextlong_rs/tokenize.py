@@ -489,10 +489,13 @@ def _second_try(file: Path, text: str, error: TokenizerError) -> PythonEncoder:
 
 
 def _from_object(given: Any, name: str, declared: Mapping[str, int | None]) -> Tokenizer:
-    def instead(error: TokenizerError) -> PythonEncoder:
-        return PythonEncoder.of_tokenizers(given, str(error))
+    text, reader = given.to_str(), type(given)
 
-    encoder = _encoder(given.to_str(), instead)
+    def instead(error: TokenizerError) -> PythonEncoder:
+        # The object itself is the user's to keep or to drop.
+        return PythonEncoder.of_text(text, reader, str(error))
+
+    encoder = _encoder(text, instead)
     return Tokenizer(encoder, name=name, declared=declared, instead=instead)
 
 
