@@ -11,6 +11,7 @@ import json
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
+from nextlong_rs.errors import TokenizerError
 
 __all__ = ["PythonEncoder"]
 
@@ -27,6 +29,8 @@ Spans = tuple[list[int], list[tuple[int, int]]]
 
 _BATCH = 256
 _PROBES = ("a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a")
+_OPENERS = ("\n", ".")
+"""What may stand before a chunk to show its ids in the middle of a text, as in the core."""
 
 
 class PythonEncoder:
@@ -44,7 +48,21 @@ class PythonEncoder:
         kind: str,
         identity: str,
         notes: list[str],
+        marks_the_start: bool | None = None,
     ) -> None:
+        """Over functions.
+
+        Args:
+            encode_batch: Gives the ids of texts, special-token strings as text.
+            encode_plain: Gives the ids of a text with the defaults.
+            decode: Gives the text of ids.
+            vocabulary: The ids of all tokens.
+            added: The added tokens: id, text, whether special.
+            kind: How cuts behave.
+            identity: Tells this tokenizer from others.
+            notes: What is worth knowing.
+            marks_the_start: Whether something is put before a text; None if nobody knows.
+        """
         self._encode_batch = encode_batch
         self._encode_plain = encode_plain
         self._decode = decode
@@ -58,23 +76,30 @@ class PythonEncoder:
         self.notes = notes
         self.hash = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
         self.vocab_size = max(self._tokens, default=-1) + 1
-        self._newline = self._find_newline()
+        self._openers = [] if marks_the_start is False else self._find_openers(marks_the_start)
 
     @classmethod
     def of_tokenizers(cls, given: Any, reason: str) -> PythonEncoder:
         """Over a `tokenizers.Tokenizer`; the object itself is left as it is."""
-        text = given.to_str()
-        # A post-processor may move the ends of tokens, and has nothing else to do for a chunk.
-        bare = json.dumps({**json.loads(text), "post_processor": None})
-        chunk, plain = type(given).from_str(bare), type(given).from_str(text)
-        for copy in (chunk, plain):
+        return cls.of_text(given.to_str(), type(given), reason)
+
+    @classmethod
+    def of_text(cls, text: str, reader: Any, reason: str) -> PythonEncoder:
+        """Over the class `tokenizers.Tokenizer`, as `reader`, of the text of a `tokenizer.json`.
+
+        Raises:
+            TokenizerError: Its ids are far above the number of its tokens, or it is none.
+        """
+        of_chunks, kind, marks_the_start, notes = _nextlong.chunk_file(text)
+        chunk = reader.from_str(of_chunks)
+        chunk.encode_special_tokens = True
+
+        @cache
+        def plain() -> Any:
+            copy = reader.from_str(text)
             copy.no_truncation()
             copy.no_padding()
-        chunk.encode_special_tokens = True
-        added = [
-            (int(token["id"]), str(token["content"]), bool(token.get("special", False)))
-            for token in json.loads(text).get("added_tokens") or []
-        ]
+            return copy
 
         def encode_batch(texts: Sequence[str]) -> list[list[int]]:
             return [row.ids for row in chunk.encode_batch(list(texts), add_special_tokens=False)]
@@ -86,13 +111,17 @@ class PythonEncoder:
         return cls(
             encode_batch=encode_batch,
             spans_batch=spans_batch,
-            encode_plain=lambda text: list(plain.encode(text, add_special_tokens=False).ids),
-            decode=lambda ids: str(plain.decode(ids, skip_special_tokens=False)),
-            vocabulary=given.get_vocab(with_added_tokens=True),
-            added=added,
-            kind=_nextlong.border_kind(text),
+            encode_plain=lambda text: list(plain().encode(text, add_special_tokens=False).ids),
+            decode=lambda ids: str(chunk.decode(ids, skip_special_tokens=False)),
+            vocabulary=chunk.get_vocab(with_added_tokens=True),
+            added=[
+                (int(id), str(token.content), bool(token.special))
+                for id, token in sorted(chunk.get_added_tokens_decoder().items())
+            ],
+            kind=kind,
             identity=text,
-            notes=[f"encoded by the tokenizers package: {reason}"],
+            notes=[f"encoded by the tokenizers package, which is slower: {reason}", *notes],
+            marks_the_start=marks_the_start,
         )
 
     @classmethod
@@ -162,7 +191,8 @@ class PythonEncoder:
 
     def encode_plain(self, text: str) -> NDArray[np.uint32]:
         """As the core's."""
-        return np.asarray(self._encode_plain(text), dtype=np.uint32)
+        rows = _guarded(lambda texts: [self._encode_plain(texts[0])], [text])
+        return np.asarray(rows[0], dtype=np.uint32)
 
     def count(self, text: str) -> int:
         """As the core's; threads take turns."""
@@ -180,21 +210,21 @@ class PythonEncoder:
                 self._covered_by_prefix(text, ids) for text, ids in zip(texts, kept, strict=True)
             ]
             return np.array(found, dtype=np.int64)
-        length = len(self._newline)
-        before = "\n" if length else ""
-        rows = self._spans_batch([before + text for text in texts])
-        found = []
-        for text, ids, (row, spans) in zip(texts, kept, rows, strict=True):
-            shift = length
-            if row[:length] != self._newline:
-                # The newline went into the first token, so the text was encoded alone.
-                ((row, spans),) = self._spans_batch([text])
-                shift = 0
-            if row[shift : shift + len(ids)] != ids:
-                found.append(-1)
-                continue
-            places = [(start - bool(shift), end - bool(shift)) for start, end in spans[shift:]]
-            found.append(_covered(text, places, len(ids)))
+        found = [-1] * len(texts)
+        waiting = list(range(len(texts)))
+        for opener, dropped in [*self._openers, ("", [])]:
+            rows = self._spans_batch([opener + texts[place] for place in waiting])
+            joined = []
+            for place, (row, spans) in zip(waiting, rows, strict=True):
+                length = len(dropped)
+                if row[:length] != dropped:
+                    # The opener went into the first token, so the text was encoded after another.
+                    joined.append(place)
+                elif row[length : length + len(kept[place])] == kept[place]:
+                    shift = len(opener)
+                    places = [(max(start - shift, 0), end - shift) for start, end in spans[length:]]
+                    found[place] = _covered(texts[place], places, len(kept[place]))
+            waiting = joined
         return np.array(found, dtype=np.int64)
 
     def _covered_by_prefix(self, text: str, ids: list[int]) -> int:
@@ -214,9 +244,10 @@ class PythonEncoder:
     def decode(self, ids: NDArray[np.uint32]) -> str:
         """As the core's."""
         row = [int(id) for id in ids]
-        if not self._newline:
+        if not self._openers:
             return self._decode(row)
-        return self._decode(self._newline + row).removeprefix("\n")
+        dropped = self._openers[0][1]
+        return self._decode(dropped + row).removeprefix(self._decode(dropped))
 
     def token_to_id(self, token: str) -> int | None:
         """As the core's."""
@@ -230,29 +261,54 @@ class PythonEncoder:
         """As the core's."""
         return _nextlong.is_safe_border(self.kind, left, right)
 
-    def _find_newline(self) -> list[int]:
-        """The ids of a newline that stands before every chunk and is dropped; empty for none."""
+    def _find_openers(self, marks_the_start: bool | None) -> list[tuple[str, list[int]]]:
+        """What can stand before a chunk, with the ids to drop; empty if it changes no chunk."""
         alone = self._encode_batch(_PROBES)
-        newline, *behind = self._encode_batch(["\n", *("\n" + probe for probe in _PROBES)])
-        if any(row[: len(newline)] != newline for row in behind):
-            if self.kind == "newline":
-                self.kind = "unknown"
+        newline, *after = self._encode_batch(["\n", *("\n" + probe for probe in _PROBES)])
+        joins = any(row[: len(newline)] != newline for row in after)
+        if joins and self.kind == "newline":
+            self.kind = "unknown"
+        if joins and marks_the_start is None:
             return []
-        kept = [row[len(newline) :] for row in behind]
-        return newline if kept != alone else []
+        if not joins and [row[len(newline) :] for row in after] == alone:
+            return []
+        if joins:
+            self.kind = "unknown"
+        return list(zip(_OPENERS, self._encode_batch(_OPENERS), strict=True))
 
     def _rows(self, texts: Sequence[str]) -> list[list[int]]:
-        if not self._newline:
-            return [
-                row if text else []
-                for row, text in zip(self._encode_batch(texts), texts, strict=True)
-            ]
-        behind = self._encode_batch(["\n" + text for text in texts])
-        length = len(self._newline)
-        return [
-            row[length:] if row[:length] == self._newline else self._encode_batch([text])[0]
-            for row, text in zip(behind, texts, strict=True)
-        ]
+        """The ids of texts as chunks."""
+        rows: list[list[int]] = [[] for _ in texts]
+        waiting = [place for place, text in enumerate(texts) if text]
+        for opener, dropped in self._openers:
+            joined = []
+            opened = _guarded(self._encode_batch, [opener + texts[place] for place in waiting])
+            for place, row in zip(waiting, opened, strict=True):
+                if row[: len(dropped)] == dropped:
+                    rows[place] = row[len(dropped) :]
+                else:
+                    joined.append(place)
+            waiting = joined
+        alone = _guarded(self._encode_batch, [texts[place] for place in waiting])
+        for place, row in zip(waiting, alone, strict=True):
+            rows[place] = row
+        return rows
+
+
+def _guarded(
+    encode: Callable[[Sequence[str]], list[list[int]]], texts: Sequence[str]
+) -> list[list[int]]:
+    """The ids of texts; whatever goes wrong with one is a TokenizerError that names it."""
+    try:
+        return encode(texts) if texts else []
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # A panic of the package is no Exception.
+        if len(texts) > 1:
+            return [row for text in texts for row in _guarded(encode, [text])]
+        raise TokenizerError(
+            f"the text {texts[0][:40]!r}… cannot be encoded by the tokenizers package: {error}"
+        ) from error
 
 
 def _covered(text: str, spans: list[tuple[int, int]], kept: int) -> int:

@@ -151,12 +151,17 @@ def synthesize(
             job.check_memory()
             store = cutting.chunk(job, listing, given.tokenizer)
             job.check_memory(len(store))
+            if separator.done():
+                # A tokenizer that cannot be used ends the run before more work is done.
+                beside.wait(separator)
             vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
             queue = stages.plan(job, store, listing)
             search = stages.index(job, store, vectors, queue)
             groups = grouping.group(job, store)
             metadata = json.dumps(facts, ensure_ascii=False)
             encoding = (given.tokenizer, special, beside.wait(separator))
+            for note in given.tokenizer.notes:
+                run.say(f"{given.tokenizer.name}: {note}")
             selector, parts = sequencing.mine(
                 job, store, vectors, search, queue, *encoding, metadata, groups
             )

@@ -7,44 +7,31 @@ of BOS, EOS and the separator that are put around them.
 from __future__ import annotations
 
 import difflib
-import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
+from nextlong_rs._parity import compared, one_by_one
 from nextlong_rs._python_tokenizer import PythonEncoder
 from nextlong_rs.errors import ConfigError, TokenizerError
+from nextlong_rs.special_tokens import (
+    BOS_NAMES,
+    EOS_NAMES,
+    SpecialIds,
+    declared_beside,
+    declared_by,
+    declared_ids,
+)
 
 __all__ = ["BOS_NAMES", "EOS_NAMES", "SpecialIds", "Tokenizer", "load", "only_counts"]
 
-BOS_NAMES = (
-    "<|begin_of_text|>",
-    "<｜begin▁of▁sentence｜>",
-    "<bos>",
-    "<|bos|>",
-    "<s>",
-    "<|startoftext|>",
-    "<BOS_TOKEN>",
-)
-"""Names that tokenizers give to the beginning of a sequence, tried in this order."""
-
-EOS_NAMES = (
-    "<|end_of_text|>",
-    "<｜end▁of▁sentence｜>",
-    "<eos>",
-    "<|eos|>",
-    "</s>",
-    "<|endoftext|>",
-    "<EOS_TOKEN>",
-)
-"""Names that tokenizers give to the end of a sequence, tried in this order."""
 
 Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 
@@ -83,14 +70,6 @@ class Encoder(Protocol):
     def hash(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SpecialIds:
-    """The ids that open and close a sequence; None where there is none."""
-
-    bos: int | None
-    eos: int | None
-
-
 class Tokenizer:
     """Encodes chunks; made by `load`.
 
@@ -115,6 +94,10 @@ class Tokenizer:
         self.name = name
         self._declared = dict(declared)
         self._instead = instead
+        self._is_ready = instead is None
+        self._notes: list[str] = []
+        self._fallback: PythonEncoder | None = None
+        self._lock = threading.Lock()
         self._source: Any = None
         # What a run records of its tokenizer does not wait for the encoder.
         self._hash = encoder.hash
@@ -135,16 +118,30 @@ class Tokenizer:
     def ready(self) -> None:
         """Make the encoder's tables, which `load(…, lazy=True)` leaves to the first need of them.
 
+        Where the ids of the core are not known to be those of the `tokenizers` package, they are
+        compared on some texts, and the package encodes if they differ.
+
         Raises:
             TokenizerError: Nothing can read the tokenizer.
         """
-        if self._instead is None:
-            return
-        try:
-            self.encoder.ready()
-        except TokenizerError as error:
-            self.encoder = self._instead(error)
-        self._instead = None
+        with self._lock:
+            if self._is_ready:
+                return
+            assert self._instead is not None
+            try:
+                self.encoder.ready()
+            except TokenizerError as error:
+                self.encoder = self._instead(error)
+            else:
+                self._compare()
+            self._is_ready = True
+
+    def _compare(self) -> None:
+        """Puts the package in the place of a core that gives other ids."""
+        if isinstance(self.encoder, _nextlong.Tokenizer) and self._instead is not None:
+            package, self._notes = compared(self.encoder, self._instead)
+            if package is not None:
+                self.encoder = package
 
     @property
     def _made(self) -> Encoder:
@@ -171,23 +168,57 @@ class Tokenizer:
             ConfigError: A number is not that of a chunk.
             TokenizerError: A text cannot be encoded.
         """
-        return self._made.encode_chunks(store, chunks, watch)
+        try:
+            return self._made.encode_chunks(store, chunks, watch)
+        except TokenizerError as error:
+            texts = [store.texts(chunk, chunk + 1)[0] for chunk in chunks.tolist()]
+            return self._one_by_one(texts, watch, error)
 
     def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows:
         """Encode texts, each as a chunk; values and offsets as `encode_chunks` gives them."""
-        return self._made.encode_texts(texts, watch)
+        try:
+            return self._made.encode_texts(texts, watch)
+        except TokenizerError as error:
+            return self._one_by_one(texts, watch, error)
 
     def encode(self, text: str) -> NDArray[np.uint32]:
         """The ids of one text as a chunk."""
-        return self._made.encode_texts([text])[0]
+        return self.encode_texts([text])[0]
 
     def encode_plain(self, text: str) -> NDArray[np.uint32]:
         """The ids that `tokenizers` gives with `add_special_tokens=False`, dummy space and all."""
-        return self._made.encode_plain(text)
+        try:
+            return self._made.encode_plain(text)
+        except TokenizerError as error:
+            package = self._package(error)
+            with self._lock:
+                return package.encode_plain(text)
 
     def count(self, text: str) -> int:
         """The number of ids of a text as a chunk."""
-        return self._made.count(text)
+        return len(self.encode(text))
+
+    def _one_by_one(
+        self, texts: Sequence[str], watch: _nextlong.Watch | None, error: TokenizerError
+    ) -> Rows:
+        """Encodes texts some of which the core fails on: those by the package."""
+        core = self.encoder
+        package = self._package(error)
+        assert isinstance(core, _nextlong.Tokenizer)
+        return one_by_one(core, package, texts, watch, self._lock)
+
+    def _package(self, error: TokenizerError) -> PythonEncoder:
+        """What encodes a text that the core fails on.
+
+        Raises:
+            TokenizerError: There is nothing else, or the package has failed already.
+        """
+        if self._instead is None or not isinstance(self.encoder, _nextlong.Tokenizer):
+            raise error
+        with self._lock:
+            if self._fallback is None:
+                self._fallback = self._instead(error)
+            return self._fallback
 
     def counter(self) -> _nextlong.Tokenizer | Callable[[str], int]:
         """What counts tokens for `unit="tokens"`: the core, or a function that threads may share."""
@@ -244,7 +275,7 @@ class Tokenizer:
     @property
     def notes(self) -> list[str]:
         """What was found in the file and treated in a way worth knowing."""
-        return self._made.notes
+        return self._made.notes + self._notes
 
     @property
     def hash(self) -> str:
@@ -365,11 +396,13 @@ def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
         tokenizer: The path of a `tokenizer.json`, a folder that holds one, a
             `tokenizers.Tokenizer`, a Hugging Face (`transformers`) tokenizer, or a `Tokenizer`.
         lazy: Leave the tables that encode, most of the work, to `Tokenizer.ready` or whoever needs
-            them first. Ids and names of tokens are known without.
+            them first. Ids and names of tokens are known without. A tokenizer whose ids are to be
+            compared with those of the `tokenizers` package is ready at once.
 
     Returns:
-        The tokenizer. What the fast encoder cannot read is encoded by the Python object that was
-        given (for a path: by the `tokenizers` package, if it is installed), slower, the same ids.
+        The tokenizer. What the fast encoder cannot read, or encodes otherwise, is encoded by the
+        Python object that was given (for a path: by the `tokenizers` package, if it is installed),
+        slower, the same ids; `Tokenizer.notes` says so.
 
     Raises:
         TokenizerError: It is none of these, or nothing can read it.
@@ -380,7 +413,8 @@ def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
     else:
         loaded = _read(tokenizer)
         loaded._source = tokenizer
-    if not lazy:
+    encoder = loaded.encoder
+    if not lazy or not isinstance(encoder, _nextlong.Tokenizer) or encoder.unproven is not None:
         loaded.ready()
     return loaded
 
@@ -389,13 +423,13 @@ def _read(tokenizer: Any) -> Tokenizer:
     if isinstance(tokenizer, (str, PathLike)):
         return _from_path(Path(tokenizer))
     if hasattr(tokenizer, "backend_tokenizer"):
-        declared = _declared_by(tokenizer)
+        declared = declared_by(tokenizer)
         return _from_object(tokenizer.backend_tokenizer, _name_of(tokenizer), declared)
     if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
         return _from_object(tokenizer, type(tokenizer).__name__, {})
     if hasattr(tokenizer, "convert_tokens_to_ids") and callable(tokenizer):
         encoder = PythonEncoder.of_transformers(tokenizer)
-        return Tokenizer(encoder, name=_name_of(tokenizer), declared=_declared_by(tokenizer))
+        return Tokenizer(encoder, name=_name_of(tokenizer), declared=declared_by(tokenizer))
     if only_counts(tokenizer):
         raise ConfigError(
             f"invalid `tokenizer`: {tokenizer!r}, expected a tokenizer that gives ids; hint: a function "
@@ -425,10 +459,15 @@ def _from_path(path: Path) -> Tokenizer:
         text = file.read_text(encoding="utf8")
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{file}: not UTF-8 text, so no tokenizer.json") from error
-    declared = _declared_beside(file)
+    declared = declared_beside(file)
     instead = partial(_second_try, file, text)
     encoder = _encoder(text, instead)
-    return Tokenizer(encoder, name=str(path), declared=_ids(encoder, declared), instead=instead)
+    return Tokenizer(
+        encoder,
+        name=str(path),
+        declared=declared_ids(encoder.token_to_id, declared),
+        instead=instead,
+    )
 
 
 def _second_try(file: Path, text: str, error: TokenizerError) -> PythonEncoder:
@@ -440,19 +479,23 @@ def _second_try(file: Path, text: str, error: TokenizerError) -> PythonEncoder:
             f"{file}: {error}; or install the slower reader: pip install 'nextlong_rs[tokenizers]'"
         ) from error
     try:
-        given = tokenizers.Tokenizer.from_str(text)
+        return PythonEncoder.of_text(text, tokenizers.Tokenizer, str(error))
+    except TokenizerError as second:
+        raise TokenizerError(f"{file}: {second}") from error
     except Exception as second:
         raise TokenizerError(
             f"{file}: {error}; nor can the tokenizers package: {second}"
         ) from error
-    return PythonEncoder.of_tokenizers(given, str(error))
 
 
 def _from_object(given: Any, name: str, declared: Mapping[str, int | None]) -> Tokenizer:
-    def instead(error: TokenizerError) -> PythonEncoder:
-        return PythonEncoder.of_tokenizers(given, str(error))
+    text, reader = given.to_str(), type(given)
 
-    encoder = _encoder(given.to_str(), instead)
+    def instead(error: TokenizerError) -> PythonEncoder:
+        # The object itself is the user's to keep or to drop.
+        return PythonEncoder.of_text(text, reader, str(error))
+
+    encoder = _encoder(text, instead)
     return Tokenizer(encoder, name=name, declared=declared, instead=instead)
 
 
@@ -477,39 +520,3 @@ def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
 
 def _name_of(tokenizer: Any) -> str:
     return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
-
-
-def _declared_by(tokenizer: Any) -> dict[str, int | None]:
-    """BOS and EOS as a Hugging Face object declares them; a role it does not know is left out."""
-    roles: tuple[Literal["bos", "eos"], ...] = ("bos", "eos")
-    ids = {role: getattr(tokenizer, f"{role}_token_id", None) for role in roles}
-    return {role: None if id is None else int(id) for role, id in ids.items()}
-
-
-def _declared_beside(file: Path) -> dict[str, str | None]:
-    """BOS and EOS as the `tokenizer_config.json` beside the file names them."""
-    beside = file.with_name("tokenizer_config.json")
-    if not beside.is_file():
-        return {}
-    try:
-        config = json.loads(beside.read_text(encoding="utf8"))
-    except ValueError as error:
-        raise TokenizerError(f"{beside}: not JSON: {error}") from error
-    declared: dict[str, str | None] = {}
-    for role in ("bos", "eos"):
-        token = config.get(f"{role}_token", "")
-        if isinstance(token, Mapping):
-            token = token.get("content", "")
-        if token != "":
-            declared[role] = token
-    return declared
-
-
-def _ids(encoder: Encoder, declared: Mapping[str, str | None]) -> dict[str, int | None]:
-    """The ids of declared tokens; names that the tokenizer lacks are as if not declared."""
-    ids = {role: token and encoder.token_to_id(token) for role, token in declared.items()}
-    return {
-        role: id if isinstance(id, int) else None
-        for role, id in ids.items()
-        if id is not None or declared[role] is None
-    }

@@ -58,7 +58,7 @@ mod _nextlong {
     use crate::store::{ChunkStore, file_hash};
 
     #[pymodule_export]
-    use crate::tokenize::{Tokenizer, border_kind, is_safe_border};
+    use crate::tokenize::{Tokenizer, chunk_file, is_safe_border};
 
     #[pymodule_export]
     use crate::vectors::{Vectors, write_vectors};

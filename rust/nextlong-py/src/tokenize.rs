@@ -3,7 +3,7 @@
 
 use nextlong::Ragged;
 use nextlong::chunk::Counter;
-use nextlong::tokenize::{self, Kind, Scratch};
+use nextlong::tokenize::{self, ChunkFile, Kind, Scratch};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -154,6 +154,17 @@ impl Tokenizer {
         outside(py, None, |_| Ok(self.0.notes().to_vec()))
     }
 
+    /// A part of the file with which the ids may differ from those of the package, or None.
+    #[getter]
+    fn unproven(&self) -> Option<&str> {
+        self.0.unproven()
+    }
+
+    /// The texts on which the tokenizer was tried.
+    fn probes(&self) -> Vec<String> {
+        self.0.probes()
+    }
+
     /// The hash of the file's text, 32 hexadecimal digits.
     #[getter]
     fn hash(&self) -> String {
@@ -161,10 +172,15 @@ impl Tokenizer {
     }
 }
 
-/// How cuts behave with this `tokenizer.json`, whether or not the core can encode with it.
+/// A `tokenizer.json` for an encoder other than the core's: its text without what must never touch
+/// a chunk, how cuts behave, whether it still puts something before a text, and notes.
 #[pyfunction]
-pub fn border_kind(json: &str) -> PyResult<&'static str> {
-    Kind::of_json(json).map(Kind::name).map_err(into_py)
+pub fn chunk_file(
+    py: Python<'_>,
+    json: PyBackedStr,
+) -> PyResult<(String, &'static str, bool, Vec<String>)> {
+    let file = outside(py, None, |_| ChunkFile::of_json(&json))?;
+    Ok((file.text, file.kind.name(), file.marks_the_start, file.notes))
 }
 
 /// Whether a cut is safe with a tokenizer of that kind.

@@ -52,7 +52,7 @@ impl Kind {
         }
         if !left.ends_with('\n') {
             return self == Self::Words
-                && (left.ends_with(char::is_whitespace) || right.starts_with(char::is_whitespace));
+                && (left.ends_with(is_blank) || right.starts_with(is_blank));
         }
         match self {
             Self::Words | Self::Newline => true,
@@ -106,6 +106,11 @@ impl Kind {
                 (0..=ceiling).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
             })
     }
+}
+
+/// Whether every tokenizer of words takes the character for white space: BERT joins words at others.
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r')
 }
 
 /// Whether the white space that `text` starts with holds a line break.

@@ -1,13 +1,15 @@
 //! What encodes and decodes: the crate's tables, and what a chunk needs around them.
 
-use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
+use tokenizers::pipeline::{EncodeOptions, Override};
 
 use super::borders::Kind;
 use super::file::{Added, Rules};
 use super::json::Json;
 use super::names::Names;
+use super::pipeline::{Buffers, Pipeline};
+use super::probes::{self, OPENED};
 use super::words::{Pieces, Words};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::progress::Progress;
 
 mod coverage;
@@ -16,22 +18,32 @@ mod coverage;
 const LONG_TEXT_BYTES: usize = 1 << 20;
 /// How much text is encoded between two looks at the stop flag: some 10 to 50 ms.
 pub(super) const CHECK_BYTES: usize = 1 << 20;
+/// What may stand before a chunk to show its ids in the middle of a text, in the order of trying.
+const OPENERS: [&str; 2] = ["\n", "."];
 
 /// Room that a thread keeps between calls of [`super::Tokenizer::encode`].
 #[derive(Default)]
 pub struct Scratch {
     text: String,
-    tokens: Vec<PipelineToken>,
+    buffers: Buffers,
     words: Words,
     stages: coverage::Stages,
 }
 
+/// A text before a chunk, whose ids are dropped.
+struct Opener {
+    text: &'static str,
+    ids: Vec<u32>,
+    /// What its ids decode to.
+    decoded: String,
+}
+
 /// A tokenizer that encodes.
 pub(super) struct Encoder {
-    pipeline: PipelineTokenizer,
+    pipeline: Pipeline,
     pub(super) kind: Kind,
-    /// The ids of a newline, if chunks are encoded behind one that is then dropped.
-    newline: Option<Vec<u32>>,
+    /// What chunks are encoded after, the first that works; none if they are encoded as they are.
+    openers: Vec<Opener>,
     adds_a_space: bool,
     /// What the model writes before tokens inside a word, and after the last token of a word.
     affixes: (String, String),
@@ -53,46 +65,65 @@ impl Encoder {
         let affix = |name: &str| json.settings["model"][name].as_str().unwrap_or_default();
         let affixes =
             (affix("continuing_subword_prefix").to_owned(), affix("end_of_word_suffix").to_owned());
-        // The reader has been seen to panic on files that contradict themselves.
-        let pipeline = std::panic::catch_unwind(move || json.load()).unwrap_or_else(|_| {
-            Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
-        })?;
+        let pipeline = Pipeline::new(move || json.load())?;
         let mut encoder =
-            Self { pipeline, kind, newline: None, adds_a_space, affixes, pieces, notes };
+            Self { pipeline, kind, openers: Vec::new(), adds_a_space, affixes, pieces, notes };
         if marks_the_start {
-            encoder.find_newline()?;
-            if encoder.newline.is_none() {
-                encoder.pieces = None;
-            }
+            encoder.find_openers()?;
         }
+        encoder.try_probes(added)?;
         Ok(encoder)
     }
 
-    /// Finds the ids of a newline that can stand before a chunk and be dropped, if there are any.
-    fn find_newline(&mut self) -> Result<()> {
-        let mut scratch = Scratch::default();
-        let mut newline = Vec::new();
-        self.call(Mode::Chunk, "\n", &mut scratch, &mut newline)?;
-        if newline.is_empty() {
-            // White space leaves no trace, so every word has its mark wherever it stands.
-            return Ok(());
+    /// Encodes the probes, so that what cannot be encoded at all is found out before any work.
+    fn try_probes(&self, added: &[Added]) -> Result<()> {
+        let (mut scratch, mut ids) = (Scratch::default(), Vec::new());
+        for text in probes::texts(added) {
+            ids.clear();
+            self.encode(&text, &mut scratch, &mut ids, &Progress::default())?;
         }
-        for text in
-            ["a", "The cat", " sat", "  1", "\nnext", "\n\n", "\t", "é", "中文", "▁a", ".", "/a"]
-        {
-            let mut behind = Vec::new();
-            self.call(Mode::Chunk, &format!("\n{text}"), &mut scratch, &mut behind)?;
-            if !behind.starts_with(&newline) {
-                self.notes.push(
-                    "a newline before a chunk joins the chunk's first token, so chunks are \
-                     encoded alone and may begin with a word mark"
-                        .to_owned(),
-                );
-                self.kind = Kind::Unknown;
-                return Ok(());
+        Ok(())
+    }
+
+    /// Finds what can stand before a chunk and be dropped, so that the chunk has no word mark that
+    /// it would not have in the middle of a text.
+    fn find_openers(&mut self) -> Result<()> {
+        let mut scratch = Scratch::default();
+        let mut ids = |text: &str| -> Result<Vec<u32>> {
+            let mut ids = Vec::new();
+            self.call(Mode::Chunk, text, &mut scratch, &mut ids)?;
+            Ok(ids)
+        };
+        let newline = ids("\n")?;
+        let mut changes = false;
+        let mut joins = false;
+        for text in OPENED {
+            let after = ids(&format!("\n{text}"))?;
+            match after.strip_prefix(&*newline) {
+                Some(rest) => changes |= rest != ids(text)?,
+                None => joins = true,
             }
         }
-        self.newline = Some(newline);
+        if !changes && !joins {
+            // White space leaves no trace, so every word has its mark wherever it stands.
+            self.pieces = None;
+            return Ok(());
+        }
+        let openers = OPENERS.map(|text| {
+            let ids = ids(text)?;
+            let decoded = self.pipeline.decode(&ids)?;
+            Ok(Opener { text, ids, decoded })
+        });
+        self.openers = openers.into_iter().collect::<Result<_>>()?;
+        if joins {
+            self.notes.push(
+                "a newline before a chunk joins the chunk's first token, so some chunks may begin \
+                 with a word mark"
+                    .to_owned(),
+            );
+            self.kind = Kind::Unknown;
+            self.pieces = None;
+        }
         Ok(())
     }
 
@@ -110,14 +141,9 @@ impl Encoder {
     }
 
     pub(super) fn decode(&self, ids: &[u32]) -> Result<String> {
-        let decode = |ids: &[u32]| {
-            self.pipeline.decode(ids, false).map_err(|error| {
-                Error::Tokenizer(format!("{} ids cannot be decoded: {error}", ids.len()))
-            })
-        };
-        let Some(newline) = &self.newline else { return decode(ids) };
-        let text = decode(&[newline, ids].concat())?;
-        Ok(text.strip_prefix('\n').map(str::to_owned).unwrap_or(text))
+        let Some(opener) = self.openers.first() else { return self.pipeline.decode(ids) };
+        let text = self.pipeline.decode(&[&*opener.ids, ids].concat())?;
+        Ok(text.strip_prefix(&*opener.decoded).map(str::to_owned).unwrap_or(text))
     }
 
     /// Appends the ids of `text` as a chunk in the middle of a sequence to `out`.
@@ -134,7 +160,7 @@ impl Encoder {
             scratch.words = words;
             return outcome;
         }
-        let between_words = self.newline.is_none() && self.kind != Kind::Newline;
+        let between_words = self.openers.is_empty() && self.kind != Kind::Newline;
         let mut rest = text;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
@@ -184,23 +210,22 @@ impl Encoder {
     }
 
     fn encode_piece(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<u32>) -> Result<()> {
-        let Some(newline) = &self.newline else {
-            return self.call(Mode::Chunk, text, scratch, out);
-        };
-        let mut behind = std::mem::take(&mut scratch.text);
-        behind.clear();
-        behind.push('\n');
-        behind.push_str(text);
-        let start = out.len();
-        let outcome = self.call(Mode::Chunk, &behind, scratch, out);
-        scratch.text = behind;
-        outcome?;
-        if out[start..].starts_with(newline) {
-            out.drain(start..start + newline.len());
-            return Ok(());
+        for opener in &self.openers {
+            let mut opened = std::mem::take(&mut scratch.text);
+            opened.clear();
+            opened.push_str(opener.text);
+            opened.push_str(text);
+            let start = out.len();
+            let outcome = self.call(Mode::Chunk, &opened, scratch, out);
+            scratch.text = opened;
+            outcome?;
+            if out[start..].starts_with(&opener.ids) {
+                out.drain(start..start + opener.ids.len());
+                return Ok(());
+            }
+            // This text takes the opener into its first token.
+            out.truncate(start);
         }
-        // Seen by no probe: this text takes the newline into its first token.
-        out.truncate(start);
         self.call(Mode::Chunk, text, scratch, out)
     }
 
@@ -214,13 +239,7 @@ impl Encoder {
         if text.is_empty() {
             return Ok(());
         }
-        scratch.tokens.clear();
-        self.pipeline.encode_into(text, mode.options(), &mut scratch.tokens).map_err(|error| {
-            let start: String = text.chars().take(40).collect();
-            Error::Tokenizer(format!("the text {start:?}… cannot be encoded: {error}"))
-        })?;
-        out.extend_from_slice(PipelineToken::cast_slice(&scratch.tokens));
-        Ok(())
+        self.pipeline.encode(text, mode.options(), &mut scratch.buffers, out)
     }
 }
 

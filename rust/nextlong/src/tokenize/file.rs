@@ -6,9 +6,11 @@
 use serde_json::Value;
 
 use super::borders::Kind;
-use super::json::{Json, MOST_TOKENS};
+use super::json::{Json, MOST_TOKENS, Tokens};
+use super::kinds::{border_kind, has_affixes};
 use super::names::Names;
 use super::words::{Pairs, Pieces};
+use crate::error::{Error, Result};
 
 /// How texts are encoded with a `tokenizer.json`.
 pub(super) struct Rules {
@@ -34,14 +36,38 @@ pub struct Added {
 }
 
 /// The tokens of a file and, in its order, those that it adds to the model's own.
-pub(super) fn tokens(json: &Json<'_>) -> (Names, Vec<Added>) {
+///
+/// # Errors
+///
+/// [`Error::Tokenizer`] if an id is far above the number of tokens: tables are as long as the
+/// largest id.
+pub(super) fn tokens(json: &Json<'_>) -> Result<(Names, Vec<Added>)> {
+    let Tokens { by_id, farthest } = json.tokens();
+    let rows = json.settings["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    let far = rows.iter().filter_map(|row| Some((row["id"].as_u64()?, row["content"].as_str()?)));
+    let own = farthest.as_ref().map(|(id, token)| (*id, &**token));
+    let count = by_id.len() + rows.len();
+    if let Some((id, token)) = far.chain(own).max().filter(|(id, _)| *id >= most_ids(count)) {
+        return Err(Error::Tokenizer(format!(
+            "the token {token:?} has the id {id}, but the file has {count} tokens; expected ids \
+             below {}; the file is damaged",
+            most_ids(count)
+        )));
+    }
     let added = added_tokens(&json.settings);
-    (Names::new(json.tokens(), &added), added)
+    Ok((Names::new(by_id, &added), added))
+}
+
+/// Ids must lie below this in a file of `count` tokens: some files leave gaps.
+fn most_ids(count: usize) -> u64 {
+    (8 * count as u64 + (1 << 20)).min(MOST_TOKENS.into())
 }
 
 impl Rules {
     /// The rules of a file; its settings become those that chunks are encoded with.
     pub(super) fn of(json: &mut Json<'_>, names: &Names, added: &[Added]) -> Self {
+        let mut notes = Vec::new();
+        let adds_a_space = strip(&mut json.settings, &mut notes);
         let settings = &json.settings;
         let marks_the_start = marks_the_start(settings);
         let kind = border_kind(json, marks_the_start, names);
@@ -54,14 +80,12 @@ impl Rules {
         } else {
             bert_words(settings).filter(|_| added.iter().all(|token| token.special))
         };
-        let mut notes = Vec::new();
-        let adds_a_space = strip(&mut json.settings, &mut notes);
         Self { kind, marks_the_start, adds_a_space, pieces, notes }
     }
 }
 
-/// Takes out of the file what must never touch a chunk; true if it wanted a space before the text.
-fn strip(json: &mut Value, notes: &mut Vec<String>) -> bool {
+/// Takes out of the settings what must never touch a chunk; true if it wanted a space before the text.
+pub(super) fn strip(json: &mut Value, notes: &mut Vec<String>) -> bool {
     for (key, word) in [("truncation", "truncation"), ("padding", "padding")] {
         if json.get(key).is_some_and(|value| !value.is_null()) {
             notes.push(format!("the file's {word} is switched off"));
@@ -81,7 +105,7 @@ fn strip(json: &mut Value, notes: &mut Vec<String>) -> bool {
         Some(splitter)
     };
     let Some(first) = first else { return false };
-    let adds = type_of(first) == "ByteLevel" && first["add_prefix_space"].as_bool().unwrap_or(true);
+    let adds = type_of(first) == "ByteLevel" && wants_a_space(first);
     if adds {
         first["add_prefix_space"] = Value::Bool(false);
         notes.push("the space that the file puts before a text is left out of chunks".into());
@@ -89,7 +113,7 @@ fn strip(json: &mut Value, notes: &mut Vec<String>) -> bool {
     adds
 }
 
-fn type_of(part: &Value) -> &str {
+pub(super) fn type_of(part: &Value) -> &str {
     part["type"].as_str().unwrap_or_default()
 }
 
@@ -102,75 +126,26 @@ fn parts<'a>(slot: &'a Value, children: &str) -> Vec<&'a Value> {
     }
 }
 
-fn pre_tokenizers(json: &Value) -> Vec<&Value> {
+pub(super) fn pre_tokenizers(json: &Value) -> Vec<&Value> {
     parts(&json["pre_tokenizer"], "pretokenizers")
 }
 
-fn normalizers(json: &Value) -> Vec<&Value> {
+pub(super) fn normalizers(json: &Value) -> Vec<&Value> {
     parts(&json["normalizer"], "normalizers")
 }
 
-fn marks_the_start(json: &Value) -> bool {
+/// Whether the file's settings put something before a text.
+pub(super) fn marks_the_start(json: &Value) -> bool {
     normalizers(json).iter().any(|part| type_of(part) == "Prepend")
-        || pre_tokenizers(json).iter().any(|part| {
-            type_of(part) == "Metaspace" && part["prepend_scheme"].as_str() != Some("never")
+        || pre_tokenizers(json).iter().any(|part| match type_of(part) {
+            "Metaspace" => part["prepend_scheme"].as_str() != Some("never"),
+            "ByteLevel" => wants_a_space(part),
+            _ => false,
         })
 }
 
-/// The patterns of the splitters, as the file spells them.
-fn patterns(json: &Value) -> Vec<&str> {
-    let split = |part: &'_ &Value| type_of(part) == "Split";
-    pre_tokenizers(json)
-        .into_iter()
-        .filter(split)
-        .filter_map(|part| part["pattern"]["Regex"].as_str())
-        .collect()
-}
-
-fn border_kind(file: &Json<'_>, marks_the_start: bool, names: &Names) -> Kind {
-    let json = &file.settings;
-    let splitters = pre_tokenizers(json);
-    let has = |name: &str| splitters.iter().any(|part| type_of(part) == name);
-    if has("BertPreTokenizer") || has("Whitespace") || has("WhitespaceSplit") {
-        return Kind::Words;
-    }
-    let patterns = patterns(json);
-    if has("ByteLevel") {
-        if patterns
-            .iter()
-            .any(|pattern| pattern.contains(r"\s*[\r\n]") || pattern.contains("\\s*[\r\n]"))
-        {
-            let slashes = patterns.iter().any(|pattern| pattern.contains(r"[\r\n/]"));
-            return if slashes { Kind::LinesAndSlashes } else { Kind::Lines };
-        }
-        let gpt2 = splitters.iter().any(|part| {
-            type_of(part) == "ByteLevel" && part["use_regex"].as_bool().unwrap_or(true)
-        }) || patterns.iter().any(|pattern| pattern.contains(r"\s+(?!\S)|\s+"));
-        return if gpt2 { Kind::Gpt2 } else { Kind::Unknown };
-    }
-    let bpe = type_of(&json["model"]) == "BPE" || file.has_merges();
-    let newlines: Vec<&str> = names.tokens().filter(|token| token.contains('\n')).collect();
-    let keeps_newlines = normalizers(json).iter().all(|part| {
-        let replaced = part["pattern"]["String"].as_str().unwrap_or("\n");
-        matches!(type_of(part), "Prepend")
-            || (type_of(part) == "Replace" && !replaced.contains('\n'))
-    });
-    let known = names.id("\n").is_some()
-        || (names.id("<0x0A>").is_some() && json["model"]["byte_fallback"].as_bool() == Some(true));
-    if !bpe || !known || !keeps_newlines || !patterns.is_empty() {
-        Kind::Unknown
-    } else if newlines.iter().all(|token| *token == "\n") {
-        Kind::Newline
-    } else if !marks_the_start && newlines.iter().all(|token| is_line_breaks(token)) {
-        // Runs of newlines are tokens (Gemma 3): a run stays together, nothing else joins it.
-        Kind::Lines
-    } else {
-        Kind::Unknown
-    }
-}
-
-fn is_line_breaks(token: &str) -> bool {
-    token.chars().all(|character| character == '\n')
+fn wants_a_space(byte_level: &Value) -> bool {
+    byte_level["add_prefix_space"].as_bool().unwrap_or(true)
 }
 
 /// Whether the file does nothing to a text but write `▁` for a space and before the start.
@@ -211,10 +186,7 @@ fn joined_pairs(file: &Json<'_>, names: &Names) -> Option<Pairs> {
     let model = &file.settings["model"];
     let falls_back = model["byte_fallback"].as_bool() == Some(true)
         && (0..=255u32).all(|byte| names.id(&format!("<0x{byte:02X}>")).is_some());
-    let plain = ["continuing_subword_prefix", "end_of_word_suffix"]
-        .iter()
-        .all(|affix| model[*affix].as_str().unwrap_or_default().is_empty());
-    if !falls_back || !plain || model["ignore_merges"].as_bool() == Some(true) {
+    if !falls_back || has_affixes(model) || model["ignore_merges"].as_bool() == Some(true) {
         return None;
     }
     let mut products = Vec::new();

@@ -54,20 +54,35 @@ impl<'a> Json<'a> {
     }
 
     /// The tokens of the model with their ids; none where the vocabulary is no such thing.
-    pub(super) fn tokens(&self) -> Vec<(u32, Box<str>)> {
-        let Some(vocabulary) = self.vocabulary else { return Vec::new() };
+    pub(super) fn tokens(&self) -> Tokens {
+        let mut found = Tokens::default();
+        let Some(vocabulary) = self.vocabulary else { return found };
         if let Some(Pairs(pairs)) = read(vocabulary) {
-            let id = |id: &Value| u32::try_from(id.as_u64()?).ok().filter(|&id| id < MOST_TOKENS);
-            return pairs
-                .into_iter()
-                .filter_map(|(token, value)| Some((id(&value)?, token)))
-                .collect();
+            for (token, value) in pairs {
+                let Some(id) = value.as_u64() else { continue };
+                if found.farthest.as_ref().is_none_or(|(farthest, _)| *farthest < id) {
+                    found.farthest = Some((id, token.clone()));
+                }
+                if let Some(id) = u32::try_from(id).ok().filter(|&id| id < MOST_TOKENS) {
+                    found.by_id.push((id, token));
+                }
+            }
+            return found;
         }
         let rows = read::<Vec<Value>>(vocabulary).unwrap_or_default();
-        (0u32..)
+        found.by_id = (0u32..)
             .zip(rows)
             .filter_map(|(id, row)| Some((id, row.get(0)?.as_str()?.into())))
-            .collect()
+            .collect();
+        found
+    }
+
+    /// The file with its settings as they are now, in the spelling it came in.
+    pub(super) fn to_text(&self) -> Option<String> {
+        let Value::Object(mut rest) = self.settings.clone() else { return None };
+        let Value::Object(model) = rest.remove("model")? else { return None };
+        let model = Model { rest: model, vocab: self.vocabulary, merges: self.merges };
+        serde_json::to_string(&Canonical { rest, model }).ok()
     }
 
     /// Whether the model has merges, be they null.
@@ -137,6 +152,14 @@ impl<'a> Json<'a> {
     }
 }
 
+/// The tokens of a model.
+#[derive(Default)]
+pub(super) struct Tokens {
+    pub(super) by_id: Vec<(u32, Box<str>)>,
+    /// The largest id of a vocabulary that names its ids, and its token.
+    pub(super) farthest: Option<(u64, Box<str>)>,
+}
+
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 #[derive(Serialize)]
@@ -150,6 +173,7 @@ struct Canonical<'a> {
 struct Model<'a> {
     #[serde(flatten)]
     rest: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     vocab: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     merges: Option<&'a RawValue>,
@@ -227,8 +251,9 @@ mod tests {
         ] {
             let text = file(&format!(r#"{{"type":"BPE","vocab":{VOCABULARY},"merges":{merges}}}"#));
             let json = Json::read(&text).expect("read");
-            let tokens: Vec<_> = json.tokens();
-            let tokens: Vec<_> = tokens.iter().map(|(id, token)| (*id, &**token)).collect();
+            let Tokens { by_id, farthest } = json.tokens();
+            assert_eq!(farthest, Some((1 << 32, "é".into())));
+            let tokens: Vec<_> = by_id.iter().map(|(id, token)| (*id, &**token)).collect();
             assert_eq!(tokens, [(0, "a"), (1, "b"), (2, "ab"), (3, "ba")]);
             let read = json.merges().expect("merges");
             let read: Vec<String> = read.iter().map(|(l, r)| format!("{l}+{r}")).collect();
@@ -268,12 +293,12 @@ mod tests {
     fn the_kinds_of_vocabularies_are_told_apart() {
         let unigram = file(r#"{"vocab":[["<unk>",0.0],["a",-1.5],[3]],"unk_id":0}"#);
         let json = Json::read(&unigram).expect("read");
-        assert_eq!(json.tokens(), [(0, "<unk>".into()), (1, "a".into())]);
+        assert_eq!(json.tokens().by_id, [(0, "<unk>".into()), (1, "a".into())]);
         assert!(json.merges().is_none() && !json.has_merges());
         for model in ["{}", r#"{"vocab":null}"#, r#"{"vocab":3,"merges":null}"#] {
             let text = file(model);
             let json = Json::read(&text).expect("read");
-            assert!(json.tokens().is_empty() && json.canonical().is_none());
+            assert!(json.tokens().by_id.is_empty() && json.canonical().is_none());
             let refused = json.load().err().expect("no tokenizer").to_string();
             assert!(refused.contains("fast encoder"), "{refused}");
         }

@@ -11,7 +11,12 @@ mod counter;
 mod encoder;
 mod file;
 mod json;
+mod kinds;
 mod names;
+mod parity;
+mod pipeline;
+mod probes;
+mod splitter;
 mod words;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -39,9 +44,38 @@ impl Kind {
     ///
     /// [`Error::Tokenizer`] if the text is no `tokenizer.json`.
     pub fn of_json(text: &str) -> Result<Self> {
+        ChunkFile::of_json(text).map(|file| file.kind)
+    }
+}
+
+/// A `tokenizer.json` for an encoder other than ours, so that it gives the ids of chunks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkFile {
+    /// The file without what must never touch a chunk: truncation, padding, BOS and EOS, dropout,
+    /// the space of a byte-level tokenizer before a text.
+    pub text: String,
+    /// How the ids around a cut behave.
+    pub kind: Kind,
+    /// Whether it still puts something before a text.
+    pub marks_the_start: bool,
+    /// What was found in the file and treated in a way worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl ChunkFile {
+    /// The file of a `tokenizer.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tokenizer`] if the text is none, or an id is far above the number of tokens.
+    pub fn of_json(text: &str) -> Result<Self> {
         let mut json = Json::read(text)?;
-        let (names, added) = file::tokens(&json);
-        Ok(Rules::of(&mut json, &names, &added).kind)
+        let (names, added) = file::tokens(&json)?;
+        let Rules { kind, marks_the_start, notes, .. } = Rules::of(&mut json, &names, &added);
+        let text = json.to_text().ok_or_else(|| {
+            Error::Tokenizer("the tokenizer cannot be written; save it again".to_owned())
+        })?;
+        Ok(Self { text, kind, marks_the_start, notes })
     }
 }
 
@@ -53,6 +87,7 @@ pub struct Tokenizer {
     names: Names,
     added: Vec<Added>,
     hash: u128,
+    unproven: Option<String>,
     /// The file, until the tables are made of it.
     text: Mutex<Option<String>>,
     encoder: OnceLock<std::result::Result<Encoder, String>>,
@@ -76,12 +111,21 @@ impl Tokenizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] if it is none. One that the encoder cannot read is found out later.
+    /// [`Error::Tokenizer`] if it is none, an id is far above the number of tokens, or the encoder
+    /// is known to give other ids than the package. One that it cannot read is found out later.
     pub fn read(text: String) -> Result<Self> {
-        let (names, added) = file::tokens(&Json::read(&text)?);
+        let json = Json::read(&text)?;
+        let (names, added) = file::tokens(&json)?;
+        if let Some(part) = parity::differs(&json.settings) {
+            return Err(Error::Tokenizer(format!(
+                "the fast encoder gives other ids than the `tokenizers` package: {part}"
+            )));
+        }
+        let unproven = parity::unproven(&json.settings);
         Ok(Self {
             names,
             added,
+            unproven,
             hash: xxh3_128(text.as_bytes()),
             text: Mutex::new(Some(text)),
             encoder: OnceLock::new(),
@@ -261,6 +305,20 @@ impl Tokenizer {
         self.encoder().map_or(&[], |encoder| &encoder.notes)
     }
 
+    /// A part of the file with which the ids are not known to be those of the `tokenizers` package;
+    /// None where tests hold them to it.
+    #[must_use]
+    pub fn unproven(&self) -> Option<&str> {
+        self.unproven.as_deref()
+    }
+
+    /// The texts on which the tokenizer was tried when it was loaded: scripts, digits, white space,
+    /// code, and the added tokens that are looked for in chunks.
+    #[must_use]
+    pub fn probes(&self) -> Vec<String> {
+        probes::texts(&self.added)
+    }
+
     /// The XXH3-128 hash of the file's text.
     #[must_use]
     pub fn hash(&self) -> u128 {
@@ -347,6 +405,33 @@ mod tests {
             tokenizer.encode_plain("ab", &mut Scratch::default(), &mut plain).expect("encoded");
             assert_eq!(plain, [token("▁ab")]);
             assert_eq!(tokenizer.notes().len(), 2, "{:?}", tokenizer.notes());
+        }
+    }
+
+    #[test]
+    fn a_panic_of_the_crate_is_an_error() {
+        // The crate looks for the second word from the middle of a character.
+        let token = r#""added_tokens":[{"id":262,"content":"ab","single_word":true,"lstrip":false,
+            "rstrip":false,"normalized":true,"special":false},"#;
+        let text = llama("null", PREPEND, "").replace("\"added_tokens\":[", token);
+        let json = Json::read(&text).expect("read");
+        let (names, added) = file::tokens(&json).expect("tokens");
+        let panicked = Encoder::new(&text, &names, &added).err().expect("an error").to_string();
+        assert!(panicked.contains("panicked"), "{panicked}");
+        let refused = Tokenizer::from_json(&text).err().expect("refused").to_string();
+        assert!(refused.contains("single_word"), "{refused}");
+    }
+
+    #[test]
+    fn ids_far_above_the_number_of_tokens_are_refused() {
+        let text = llama(FIRST, "null", "");
+        for (from, to) in
+            [("\"ab\":263", "\"ab\":4294967295"), ("{\"id\":1,", "{\"id\":1073741824,")]
+        {
+            let far = text.replace(from, to);
+            assert_ne!(far, text);
+            let refused = Tokenizer::read(far).err().expect("refused").to_string();
+            assert!(refused.contains("expected ids below"), "{refused}");
         }
     }
 

@@ -6,16 +6,17 @@
 //! White space that no token holds is covered where a kept token follows it.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::pipeline::{
     Model, PipelineModel, PipelineModelScratch, PipelineNormalizer, PipelinePatternMatcher,
-    PipelineToken, PreTokenizer, PreTokenizerScratch, Span, normalize_all,
+    PipelineToken, Span, normalize_all,
 };
 
 use super::{Encoder, LONG_TEXT_BYTES};
 use crate::error::{Error, Result};
 use crate::tokenize::borders::Kind;
+use crate::tokenize::pipeline::guarded;
+use crate::tokenize::splitter::SplitBuffers;
 use crate::tokenize::words::{Pieces, Words};
 
 /// How many characters after the one that bisection finds may still be covered, where a normalizer
@@ -26,7 +27,7 @@ const LOOK_AHEAD: usize = 16;
 #[derive(Default)]
 pub(super) struct Stages {
     spans: Vec<Span>,
-    splitter: PreTokenizerScratch,
+    splitter: SplitBuffers,
     model: PipelineModelScratch,
     tokens: Vec<PipelineToken>,
 }
@@ -148,13 +149,12 @@ impl Encoder {
     ) -> Result<Option<usize>> {
         // The same cuts as in `encode`.
         let between_words =
-            self.pieces.is_none() && self.newline.is_none() && self.kind != Kind::Newline;
+            self.pieces.is_none() && self.openers.is_empty() && self.kind != Kind::Newline;
         let (mut rest, mut kept, mut characters) = (text, kept, 0);
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(self.kind.cut(rest, LONG_TEXT_BYTES, between_words));
             let stages = &mut scratch.stages;
-            let walked = catch_unwind(AssertUnwindSafe(|| self.walk_piece(piece, kept, stages)));
-            let Ok(walked) = walked else {
+            let Some(walked) = guarded(|| self.walk_piece(piece, kept, stages)) else {
                 scratch.stages = Stages::default();
                 return Ok(None);
             };
@@ -178,17 +178,20 @@ impl Encoder {
         Ok(kept.is_empty().then_some(characters))
     }
 
-    /// Walks along a piece as it is encoded: behind a newline, if chunks are.
+    /// Walks along a piece as it is encoded: after an opener, if chunks are.
     fn walk_piece(&self, piece: &str, kept: &[u32], stages: &mut Stages) -> Result<Walked> {
-        if let Some(newline) = &self.newline {
-            let behind = format!("\n{piece}");
-            match self.walk(&behind, &[newline, kept].concat(), stages)? {
-                // The newline went into the first token, so the piece was encoded alone.
+        for opener in &self.openers {
+            let opened = format!("{}{piece}", opener.text);
+            let length = opener.text.len();
+            match self.walk(&opened, &[&opener.ids, kept].concat(), stages)? {
+                // The opener went into the first token, so the piece was encoded after another one.
                 Walked::Differs => {}
-                Walked::Inside(covered) => return Ok(Walked::Inside(covered.saturating_sub(1))),
+                Walked::Inside(covered) => {
+                    return Ok(Walked::Inside(covered.saturating_sub(length)));
+                }
                 Walked::Past { tokens, covered } => {
-                    let tokens = tokens.saturating_sub(newline.len());
-                    return Ok(Walked::Past { tokens, covered: covered.saturating_sub(1) });
+                    let tokens = tokens.saturating_sub(opener.ids.len());
+                    return Ok(Walked::Past { tokens, covered: covered.saturating_sub(length) });
                 }
             }
         }
@@ -197,7 +200,7 @@ impl Encoder {
 
     fn walk(&self, input: &str, kept: &[u32], stages: &mut Stages) -> Result<Walked> {
         let mut walk = Walk { encoder: self, input, kept, seen: 0, end: 0 };
-        let added = self.pipeline.get_added_vocabulary();
+        let added = self.pipeline.tokenizer().get_added_vocabulary();
         let mut at = 0;
         while at < input.len() {
             let found = added.extract_next(input.as_bytes(), at, false, true);
@@ -236,7 +239,7 @@ impl Encoder {
         }
         let places: Vec<usize> =
             text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        let normalizers = self.pipeline.get_normalizers();
+        let normalizers = self.pipeline.tokenizer().get_normalizers();
         let form = |number: usize| normalize_all(normalizers, &text[..places[number]], start);
         let length = |number: usize| form(number).map_or(0, |form| form.len());
         let numbers: Vec<usize> = (0..places.len()).collect();
@@ -263,7 +266,7 @@ impl Encoder {
     fn changes_bytes_in_place(&self, text: &str, normal: &str) -> bool {
         text.len() == normal.len()
             && text.is_ascii()
-            && self.pipeline.get_normalizers().iter().all(|one| {
+            && self.pipeline.tokenizer().get_normalizers().iter().all(|one| {
                 matches!(
                     one,
                     PipelineNormalizer::Bert(_)
@@ -291,8 +294,8 @@ impl Encoder {
 
     /// How many bytes of `rest` the token `ids[number]` of a word stands for.
     fn spelled(&self, rest: &[u8], ids: &[u32], number: usize) -> Option<usize> {
-        let token = self.pipeline.get_model().id_to_token(ids[number])?;
-        if let PipelineModel::BPE(model) = self.pipeline.get_model()
+        let token = self.pipeline.tokenizer().get_model().id_to_token(ids[number])?;
+        if let PipelineModel::BPE(model) = self.pipeline.tokenizer().get_model()
             && model.is_byte_level()
         {
             // A printable character for each byte.
@@ -312,7 +315,7 @@ impl Encoder {
             return ends.next();
         }
         let Some(&next) = next else { return Some(rest.len()) };
-        let next = self.pipeline.get_model().id_to_token(next)?;
+        let next = self.pipeline.tokenizer().get_model().id_to_token(next)?;
         ends.find(|&end| {
             let after = &rest.as_bytes()[end..];
             self.spelling(&next, after, true, number + 2 == ids.len()).is_some()
@@ -342,7 +345,7 @@ impl Walk<'_> {
         let failed = |error: tokenizers::Error| {
             Error::Tokenizer(format!("the characters of a text cannot be found: {error}"))
         };
-        let pipeline = &self.encoder.pipeline;
+        let pipeline = self.encoder.pipeline.tokenizer();
         let text = &self.input[raw.clone()];
         let normal = normalize_all(pipeline.get_normalizers(), text, raw.start).map_err(failed)?;
         let segment = Segment { start: raw.start, text, normal: &normal };
@@ -360,8 +363,8 @@ impl Walk<'_> {
                     *model = pipeline.get_model().init_scratch();
                 }
                 spans.clear();
-                let splits = pipeline.get_pre_tokenizer();
-                splits.pre_tokenize(words, splitter, spans).map_err(failed)?;
+                let split = self.encoder.pipeline.split(words, splitter, spans);
+                split.map_err(|error| failed(error.into()))?;
                 for span in spans.iter().map(|span| span.range()) {
                     tokens.clear();
                     let word = &words[span.clone()];
