@@ -157,7 +157,7 @@ def synthesize(
             vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
             queue = stages.plan(job, store, listing)
             search = stages.index(job, store, vectors, queue)
-            groups = grouping.group(job, store)
+            groups = grouping.group(job, store, stages.detected_groups(job, store))
             metadata = json.dumps(facts, ensure_ascii=False)
             encoding = (given.tokenizer, special, beside.wait(separator))
             for note in given.tokenizer.notes:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nextlong_rs.index import Search
     from nextlong_rs.pipeline import Job
 
-__all__ = ["embed", "index", "plan"]
+__all__ = ["detected_groups", "embed", "index", "plan"]
 
 EMBED_SETTINGS = ("embedder", "dim", "seed", "idf_power", "fit_chunks", "boilerplate_share")
 """What the files of a stage follow from; every setting that no list names belongs to mining."""
@@ -106,6 +106,20 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
     vectors = _nextlong.Vectors(paths)
     job.report("embedding", embedder=settings.embedder, dim=vectors.dim)
     return vectors
+
+
+def detected_groups(
+    job: Job, store: _nextlong.ChunkStore
+) -> tuple[list[str], NDArray[np.uint32]] | None:
+    """The groups of texts that the LSA of the run tells apart: a name for each, and the number of its
+    group for each chunk; None for other embedders."""
+    from nextlong_rs.embed import Embedder
+
+    if job.settings.embedder != "lsa":
+        return None
+    model = Embedder.load(job.run.work / "embed" / "model.safetensors")
+    parts = [np.load(job.run.groups_part(part)) for part in range(store.part_count)]
+    return [name for name, _ in model.groups], np.concatenate(parts).astype(np.uint32)
 
 
 def plan(

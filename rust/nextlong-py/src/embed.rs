@@ -250,9 +250,10 @@ pub fn embed_sample(
     count: usize,
     seed: u64,
 ) -> Bound<'_, PyArray1<i64>> {
-    let rows: Vec<i64> = seed::sample(seed, "embed sample", total, count.saturating_mul(embed::CANDIDATES))
-        .into_iter()
-        .map(|row| row as i64)
-        .collect();
+    let rows: Vec<i64> =
+        seed::sample(seed, "embed sample", total, count.saturating_mul(embed::CANDIDATES))
+            .into_iter()
+            .map(|row| row as i64)
+            .collect();
     rows.into_pyarray(py)
 }

@@ -15,7 +15,7 @@ use super::linear::{
 };
 use super::model::LsaModel;
 use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
-use super::strips::{back_product, normal_product, product, sketched};
+use super::strips::{STRIP, back_product, balanced, normal_product, product, sketched};
 use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -191,8 +191,9 @@ impl LsaModel {
             )));
         }
         let centroids = Centroids::find(&sample, progress)?;
-        let nearest =
-            |text: &TextCounts<'_>| centroids.nearest(text.words.iter().zip(text.counts), text.length);
+        let nearest = |text: &TextCounts<'_>| {
+            centroids.nearest(text.words.iter().zip(text.counts), text.length)
+        };
         let mut members = vec![Vec::new(); centroids.len()];
         let mut examples = vec![Vec::new(); centroids.len()];
         for (text, (original, _)) in sample.iter().zip(&base) {
@@ -241,15 +242,25 @@ fn fit_group(
     progress: &Progress,
 ) -> Result<GroupRows> {
     let FitOptions { dim, seed, idf_power, power_iterations, .. } = options;
-    let sample = Sample::new(texts, idf_power, threads)?;
-    let matrix = &sample.matrix;
     let available = if group == 0 { dim } else { dim - 1 };
+    // In a small group with more texts than directions, words of one text only cost time.
+    let min_texts = if group == 0 || texts.len() <= available { 1 } else { 2 };
+    let sample = Sample::new(texts, min_texts, idf_power, threads)?;
+    let matrix = &sample.matrix;
     // No more directions than texts or words: following others costs much and finds noise.
     let most = available.min(matrix.rows()).min(sample.buckets.len());
-    let width = (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP);
+    let is_whole = matrix.rows() <= most;
+    let width = if is_whole {
+        most.next_multiple_of(STRIP)
+    } else {
+        (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP)
+    };
     let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
-    let start = sketched(matrix, width, random, threads, progress)?;
-    let (words, vectors, squares) = if matrix.rows() * 2 < matrix.columns() {
+    let places = balanced(matrix.rows(), width, random);
+    let start = sketched(matrix, width, &places, threads, progress)?;
+    let (words, vectors, squares) = if is_whole {
+        from_few(matrix, start, &places, threads, progress)?
+    } else if matrix.rows() * 2 < matrix.columns() {
         from_texts(matrix, &start, power_iterations, threads, progress)?
     } else {
         from_words(matrix, start, power_iterations, threads, progress)?
@@ -285,6 +296,26 @@ fn fit_group(
 /// matrix that turns it into the strongest directions, one a column, and their squares.
 type Found = (Mat<f32>, Mat<f32>, Vec<f64>);
 
+/// The exact decomposition of few texts, each of which has a column of `start` of its own.
+fn from_few(
+    matrix: &Sparse,
+    start: Mat<f32>,
+    places: &[(usize, f32)],
+    threads: usize,
+    progress: &Progress,
+) -> Result<Found> {
+    let texts = product(matrix, &start, threads, progress)?;
+    let mut gram = Mat::zeros(start.nrows(), start.nrows());
+    for (text, &(place, sign)) in places.iter().enumerate() {
+        for column in 0..start.nrows() {
+            gram[(place, column)] = f64::from(sign * texts[(column, text)]);
+        }
+    }
+    let (vectors, squares) = directions_of_gram(&gram)?;
+    let whitening = whitening(&vectors, &squares);
+    Ok((start, whitening, squares))
+}
+
 /// The decomposition with the dense matrices on the side of the words.
 fn from_words(
     matrix: &Sparse,
@@ -304,7 +335,8 @@ fn from_words(
     orthonormalise(&mut words, threads, progress)?;
     let texts = product(matrix, &words, threads, progress)?;
     let (vectors, squares) = directions(&texts, threads, progress)?;
-    let vectors = Mat::from_fn(vectors.nrows(), vectors.ncols(), |row, at| vectors[(row, at)] as f32);
+    let vectors =
+        Mat::from_fn(vectors.nrows(), vectors.ncols(), |row, at| vectors[(row, at)] as f32);
     Ok((words, vectors, squares))
 }
 

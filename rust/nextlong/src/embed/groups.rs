@@ -29,10 +29,14 @@ const ACCEPT: f32 = 0.4;
 /// Two leaders are one group from this cosine on: about .1 for unrelated languages, .4 for Spanish
 /// and French, .7 and more for kinds of text of one language.
 const MERGE: f64 = 0.5;
+/// Distinct words of a text that are compared with the largest group before all of them are with all.
+const FIRST_WORDS: usize = 64;
 /// Texts of a group in the sample, at least.
 const MIN_TEXTS: u32 = 8;
-/// Texts between two merges of leaders, once there were as many.
-const TIDY: usize = 8192;
+/// Texts from which on a centroid stays where it is.
+const SETTLED: u32 = 4096;
+/// Texts between two merges of leaders; two merges come earlier.
+const TIDY: usize = 16_384;
 
 /// The frequent words of each group, as unit vectors in int8, for comparing texts with them.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +57,7 @@ impl Centroids {
                 continue;
             }
             leaders.add(text);
-            if (number + 1) % TIDY == 0 || (number >= 1023 && (number + 1).is_power_of_two()) {
+            if (number + 1) % TIDY == 0 || number + 1 == TIDY / 4 || number + 1 == TIDY / 16 {
                 progress.check()?;
                 leaders.tidy(2);
             }
@@ -127,16 +131,18 @@ impl Centroids {
         if self.len() == 1 || length == 0 {
             return 0;
         }
-        let words = words
-            .map(|(word, count)| (usize::from(*word.borrow()), square_root(*count.borrow())));
-        let unit = 1.0 / (length as f32).sqrt();
-        let mut sum = 0.0;
-        for (word, value) in words.clone() {
+        let words =
+            words.map(|(word, count)| (usize::from(*word.borrow()), square_root(*count.borrow())));
+        // The first words are enough to recognise the largest group.
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for (word, value) in words.clone().take(FIRST_WORDS) {
             sum += value * f32::from(self.largest[word]);
+            squares += value * value;
         }
-        if sum * self.scales[0] * unit >= ACCEPT {
+        if sum * self.scales[0] >= ACCEPT * squares.sqrt() {
             return 0;
         }
+        let unit = 1.0 / (length as f32).sqrt();
         let mut best = (f32::NEG_INFINITY, 0);
         for (number, panel) in self.panels.iter().enumerate() {
             let mut sums = [0.0f32; LANES];
@@ -189,10 +195,14 @@ impl Leaders {
     }
 
     fn add(&mut self, text: &TextCounts<'_>) {
+        if let Some(leader) = self.nearest_at_a_glance(text) {
+            self.join(leader, text);
+            return;
+        }
         let unit = 1.0 / (text.length as f32).sqrt();
         let mut best = (JOIN, None);
         for (number, panel) in self.panels.iter().enumerate() {
-            let sums = dots(panel, text);
+            let sums = dots(panel, text.words, text.counts);
             let leaders = number * LANES..self.sizes.len().min((number + 1) * LANES);
             for (leader, sum) in leaders.zip(sums) {
                 let cosine = sum * unit / self.squares[leader].sqrt() as f32;
@@ -212,7 +222,24 @@ impl Leaders {
         }
     }
 
+    /// The leader, among the largest, that the first words of a text are close to.
+    fn nearest_at_a_glance(&self, text: &TextCounts<'_>) -> Option<usize> {
+        let first = text.words.len().min(FIRST_WORDS);
+        let counts = &text.counts[..first];
+        let length: u32 = counts.iter().map(|&count| u32::from(count)).sum();
+        let unit = 1.0 / (length as f32).sqrt();
+        let sums = dots(self.panels.first()?, &text.words[..first], counts);
+        let cosines =
+            sums.iter().zip(&self.squares).map(|(sum, square)| sum * unit / square.sqrt() as f32);
+        let best = cosines.enumerate().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (best.1 >= ACCEPT).then_some(best.0)
+    }
+
     fn join(&mut self, leader: usize, text: &TextCounts<'_>) {
+        self.sizes[leader] += 1;
+        if self.sizes[leader] > SETTLED {
+            return;
+        }
         let unit = 1.0 / (text.length as f32).sqrt();
         let (panel, lane) = (&mut self.panels[leader / LANES], leader % LANES);
         let mut squares = 0.0;
@@ -223,7 +250,6 @@ impl Leaders {
             squares += f64::from(*sum).powi(2) - before.powi(2);
         }
         self.squares[leader] += squares;
-        self.sizes[leader] += 1;
     }
 
     /// Merges leaders that are alike, drops those of fewer than `min_texts` texts (unless nothing
@@ -259,7 +285,8 @@ impl Leaders {
                 products[other][b] += products[other][a];
             }
         }
-        let size = |members: &[usize]| members.iter().map(|&leader| self.sizes[leader]).sum::<u32>();
+        let size =
+            |members: &[usize]| members.iter().map(|&leader| self.sizes[leader]).sum::<u32>();
         members.retain(|members| !members.is_empty());
         // The first of equals is the one that began earlier.
         members.sort_by_key(|members| std::cmp::Reverse(size(members)));
@@ -300,7 +327,8 @@ impl Leaders {
                 if panel[word] == [0.0; LANES] {
                     continue;
                 }
-                for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0) {
+                for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0)
+                {
                     // The lower half is enough.
                     let sums = products[number * LANES + lane].chunks_exact_mut(LANES);
                     for (sums, panel) in sums.zip(&self.panels[..=number]) {
@@ -325,9 +353,9 @@ fn square_root(count: u16) -> f32 {
 }
 
 /// The products of a text's square roots of counts with the centroids of a panel.
-fn dots(panel: &[[f32; LANES]], text: &TextCounts<'_>) -> [f32; LANES] {
+fn dots(panel: &[[f32; LANES]], words: &[u16], counts: &[u16]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
-    for (&word, &count) in text.words.iter().zip(text.counts) {
+    for (&word, &count) in words.iter().zip(counts) {
         let value = square_root(count);
         for (sum, other) in sums.iter_mut().zip(panel[usize::from(word)]) {
             *sum += value * other;

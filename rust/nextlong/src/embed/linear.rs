@@ -19,9 +19,6 @@ const BLOCK: usize = 1024;
 /// A direction whose share of the strongest one is below this is noise of the float32 sums.
 const NOISE: f64 = 1e-10;
 
-/// Dimensions that a random rotation mixes with each other, at most.
-const ROTATED: usize = 256;
-
 /// What is added to all eigenvalues, as a share of the largest value, while they are looked for.
 /// Those of noise alone, twenty orders of magnitude below the first, may not converge otherwise.
 const LIFTS: [f64; 3] = [1e-12, 1e-10, 1e-8];
@@ -176,22 +173,26 @@ pub(super) fn rotate(
 }
 
 /// A random orthogonal matrix, `dim` by `dim`: turns the vectors of one group away from those of the
-/// others. Beyond `ROTATED` dimensions it turns blocks of them, after a random permutation.
+/// others. Blocks of powers of two are mixed by Hadamard matrices with random signs, after a random
+/// permutation.
 pub(super) fn rotation(dim: usize, rng: &mut Rng) -> Mat<f32> {
     let mut order: Vec<usize> = (0..dim).collect();
     for last in (1..dim).rev() {
         order.swap(last, rng.below(last as u64 + 1) as usize);
     }
+    let signs: Vec<f32> = (0..dim).map(|_| if rng.bits() & 1 == 0 { 1.0 } else { -1.0 }).collect();
     let mut rotation = Mat::zeros(dim, dim);
-    for start in (0..dim).step_by(ROTATED) {
-        let size = ROTATED.min(dim - start);
-        let random = Mat::from_fn(size, size, |_, _| rng.normal());
-        let block = random.qr().compute_Q();
+    let mut start = 0;
+    while start < dim {
+        let size: usize = 1 << (dim - start).ilog2();
+        let scale = 1.0 / (size as f32).sqrt();
         for row in 0..size {
             for column in 0..size {
-                rotation[(order[start + row], start + column)] = block[(row, column)] as f32;
+                let hadamard = if (row & column).count_ones() % 2 == 0 { scale } else { -scale };
+                rotation[(order[start + row], start + column)] = hadamard * signs[start + row];
             }
         }
+        start += size;
     }
     rotation
 }
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_rotation_is_orthogonal() {
-        for dim in [1, 7, ROTATED, ROTATED + 44] {
+        for dim in [1, 7, 256, 300] {
             let turn = rotation(dim, &mut Rng::new(5, "rotation", 0));
             let gram = turn.transpose() * &turn;
             for row in 0..dim {

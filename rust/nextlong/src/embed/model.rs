@@ -167,9 +167,7 @@ impl LsaModel {
             Ok(())
         })?;
         let Some(groups) = groups else { return Ok(()) };
-        npy::write(groups, npy::U16, &[found.len()], |write| {
-            write(bytemuck::cast_slice(&found))
-        })
+        npy::write(groups, npy::U16, &[found.len()], |write| write(bytemuck::cast_slice(&found)))
     }
 }
 

@@ -137,7 +137,8 @@ impl LsaModel {
             SafeTensors::read_metadata(&bytes).map_err(|_| broken("not a safetensors file"))?;
         let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
         let header = header.ok_or_else(|| broken("not a model of nextlong_rs"))?;
-        let kind: Kind = serde_json::from_str(header).map_err(|error| broken(&error.to_string()))?;
+        let kind: Kind =
+            serde_json::from_str(header).map_err(|error| broken(&error.to_string()))?;
         if kind.kind != KIND || kind.version != VERSION {
             return Err(broken(&format!("a {} model of version {}", kind.kind, kind.version)));
         }
@@ -159,7 +160,11 @@ impl LsaModel {
         let tensor = |name: &str, dtype: Dtype, shape: &[Option<usize>]| {
             let view = tensors.tensor(name).map_err(|error| broken(&error.to_string()))?;
             let fits = view.shape().len() == shape.len()
-                && view.shape().iter().zip(shape).all(|(have, want)| want.is_none_or(|n| n == *have));
+                && view
+                    .shape()
+                    .iter()
+                    .zip(shape)
+                    .all(|(have, want)| want.is_none_or(|n| n == *have));
             if view.dtype() != dtype || !fits {
                 return Err(broken(&format!("`{name}` is not {dtype:?} {shape:?}")));
             }

@@ -129,14 +129,21 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// The matrix of `texts`, at least one of which has a word.
-    pub(super) fn new(texts: &[TextCounts<'_>], idf_power: f64, threads: usize) -> Result<Self> {
+    /// The matrix of `texts`, at least one of which has a word. Words of fewer than `min_texts` texts
+    /// are left out, unless all are.
+    pub(super) fn new(
+        texts: &[TextCounts<'_>],
+        min_texts: u32,
+        idf_power: f64,
+        threads: usize,
+    ) -> Result<Self> {
         let total: u64 = texts.iter().map(|text| text.length as u64).sum();
         let average_words = (total as f64 / texts.len() as f64) as f32;
         let frequency = frequencies(texts, threads, |_| true)?;
         let openings = frequencies(texts, threads, |text| text.opens)?;
+        let least = if frequency.iter().any(|&with| with >= min_texts) { min_texts } else { 1 };
         let mut buckets: Vec<u16> =
-            (0..=u16::MAX).filter(|&bucket| frequency[usize::from(bucket)] > 0).collect();
+            (0..=u16::MAX).filter(|&bucket| frequency[usize::from(bucket)] >= least).collect();
         // Frequent words first: their rows lie together and stay in the cache.
         buckets.sort_by_key(|&bucket| std::cmp::Reverse(frequency[usize::from(bucket)]));
         let opening = texts.iter().filter(|text| text.opens).count();
@@ -155,18 +162,19 @@ impl Sample {
             .collect();
         let frequency: Vec<u32> =
             buckets.iter().map(|&bucket| frequency[usize::from(bucket)]).collect();
-        let mut column_of = vec![0u32; BUCKETS];
-        for (column, &bucket) in buckets.iter().enumerate() {
-            column_of[usize::from(bucket)] = column as u32;
+        // A word that is left out adds nothing to the first column.
+        let mut column_of = vec![(0u32, 0.0f32); BUCKETS];
+        for (column, (&bucket, &weight)) in buckets.iter().zip(&weights).enumerate() {
+            column_of[usize::from(bucket)] = (column as u32, weight);
         }
         let matrix = Sparse::filled(texts, buckets.len(), threads, |text, columns, values| {
             let hold = hold(text.length, average_words);
             let places = columns.iter_mut().zip(values);
-            for ((column, value), (&word, &count)) in
-                places.zip(text.words.iter().zip(text.counts))
+            for ((column, value), (&word, &count)) in places.zip(text.words.iter().zip(text.counts))
             {
-                *column = column_of[usize::from(word)];
-                *value = saturated(f32::from(count), hold) * weights[*column as usize];
+                let weight;
+                (*column, weight) = column_of[usize::from(word)];
+                *value = saturated(f32::from(count), hold) * weight;
             }
         })?;
         Ok(Self { matrix, buckets, frequency, weights, average_words })
@@ -199,7 +207,11 @@ fn frequencies(
 /// have the word, and `elsewhere` of the other of `texts` texts.
 fn opening_weight(with: u32, opening: usize, elsewhere: u32, texts: usize) -> f64 {
     let others = texts - opening;
-    if opening < OPENINGS || others < OPENINGS || with < 8 || f64::from(with) < 0.01 * opening as f64 {
+    if opening < OPENINGS
+        || others < OPENINGS
+        || with < 8
+        || f64::from(with) < 0.01 * opening as f64
+    {
         return 1.0;
     }
     let excess = f64::from(with) / opening as f64 * others as f64 / (f64::from(elsewhere) + 1.0);

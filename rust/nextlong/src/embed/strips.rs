@@ -18,7 +18,7 @@ use crate::fan;
 use crate::progress::Progress;
 
 /// The directions of a strip: rows of two lines of memory.
-const STRIP: usize = 32;
+pub(super) const STRIP: usize = 32;
 /// The rows of the word matrix between two looks at the stop flag.
 const STEP: usize = 4096;
 
@@ -29,23 +29,32 @@ struct Row([f32; STRIP]);
 
 const ZEROS: Row = Row([0.0; STRIP]);
 
-/// `matrixᵀ` times a random matrix of `width` columns that has one 1 or -1 in each row: `random` gives
-/// the bits of a row. Every column gets the same number of rows, give or take one, so that independent
-/// texts give min(texts, width) directions; up to `width` texts each keep a column of their own.
-pub(super) fn sketched(
-    matrix: &Sparse,
+/// A random matrix of `width` columns that has one 1 or -1 in each row: the place and the value of
+/// each. `random` gives the bits of a row. Every column gets the same number of rows, give or take one,
+/// so that independent texts give min(texts, width) directions; up to `width` texts each have a column
+/// of their own.
+pub(super) fn balanced(
+    texts: usize,
     width: usize,
     random: impl Fn(u32) -> u64,
-    threads: usize,
-    progress: &Progress,
-) -> Result<Mat<f32>> {
-    let mut order: Vec<(u64, u32)> =
-        (0..matrix.rows() as u32).map(|text| (random(text), text)).collect();
+) -> Vec<(usize, f32)> {
+    let mut order: Vec<(u64, u32)> = (0..texts as u32).map(|text| (random(text), text)).collect();
     order.sort_unstable();
-    let mut places = vec![(0, 1.0f32); order.len()];
+    let mut places = vec![(0, 0.0); texts];
     for (rank, (bits, text)) in order.into_iter().enumerate() {
         places[text as usize] = (rank % width, if bits & 1 == 0 { 1.0 } else { -1.0 });
     }
+    places
+}
+
+/// `matrixᵀ` times the matrix of `width` columns with one value in each row, given by its place.
+pub(super) fn sketched(
+    matrix: &Sparse,
+    width: usize,
+    places: &[(usize, f32)],
+    threads: usize,
+    progress: &Progress,
+) -> Result<Mat<f32>> {
     summed(matrix, width, threads, |start, texts, sums| {
         progress.check()?;
         for text in texts {
