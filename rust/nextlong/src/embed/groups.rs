@@ -8,6 +8,7 @@
 //! moves, or becomes a leader itself. Leaders that have become alike are merged. The pass is
 //! sequential, so the groups depend on the texts alone.
 
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use super::sparse::TextCounts;
@@ -172,6 +173,8 @@ struct Leaders {
     panels: Vec<Vec<[f32; LANES]>>,
     squares: Vec<f64>,
     sizes: Vec<u32>,
+    /// Leaders in the order in which they began, with the words of their first text.
+    young: VecDeque<(usize, Vec<u16>)>,
 }
 
 impl Leaders {
@@ -216,10 +219,29 @@ impl Leaders {
         }
         if let Some(leader) = best.1 {
             self.join(leader, text);
-        } else if self.sizes.len() < LEADERS {
-            self.open();
-            self.join(self.sizes.len() - 1, text);
+        } else if let Some(leader) = self.begin() {
+            self.young.push_back((leader, text.words.to_vec()));
+            self.join(leader, text);
         }
+    }
+
+    /// A leader without a text: a new one, or that of the oldest text that no other has joined. None
+    /// where there is neither.
+    fn begin(&mut self) -> Option<usize> {
+        if self.sizes.len() < LEADERS {
+            self.open();
+            return Some(self.sizes.len() - 1);
+        }
+        while let Some((leader, words)) = self.young.pop_front() {
+            if self.sizes[leader] == 1 {
+                for word in words {
+                    self.panels[leader / LANES][usize::from(word)][leader % LANES] = 0.0;
+                }
+                (self.sizes[leader], self.squares[leader]) = (0, 0.0);
+                return Some(leader);
+            }
+        }
+        None
     }
 
     /// The leader, among the largest, that the first words of a text are close to.
@@ -362,4 +384,68 @@ fn dots(panel: &[[f32; LANES]], words: &[u16], counts: &[u16]) -> [f32; LANES] {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::boilerplate::Boilerplate;
+    use super::super::sparse::{Counts, texts};
+    use super::*;
+    use crate::seed::Rng;
+
+    /// A text of a made-up language: half of its words are among 20 frequent ones, the others are rare.
+    fn text(language: usize, number: usize) -> String {
+        let mut rng = Rng::new(language as u64, "text", number as u64);
+        let word = |_| match rng.below(2) {
+            0 => format!("f{language}x{} ", rng.below(20)),
+            _ => format!("r{language}x{} ", rng.below(2000)),
+        };
+        (0..80).map(word).collect()
+    }
+
+    /// The group of each text.
+    fn groups(all: &[String]) -> Vec<usize> {
+        let all: Vec<_> = all.iter().map(|text| (&**text, false)).collect();
+        let progress = Progress::default();
+        let counts = Counts::new(&all, 0, &Boilerplate::default(), 1, &progress).expect("counts");
+        let all: Vec<_> = texts(&counts).collect();
+        let centroids = Centroids::find(&all, &progress).expect("centroids");
+        all.iter()
+            .map(|text| centroids.nearest(text.words.iter().zip(text.counts), text.length))
+            .collect()
+    }
+
+    #[test]
+    fn languages_are_groups_the_largest_first() {
+        for sizes in [vec![1500, 40, 12], vec![200; 3], vec![20; 100]] {
+            let of = |language: usize| (0..sizes[language]).map(move |n| text(language, n));
+            let all: Vec<String> = (0..sizes.len()).flat_map(of).collect();
+            let found = groups(&all);
+            let mut start = 0;
+            let mut seen = std::collections::HashSet::new();
+            for &size in &sizes {
+                let own = &found[start..start + size];
+                assert!(own.iter().all(|group| group == &own[0]), "{sizes:?} {own:?}");
+                assert!(seen.insert(own[0]), "two languages are one group");
+                start += size;
+            }
+            assert_eq!(found[0], 0, "the largest group is the first");
+        }
+    }
+
+    #[test]
+    fn one_language_is_one_group_however_short_its_texts() {
+        for words in [5, 15, 80] {
+            let short = |n| text(1, n).split_inclusive(' ').take(words).collect::<String>();
+            let all: Vec<String> = (0..2000).map(short).collect();
+            assert!(groups(&all).iter().all(|&group| group == 0), "{words} words");
+        }
+    }
+
+    #[test]
+    fn few_texts_are_one_group() {
+        let all: Vec<String> = (0..6).map(|language| text(language, 0)).collect();
+        assert_eq!(groups(&all), [0; 6]);
+        assert_eq!(groups(&[String::new(), "a".into()]), [0; 2]);
+    }
 }
