@@ -1,15 +1,12 @@
 //! Which chunks are near-duplicates of what a sequence holds, by their words.
 //!
-//! In: the meta-chunks of one document, and the negatives that join and leave its sequence. Out:
-//! whether a chunk may join. The n-grams of many chunks are compared at once, so whoever asks names
-//! those that will be asked for next.
+//! In: the meta-chunks of one document, and the chunks that are to join its sequence. Out: which of
+//! them may.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::gram_lists::{GramLists, Grams};
-use super::ngrams::Hashed;
+use super::gram_lists::{GramLists, Grams, distinct};
 use super::overlap::Overlap;
 use crate::config::Settings;
 use crate::store::ChunkStore;
@@ -18,7 +15,8 @@ use crate::store::ChunkStore;
 ///
 /// Of every chunk of the sequence at most `max_containment` of its n-grams may stand in the others:
 /// of a meta-chunk in the negatives, of a negative in the meta-chunks and the other negatives. Chunks
-/// of the own document are not compared: as negatives they are wanted repeats.
+/// of the own document are not compared: as negatives they are wanted repeats. Of long chunks the
+/// n-grams are a sample ([`GramLists`]).
 #[derive(Debug)]
 pub(super) struct Copies {
     most: f32,
@@ -27,11 +25,17 @@ pub(super) struct Copies {
     /// The hashes of their texts, rising; made when the first chunk is asked for.
     texts: Vec<u64>,
     /// The negatives of the sequence, in the order in which they joined.
-    held: Vec<u32>,
-    /// The chunks whose n-grams are compared: meta-chunks, then others.
-    places: HashMap<u32, u32, Hashed>,
-    overlap: Overlap,
+    held: Vec<Held>,
+    /// The n-grams of what the sequence holds; none before the first chunk is to join.
+    overlap: Option<Overlap>,
     buffer: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Held {
+    chunk: u32,
+    place: u32,
+    grams: Grams,
 }
 
 impl Copies {
@@ -47,8 +51,7 @@ impl Copies {
             metas,
             texts: Vec::new(),
             held: Vec::new(),
-            places: HashMap::default(),
-            overlap: Overlap::default(),
+            overlap: None,
             buffer: Vec::new(),
         })
     }
@@ -63,55 +66,46 @@ impl Copies {
             && self.texts.binary_search(&store.text_hash(chunk as usize)).is_ok()
     }
 
-    /// Whether [`Copies::refuses`] can tell of `chunk`.
-    pub(super) fn knows(&self, chunk: u32) -> bool {
-        self.metas.contains(&chunk) || self.places.contains_key(&chunk)
-    }
-
-    /// Compares what the sequence holds and `chunks`, and forgets all others.
-    pub(super) fn learn(&mut self, store: &ChunkStore, chunks: impl IntoIterator<Item = u32>) {
-        self.places.clear();
-        let mut all: Vec<Grams> = Vec::new();
-        let held = std::mem::take(&mut self.held);
-        for chunk in self.metas.clone().chain(held.iter().copied()).chain(chunks) {
-            let place = self.places.len() as u32;
-            if *self.places.entry(chunk).or_insert(place) == place {
-                all.push(self.lists.of(store, chunk, &mut self.buffer));
+    /// Enters `chunk` as a negative of the sequence, unless one of the two would be a near-duplicate
+    /// of the other: whether it joined.
+    pub(super) fn join(&mut self, store: &ChunkStore, chunk: u32) -> bool {
+        if self.metas.contains(&chunk) {
+            return true;
+        }
+        let overlap = self.overlap.get_or_insert_with(|| {
+            let mut overlap = self.lists.overlap();
+            for meta in self.metas.clone() {
+                overlap.fix(&self.lists.of(store, meta, &mut self.buffer));
             }
-        }
-        self.overlap = Overlap::new(&all, self.metas.len());
-        held.into_iter().for_each(|chunk| self.join(chunk));
-    }
-
-    /// Whether `chunk`, which is known, is a near-duplicate of what the sequence holds.
-    pub(super) fn refuses(&mut self, chunk: u32) -> bool {
-        !self.metas.contains(&chunk)
-            && self.places.get(&chunk).is_some_and(|&place| self.overlap.refuses(place, self.most))
-    }
-
-    /// Enters `chunk`, which is known, as a negative of the sequence.
-    pub(super) fn join(&mut self, chunk: u32) {
-        let place = self.places.get(&chunk).filter(|_| !self.metas.contains(&chunk));
-        if let Some(&place) = place {
-            self.overlap.join(place);
-            self.held.push(chunk);
-        }
+            overlap
+        });
+        let grams = self.lists.of(store, chunk, &mut self.buffer);
+        let place = overlap.join(&grams, self.most);
+        self.held.extend(place.map(|place| Held { chunk, place, grams }));
+        place.is_some()
     }
 
     /// Takes `chunk` out of the negatives of the sequence.
     pub(super) fn leave(&mut self, chunk: u32) {
-        let Some(at) = self.held.iter().rposition(|&held| held == chunk) else { return };
-        self.held.remove(at);
-        if let Some(&place) = self.places.get(&chunk) {
-            self.overlap.leave(place);
+        let at = self.held.iter().rposition(|held| held.chunk == chunk);
+        if let (Some(at), Some(overlap)) = (at, &mut self.overlap) {
+            let Held { place, grams, .. } = self.held.remove(at);
+            overlap.leave(place, &grams);
         }
     }
 
     /// Takes all negatives out of the sequence.
     pub(super) fn clear(&mut self) {
-        while let Some(&chunk) = self.held.last() {
-            self.leave(chunk);
+        self.held.clear();
+        if let Some(overlap) = self.overlap.take() {
+            self.lists.give_back(overlap);
         }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -119,15 +113,15 @@ impl Copies {
 #[must_use]
 pub fn shares_in_the_others(texts: &[&str], words: usize) -> Vec<f32> {
     let mut found = Vec::new();
-    let all: Vec<Vec<u32>> = texts
+    let all: Vec<Grams> = texts
         .iter()
         .map(|text| {
             super::ngrams::grams(text, words, &mut found);
-            found.iter().map(|gram| (gram >> 32) as u32).collect()
+            distinct(&mut found)
         })
         .collect();
-    let mut overlap = Overlap::new(&all, 0);
-    let places = 0..texts.len() as u32;
-    places.clone().for_each(|place| overlap.join(place));
-    places.map(|place| overlap.share(place)).collect()
+    let mut overlap = Overlap::default();
+    // No share is above 1: each has a place.
+    let places: Vec<u32> = all.iter().filter_map(|grams| overlap.join(grams, 1.0)).collect();
+    places.into_iter().map(|place| overlap.share(place)).collect()
 }
