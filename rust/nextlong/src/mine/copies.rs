@@ -25,17 +25,22 @@ pub(super) struct Copies {
     /// The hashes of their texts, rising; made when the first chunk is asked for.
     texts: Vec<u64>,
     /// The negatives of the sequence, in the order in which they joined.
-    held: Vec<Held>,
-    /// The n-grams of what the sequence holds; none before the first chunk is to join.
-    overlap: Option<Overlap>,
+    held: Vec<u32>,
+    /// The chunks that were to join a sequence without negatives, one after the other, and whether
+    /// they did.
+    decided: Vec<(u32, bool)>,
+    /// How many of them make the sequence what it is; none once a negative left it.
+    repeated: Option<usize>,
+    /// The n-grams of what the sequence holds, once they are needed.
+    joined: Option<Joined>,
     buffer: Vec<u64>,
 }
 
+/// What a sequence holds: its n-grams, and for each negative its place among them.
 #[derive(Debug)]
-struct Held {
-    chunk: u32,
-    place: u32,
-    grams: Grams,
+struct Joined {
+    overlap: Overlap,
+    places: Vec<(u32, Grams)>,
 }
 
 impl Copies {
@@ -51,7 +56,9 @@ impl Copies {
             metas,
             texts: Vec::new(),
             held: Vec::new(),
-            overlap: None,
+            decided: Vec::new(),
+            repeated: Some(0),
+            joined: None,
             buffer: Vec::new(),
         })
     }
@@ -72,24 +79,52 @@ impl Copies {
         if self.metas.contains(&chunk) {
             return true;
         }
-        let overlap = self.overlap.get_or_insert_with(|| {
-            let mut overlap = self.lists.overlap();
-            for meta in self.metas.clone() {
-                overlap.fix(&self.lists.of(store, meta, &mut self.buffer));
+        // The same chunks in the same order have the same outcome.
+        let known = self.repeated.filter(|_| self.joined.is_none());
+        let known = known.and_then(|at| self.decided.get(at)).filter(|&&(same, _)| same == chunk);
+        let known = known.map(|&(_, joins)| joins);
+        let joins = known.unwrap_or_else(|| self.compare(store, chunk));
+        if let Some(at) = &mut self.repeated {
+            if known.is_none() {
+                self.decided.truncate(*at);
+                self.decided.push((chunk, joins));
             }
-            overlap
+            *at += 1;
+        }
+        if joins {
+            self.held.push(chunk);
+        }
+        joins
+    }
+
+    /// Enters the n-grams of `chunk`, unless that is against the rule: whether they were.
+    fn compare(&mut self, store: &ChunkStore, chunk: u32) -> bool {
+        let Self { lists, buffer, .. } = self;
+        let joined = self.joined.get_or_insert_with(|| {
+            let mut overlap = lists.overlap();
+            for meta in self.metas.clone() {
+                overlap.fix(&lists.of(store, meta, buffer));
+            }
+            let places = self.held.iter().filter_map(|&held| {
+                let grams = lists.of(store, held, buffer);
+                Some((overlap.join(&grams, 1.0)?, grams))
+            });
+            let places = places.collect();
+            Joined { overlap, places }
         });
-        let grams = self.lists.of(store, chunk, &mut self.buffer);
-        let place = overlap.join(&grams, self.most);
-        self.held.extend(place.map(|place| Held { chunk, place, grams }));
+        let grams = lists.of(store, chunk, buffer);
+        let place = joined.overlap.join(&grams, self.most);
+        joined.places.extend(place.map(|place| (place, grams)));
         place.is_some()
     }
 
     /// Takes `chunk` out of the negatives of the sequence.
     pub(super) fn leave(&mut self, chunk: u32) {
-        let at = self.held.iter().rposition(|held| held.chunk == chunk);
-        if let (Some(at), Some(overlap)) = (at, &mut self.overlap) {
-            let Held { place, grams, .. } = self.held.remove(at);
+        let Some(at) = self.held.iter().rposition(|&held| held == chunk) else { return };
+        self.held.remove(at);
+        self.repeated = None;
+        if let Some(Joined { overlap, places }) = &mut self.joined {
+            let (place, grams) = places.remove(at);
             overlap.leave(place, &grams);
         }
     }
@@ -97,7 +132,8 @@ impl Copies {
     /// Takes all negatives out of the sequence.
     pub(super) fn clear(&mut self) {
         self.held.clear();
-        if let Some(overlap) = self.overlap.take() {
+        self.repeated = Some(0);
+        if let Some(Joined { overlap, .. }) = self.joined.take() {
             self.lists.give_back(overlap);
         }
     }
@@ -117,7 +153,7 @@ pub fn shares_in_the_others(texts: &[&str], words: usize) -> Vec<f32> {
         .iter()
         .map(|text| {
             super::ngrams::grams(text, words, &mut found);
-            distinct(&mut found)
+            distinct(&found, 1)
         })
         .collect();
     let mut overlap = Overlap::default();

@@ -92,9 +92,7 @@ impl GramLists {
             return Arc::clone(known);
         }
         grams(store.text(chunk as usize), self.gram_words, buffer);
-        let last = self.stride as u64 - 1;
-        buffer.retain(|gram| gram & last == 0);
-        let list = distinct(buffer);
+        let list = distinct(buffer, self.stride as u64);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = list.len() * size_of::<u32>() + LIST_BYTES;
         if shard.bytes + bytes <= self.shard_bytes && !shard.lists.contains_key(&chunk) {
@@ -116,10 +114,18 @@ impl GramLists {
     }
 }
 
-/// The different ones of some n-grams, by the high bits of their hashes.
-pub(super) fn distinct(grams: &mut Vec<u64>) -> Grams {
-    grams.iter_mut().for_each(|gram| *gram = (*gram >> 32).max(1));
-    grams.sort_unstable();
-    grams.dedup();
-    grams.iter().map(|&gram| gram as u32).collect()
+/// The different ones of those n-grams whose hashes are divisible by `stride`, a power of two, by the
+/// high bits of the hashes.
+pub(super) fn distinct(grams: &[u64], stride: u64) -> Grams {
+    // Written without a branch: which n-grams are kept cannot be predicted.
+    let mut kept = vec![0u32; grams.len()];
+    let mut count = 0;
+    for &gram in grams {
+        kept[count] = ((gram >> 32) as u32).max(1);
+        count += usize::from(gram & (stride - 1) == 0);
+    }
+    kept.truncate(count);
+    kept.sort_unstable();
+    kept.dedup();
+    kept.into()
 }

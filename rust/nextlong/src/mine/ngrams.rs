@@ -1,6 +1,7 @@
 //! Word n-grams: the hashes by which chunks are compared word for word.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -142,7 +143,18 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
     };
     let mut before = Script::Spaced;
     let mut last = '\0';
+    let lowered_ones = &*LOWERED;
     for character in run.chars() {
+        let lowered = lowered_ones.get(character as usize).copied().unwrap_or(BY_RULES);
+        if lowered != BY_RULES && before == Script::Spaced {
+            match lowered {
+                MARK => close(&mut current),
+                ..0x80 => current.push(lowered as u8),
+                _ => current.extend([0xC0 | (lowered >> 6) as u8, 0x80 | (lowered & 0x3F) as u8]),
+            }
+            last = character;
+            continue;
+        }
         let script = Script::of(character);
         if script != before || script == Script::Ideographs {
             close(&mut current);
@@ -172,6 +184,24 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
     }
     close(&mut current);
 }
+
+/// What the first characters are lower-cased, as far as it is one of them; [`MARK`] for those that
+/// end a word, [`BY_RULES`] for the others.
+static LOWERED: LazyLock<[u16; 0x800]> = LazyLock::new(|| {
+    std::array::from_fn(|code| {
+        let Some(character) = char::from_u32(code as u32) else { return BY_RULES };
+        if !character.is_alphanumeric() {
+            return MARK;
+        }
+        let mut lowered = character.to_lowercase().map(u32::from);
+        match (lowered.next(), lowered.next()) {
+            (Some(only @ 1..0x800), None) => only as u16,
+            _ => BY_RULES,
+        }
+    })
+});
+const MARK: u16 = 0;
+const BY_RULES: u16 = u16::MAX;
 
 /// How the words of a script are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
