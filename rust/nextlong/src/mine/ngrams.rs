@@ -150,8 +150,8 @@ fn words_beyond_ascii(run: &str, current: &mut Vec<u8>, out: &mut Vec<u64>) {
         if lowered != BY_RULES && before == Script::Spaced {
             match lowered {
                 MARK => close(current),
-                ..0x80 => current.push(lowered as u8),
-                ..0x800 => {
+                1..0x80 => current.push(lowered as u8),
+                0x80..0x800 => {
                     current.extend([0xC0 | (lowered >> 6) as u8, 0x80 | (lowered & 0x3F) as u8]);
                 }
                 _ => current.extend([
