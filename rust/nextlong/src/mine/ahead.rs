@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::ngrams::Hashed;
-use super::{Candidate, List, identity};
+use super::{Candidate, identity};
 use crate::config::{Length, Settings};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -29,7 +29,6 @@ impl Candidate {
         let mut copies = self.copies.take();
         let room = self.needed.min(self.lists.iter().map(|list| list.ids.len() as u32).sum());
         let mut seen = HashSet::with_capacity_and_hasher(room as usize, Hashed::default());
-        let mut refused = Vec::new();
         let mut cursors = vec![0; self.lists.len()];
         let mut taken = vec![0u32; self.lists.len()];
         let (mut sum, mut turn) = (0.0, 0);
@@ -52,18 +51,9 @@ impl Candidate {
                         if copies.repeats_a_meta_chunk(store, chunk) {
                             continue;
                         }
-                        if !copies.knows(chunk) {
-                            // Some will be refused: to compare all again takes longer.
-                            let count = (needed - sum) as usize * 5 / 4 + refused.len() + LEARNED;
-                            let usable = |chunk| !seen.contains(&identity(settings, store, chunk));
-                            let next = upcoming(chunk, &self.lists, &cursors, count, usable);
-                            copies.learn(store, next.into_iter().chain(refused.iter().copied()));
-                        }
-                        if copies.refuses(chunk) {
-                            refused.push(chunk);
+                        if !copies.join(store, chunk) {
                             continue;
                         }
-                        copies.join(chunk);
                     }
                     found = seen.insert(text);
                 }
@@ -89,36 +79,6 @@ impl Candidate {
         Ok(deeper)
     }
 }
-
-/// Chunks that will be asked for next: `first`, and from the `cursors` of the lists in turn those that
-/// are `usable`, until there are `count`.
-pub(super) fn upcoming(
-    first: u32,
-    lists: &[List],
-    cursors: &[usize],
-    count: usize,
-    usable: impl Fn(u32) -> bool,
-) -> Vec<u32> {
-    let mut seen: HashSet<u32, Hashed> = HashSet::from_iter([first]);
-    let mut found = vec![first];
-    let mut rest: Vec<_> =
-        lists.iter().zip(cursors).map(|(list, &cursor)| list.ids[cursor..].iter()).collect();
-    let mut open = true;
-    while open && found.len() < count {
-        open = false;
-        for ids in &mut rest {
-            if let Some(&chunk) = ids.find(|&&chunk| !seen.contains(&chunk) && usable(chunk)) {
-                open = true;
-                seen.insert(chunk);
-                found.push(chunk);
-            }
-        }
-    }
-    found
-}
-
-/// Chunks whose n-grams are compared at once, at least.
-pub(super) const LEARNED: usize = 32;
 
 /// How many more negatives than estimated a sequence is looked ahead for: characters a token differ
 /// between documents.

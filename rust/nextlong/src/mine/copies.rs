@@ -1,15 +1,12 @@
 //! Which chunks are near-duplicates of what a sequence holds, by their words.
 //!
-//! In: the meta-chunks of one document, and the negatives that join and leave its sequence. Out:
-//! whether a chunk may join. The n-grams of many chunks are compared at once, so whoever asks names
-//! those that will be asked for next.
+//! In: the meta-chunks of one document, and the chunks that are to join its sequence. Out: which of
+//! them may.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::gram_lists::{GramLists, Grams};
-use super::ngrams::Hashed;
+use super::gram_lists::{GramLists, Grams, distinct};
 use super::overlap::Overlap;
 use crate::config::Settings;
 use crate::store::ChunkStore;
@@ -18,7 +15,8 @@ use crate::store::ChunkStore;
 ///
 /// Of every chunk of the sequence at most `max_containment` of its n-grams may stand in the others:
 /// of a meta-chunk in the negatives, of a negative in the meta-chunks and the other negatives. Chunks
-/// of the own document are not compared: as negatives they are wanted repeats.
+/// of the own document are not compared: as negatives they are wanted repeats. Of long chunks the
+/// n-grams are a sample ([`GramLists`]).
 #[derive(Debug)]
 pub(super) struct Copies {
     most: f32,
@@ -28,10 +26,21 @@ pub(super) struct Copies {
     texts: Vec<u64>,
     /// The negatives of the sequence, in the order in which they joined.
     held: Vec<u32>,
-    /// The chunks whose n-grams are compared: meta-chunks, then others.
-    places: HashMap<u32, u32, Hashed>,
-    overlap: Overlap,
+    /// The chunks that were to join a sequence without negatives, one after the other, and whether
+    /// they did.
+    decided: Vec<(u32, bool)>,
+    /// How many of them make the sequence what it is; none once a negative left it.
+    repeated: Option<usize>,
+    /// The n-grams of what the sequence holds, once they are needed.
+    joined: Option<Joined>,
     buffer: Vec<u64>,
+}
+
+/// What a sequence holds: its n-grams, and for each negative its place among them.
+#[derive(Debug)]
+struct Joined {
+    overlap: Overlap,
+    places: Vec<(u32, Grams)>,
 }
 
 impl Copies {
@@ -47,8 +56,9 @@ impl Copies {
             metas,
             texts: Vec::new(),
             held: Vec::new(),
-            places: HashMap::default(),
-            overlap: Overlap::default(),
+            decided: Vec::new(),
+            repeated: Some(0),
+            joined: None,
             buffer: Vec::new(),
         })
     }
@@ -63,55 +73,75 @@ impl Copies {
             && self.texts.binary_search(&store.text_hash(chunk as usize)).is_ok()
     }
 
-    /// Whether [`Copies::refuses`] can tell of `chunk`.
-    pub(super) fn knows(&self, chunk: u32) -> bool {
-        self.metas.contains(&chunk) || self.places.contains_key(&chunk)
-    }
-
-    /// Compares what the sequence holds and `chunks`, and forgets all others.
-    pub(super) fn learn(&mut self, store: &ChunkStore, chunks: impl IntoIterator<Item = u32>) {
-        self.places.clear();
-        let mut all: Vec<Grams> = Vec::new();
-        let held = std::mem::take(&mut self.held);
-        for chunk in self.metas.clone().chain(held.iter().copied()).chain(chunks) {
-            let place = self.places.len() as u32;
-            if *self.places.entry(chunk).or_insert(place) == place {
-                all.push(self.lists.of(store, chunk, &mut self.buffer));
-            }
+    /// Enters `chunk` as a negative of the sequence, unless one of the two would be a near-duplicate
+    /// of the other: whether it joined.
+    pub(super) fn join(&mut self, store: &ChunkStore, chunk: u32) -> bool {
+        if self.metas.contains(&chunk) {
+            return true;
         }
-        self.overlap = Overlap::new(&all, self.metas.len());
-        held.into_iter().for_each(|chunk| self.join(chunk));
-    }
-
-    /// Whether `chunk`, which is known, is a near-duplicate of what the sequence holds.
-    pub(super) fn refuses(&mut self, chunk: u32) -> bool {
-        !self.metas.contains(&chunk)
-            && self.places.get(&chunk).is_some_and(|&place| self.overlap.refuses(place, self.most))
-    }
-
-    /// Enters `chunk`, which is known, as a negative of the sequence.
-    pub(super) fn join(&mut self, chunk: u32) {
-        let place = self.places.get(&chunk).filter(|_| !self.metas.contains(&chunk));
-        if let Some(&place) = place {
-            self.overlap.join(place);
+        // The same chunks in the same order have the same outcome.
+        let known = self.repeated.filter(|_| self.joined.is_none());
+        let known = known.and_then(|at| self.decided.get(at)).filter(|&&(same, _)| same == chunk);
+        let known = known.map(|&(_, joins)| joins);
+        let joins = known.unwrap_or_else(|| self.compare(store, chunk));
+        if let Some(at) = &mut self.repeated {
+            if known.is_none() {
+                self.decided.truncate(*at);
+                self.decided.push((chunk, joins));
+            }
+            *at += 1;
+        }
+        if joins {
             self.held.push(chunk);
         }
+        joins
+    }
+
+    /// Enters the n-grams of `chunk`, unless that is against the rule: whether they were.
+    fn compare(&mut self, store: &ChunkStore, chunk: u32) -> bool {
+        let Self { lists, buffer, .. } = self;
+        let joined = self.joined.get_or_insert_with(|| {
+            let mut overlap = lists.overlap();
+            for meta in self.metas.clone() {
+                overlap.fix(&lists.of(store, meta, buffer));
+            }
+            let places = self.held.iter().filter_map(|&held| {
+                let grams = lists.of(store, held, buffer);
+                Some((overlap.join(&grams, 1.0)?, grams))
+            });
+            let places = places.collect();
+            Joined { overlap, places }
+        });
+        let grams = lists.of(store, chunk, buffer);
+        let place = joined.overlap.join(&grams, self.most);
+        joined.places.extend(place.map(|place| (place, grams)));
+        place.is_some()
     }
 
     /// Takes `chunk` out of the negatives of the sequence.
     pub(super) fn leave(&mut self, chunk: u32) {
         let Some(at) = self.held.iter().rposition(|&held| held == chunk) else { return };
         self.held.remove(at);
-        if let Some(&place) = self.places.get(&chunk) {
-            self.overlap.leave(place);
+        self.repeated = None;
+        if let Some(Joined { overlap, places }) = &mut self.joined {
+            let (place, grams) = places.remove(at);
+            overlap.leave(place, &grams);
         }
     }
 
     /// Takes all negatives out of the sequence.
     pub(super) fn clear(&mut self) {
-        while let Some(&chunk) = self.held.last() {
-            self.leave(chunk);
+        self.held.clear();
+        self.repeated = Some(0);
+        if let Some(Joined { overlap, .. }) = self.joined.take() {
+            self.lists.give_back(overlap);
         }
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -119,15 +149,15 @@ impl Copies {
 #[must_use]
 pub fn shares_in_the_others(texts: &[&str], words: usize) -> Vec<f32> {
     let mut found = Vec::new();
-    let all: Vec<Vec<u32>> = texts
+    let all: Vec<Grams> = texts
         .iter()
         .map(|text| {
             super::ngrams::grams(text, words, &mut found);
-            found.iter().map(|gram| (gram >> 32) as u32).collect()
+            distinct(&found, 1)
         })
         .collect();
-    let mut overlap = Overlap::new(&all, 0);
-    let places = 0..texts.len() as u32;
-    places.clone().for_each(|place| overlap.join(place));
-    places.map(|place| overlap.share(place)).collect()
+    let mut overlap = Overlap::default();
+    // No share is above 1: each has a place.
+    let places: Vec<u32> = all.iter().filter_map(|grams| overlap.join(grams, 1.0)).collect();
+    places.into_iter().map(|place| overlap.share(place)).collect()
 }

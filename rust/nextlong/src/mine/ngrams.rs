@@ -1,6 +1,7 @@
 //! Word n-grams: the hashes by which chunks are compared word for word.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -77,11 +78,12 @@ fn mix(value: u64) -> u64 {
 
 /// Appends the hashes of the words of `text` to `out`.
 fn words_of(text: &str, out: &mut Vec<u64>) {
+    let mut word = Vec::new();
     runs::each(text, |Run { start, end, ascii }| {
         if ascii {
             out.push(hash_word(text.as_bytes(), start, end));
         } else {
-            words_beyond_ascii(&text[start..end], out);
+            words_beyond_ascii(&text[start..end], &mut word, out);
         }
     });
 }
@@ -130,9 +132,9 @@ fn sixteen(bytes: &[u8], at: usize) -> (u64, u64) {
     (both as u64, (both >> 64) as u64)
 }
 
-/// The words of a run of letters and digits that holds a character beyond ASCII.
-fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
-    let mut current: Vec<u8> = Vec::with_capacity(64);
+/// The words of a run of letters and digits that holds a character beyond ASCII; `current` is memory
+/// for one of them.
+fn words_beyond_ascii(run: &str, current: &mut Vec<u8>, out: &mut Vec<u64>) {
     let mut utf8 = [0; 4];
     let mut close = |current: &mut Vec<u8>| {
         if !current.is_empty() {
@@ -142,10 +144,28 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
     };
     let mut before = Script::Spaced;
     let mut last = '\0';
+    let lowered_ones = LOWERED.as_slice();
     for character in run.chars() {
+        let lowered = lowered_ones.get(character as usize).copied().unwrap_or(BY_RULES);
+        if lowered != BY_RULES && before == Script::Spaced {
+            match lowered {
+                MARK => close(current),
+                1..0x80 => current.push(lowered as u8),
+                0x80..0x800 => {
+                    current.extend([0xC0 | (lowered >> 6) as u8, 0x80 | (lowered & 0x3F) as u8]);
+                }
+                _ => current.extend([
+                    0xE0 | (lowered >> 12) as u8,
+                    0x80 | (lowered >> 6 & 0x3F) as u8,
+                    0x80 | (lowered & 0x3F) as u8,
+                ]),
+            }
+            last = character;
+            continue;
+        }
         let script = Script::of(character);
         if script != before || script == Script::Ideographs {
-            close(&mut current);
+            close(current);
         }
         match script {
             Script::Ideographs => {
@@ -154,7 +174,7 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
             Script::Unspaced => {
                 current.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
                 if ends_word(last, character) {
-                    close(&mut current);
+                    close(current);
                 }
             }
             Script::Spaced if character.is_ascii() => {
@@ -166,12 +186,34 @@ fn words_beyond_ascii(run: &str, out: &mut Vec<u64>) {
                 }
             }
             Script::Spaced if joins_letters(character) => {}
-            Script::Spaced => close(&mut current),
+            Script::Spaced => close(current),
         }
         (before, last) = (script, character);
     }
-    close(&mut current);
+    close(current);
 }
+
+/// What the first characters are lower-cased, those of scripts with spaces: as far as it is one
+/// character, [`MARK`] for those that end a word, [`BY_RULES`] for all others.
+static LOWERED: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    // Behind them stand the ideographs.
+    let lowered = ('\0'..'\u{3040}').map(|character| {
+        if Script::of(character) != Script::Spaced || joins_letters(character) {
+            return BY_RULES;
+        }
+        if !character.is_alphanumeric() {
+            return MARK;
+        }
+        let mut lowered = character.to_lowercase().map(u32::from);
+        match (lowered.next(), lowered.next()) {
+            (Some(only @ 1..0x3040), None) => only as u16,
+            _ => BY_RULES,
+        }
+    });
+    lowered.collect()
+});
+const MARK: u16 = 0;
+const BY_RULES: u16 = u16::MAX;
 
 /// How the words of a script are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,6 +340,19 @@ mod tests {
         }
         words.retain(|word| !word.is_empty());
         words
+    }
+
+    #[test]
+    fn every_character_is_lowered_or_ends_a_word() {
+        for character in '\0'..='\u{FFFF}' {
+            let text = format!("éa{character}b {character}{character}");
+            let words = words_by_character(&text);
+            let expected: Vec<u64> =
+                words.iter().map(|word| hash_lowered(word.as_bytes())).collect();
+            let mut found = Vec::new();
+            words_of(&text, &mut found);
+            assert_eq!(found, expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,222 +1,171 @@
 //! Which chunks of one sequence share too many n-grams with the others.
 //!
-//! In: the n-grams of the chunks that may stand in one sequence, as hashes. Out: whether a chunk may
-//! join those that the sequence holds. Most n-grams occur in one chunk only; after [`Overlap::new`]
-//! only those that two or more chunks have are left, so that each question takes a few look-ups.
+//! In: the n-grams of the chunks of one sequence, as hashes. Out: whether a chunk may join those that
+//! the sequence holds. The n-grams of all chunks stand in one hash table, so that a question takes a
+//! look-up for each n-gram of the chunk in question, whatever the sequence holds.
 
-use std::ops::Range;
+/// No n-gram has this hash.
+const FREE: u32 = 0;
+/// Slots of the smallest table.
+const FEWEST_SLOTS: usize = 1 << 12;
+/// Slots for each n-gram, at least.
+const SLOTS_PER_GRAM: usize = 2;
+/// The end of a list of holders.
+const END: u32 = u32::MAX;
 
-/// Bits of the filter for each n-gram.
-const FILTER_BITS: usize = 8;
-
-/// The n-grams that chunks of one sequence have in common, and which chunks the sequence holds.
+/// The n-grams of the chunks that one sequence holds.
 ///
-/// The first chunks are fixed: the sequence holds them from the beginning, and what they share with
-/// each other does not count.
+/// The fixed chunks are in it from the beginning, and what they share with each other does not count.
+/// Others join and leave. The n-grams of a chunk are given as a list of different hashes above 0;
+/// rising ones are looked up fastest.
 #[derive(Debug, Default)]
 pub(super) struct Overlap {
+    /// The n-grams, each in the first free slot from the one that its high bits name.
+    slots: Vec<Slot>,
+    used: usize,
+    /// The n-grams that a fixed chunk or two others had.
+    shared: Vec<Shared>,
     chunks: Vec<Chunk>,
-    /// The n-grams of all chunks, as places in `grams`; each chunk has a range of them.
-    lists: Vec<u32>,
-    grams: Vec<Gram>,
-    /// The fixed chunks of all n-grams; each n-gram has a range of them.
-    fixed_holders: Vec<u32>,
-    /// The n-grams of a chunk that a candidate would be the first to share with it, by chunk; all 0
-    /// between questions.
-    fresh: Vec<u32>,
+    /// The fixed chunks of all n-grams, as linked lists.
+    holders: Vec<Holder>,
+    /// The slots of the n-grams in question.
+    found: Vec<u32>,
     touched: Vec<u32>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct Chunk {
-    list: Range<u32>,
-    /// Its distinct n-grams, those that no other chunk has included.
     size: u32,
-    /// How many of them other chunks of the sequence have.
+    /// How many of its n-grams other chunks of the sequence have.
     covered: u32,
+    /// How many a chunk in question would be the first to share with it; 0 between questions.
+    fresh: u32,
 }
 
-/// An n-gram that two or more chunks have.
-#[derive(Debug, Default, Clone)]
-struct Gram {
+/// An n-gram, and the place of the only chunk that has it, [`NOBODY`], or [`SHARED`] and its place in
+/// the list of those.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    gram: u32,
+    state: u32,
+}
+
+const SHARED: u32 = 1 << 31;
+const NOBODY: u32 = SHARED - 1;
+
+#[derive(Debug, Clone, Copy)]
+struct Shared {
     /// The chunks with it that joined the sequence.
     joined: u32,
     /// Their places combined by exclusive or: of one alone, its place.
     places: u32,
-    fixed: Range<u32>,
+    /// The first of the fixed chunks with it, as a place in `holders`.
+    fixed: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Holder {
+    chunk: u32,
+    next: u32,
 }
 
 impl Overlap {
-    /// The overlap of chunks with these n-grams, repeated ones included; the first `fixed` chunks
-    /// are fixed.
-    pub(super) fn new(all: &[impl AsRef<[u32]>], fixed: usize) -> Self {
-        let count: usize = all.iter().map(|grams| grams.as_ref().len()).sum();
-        let mut filter = Filter::new(count);
-        for grams in all {
-            grams.as_ref().iter().for_each(|&gram| filter.add(gram));
-        }
-        // Those of which two chunks, or two places of one, have the same bit of the filter.
-        let some = count / 4;
-        // The place in `found` of each, in the first free slot from that of its hash.
-        let mut slots = vec![u32::MAX; (count + 1).next_power_of_two()];
-        let last_slot = slots.len() - 1;
-        let mut found: Vec<Found> = Vec::with_capacity(some);
-        let mut lists = Vec::with_capacity(some);
-        let mut chunks = Vec::with_capacity(all.len());
-        for (place, grams) in all.iter().enumerate() {
-            let place = place as u32;
-            let start = lists.len() as u32;
-            let mut size = grams.as_ref().len() as u32;
-            for &gram in grams.as_ref().iter().filter(|&&gram| filter.is_repeated(gram)) {
-                let mut slot = gram as usize & last_slot;
-                while slots[slot] != u32::MAX && found[slots[slot] as usize].gram != gram {
-                    slot = (slot + 1) & last_slot;
-                }
-                if slots[slot] == u32::MAX {
-                    slots[slot] = found.len() as u32;
-                    found.push(Found { gram, chunks: 1, last: place });
-                } else {
-                    let known = &mut found[slots[slot] as usize];
-                    if known.last == place {
-                        size -= 1;
-                        continue;
-                    }
-                    known.chunks += 1;
-                    known.last = place;
-                }
-                lists.push(slots[slot]);
-            }
-            chunks.push(Chunk { list: start..lists.len() as u32, size, covered: 0 });
-        }
-        // Those of one chunk alone are dropped.
-        let mut next = 0;
-        let renumbered: Vec<u32> = found
-            .iter()
-            .map(|known| {
-                let number = next;
-                next += u32::from(known.chunks > 1);
-                if known.chunks > 1 { number } else { u32::MAX }
-            })
-            .collect();
-        let mut kept = Vec::with_capacity(lists.len());
-        for chunk in &mut chunks {
-            let start = kept.len() as u32;
-            let numbers = &lists[chunk.list.start as usize..chunk.list.end as usize];
-            let shared = numbers.iter().map(|&number| renumbered[number as usize]);
-            kept.extend(shared.filter(|&number| number != u32::MAX));
-            chunk.list = start..kept.len() as u32;
-        }
-        let mut new = Self {
-            fresh: vec![0; chunks.len()],
-            chunks,
-            lists: kept,
-            grams: vec![Gram::default(); next as usize],
-            fixed_holders: Vec::new(),
-            touched: Vec::new(),
-        };
-        new.fix(fixed);
-        new
+    /// Takes all chunks out of the sequence; the memory is used again.
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(Slot { gram: FREE, state: NOBODY });
+        self.used = 0;
+        self.shared.clear();
+        self.chunks.clear();
+        self.holders.clear();
     }
 
-    /// Enters the first `fixed` chunks as the fixed ones.
-    fn fix(&mut self, fixed: usize) {
-        let all_of_them = |chunks: &[Chunk]| {
-            chunks[..fixed].iter().map(|chunk| chunk.list.clone()).enumerate().collect::<Vec<_>>()
-        };
-        let ranges = all_of_them(&self.chunks);
-        for (_, range) in &ranges {
-            for at in range.clone() {
-                self.grams[self.lists[at as usize] as usize].fixed.end += 1;
+    /// Puts a fixed chunk into the sequence, before any chunk joins; gives its place.
+    pub(super) fn fix(&mut self, grams: &[u32]) -> u32 {
+        let chunk = self.chunks.len() as u32;
+        self.chunks.push(Chunk { size: grams.len() as u32, covered: 0, fresh: 0 });
+        self.reserve(grams.len());
+        for &gram in grams {
+            let slot = self.enter(gram, home(gram, self.slots.len()));
+            let state = &mut self.slots[slot].state;
+            if *state == NOBODY {
+                *state = SHARED | self.shared.len() as u32;
+                self.shared.push(Shared { joined: 0, places: 0, fixed: END });
             }
+            let first = &mut self.shared[(*state ^ SHARED) as usize].fixed;
+            self.holders.push(Holder { chunk, next: *first });
+            *first = self.holders.len() as u32 - 1;
         }
-        let mut end = 0;
-        for gram in &mut self.grams {
-            let count = gram.fixed.end;
-            gram.fixed = end..end;
-            end += count;
-        }
-        self.fixed_holders = vec![0; end as usize];
-        for (place, range) in ranges {
-            for at in range {
-                let gram = &mut self.grams[self.lists[at as usize] as usize];
-                self.fixed_holders[gram.fixed.end as usize] = place as u32;
-                gram.fixed.end += 1;
-            }
-        }
+        chunk
     }
 
-    /// Whether, with this chunk in the sequence, more than `most` of the n-grams of it or of a chunk
-    /// that the sequence holds stood in the others.
-    pub(super) fn refuses(&mut self, place: u32, most: f32) -> bool {
-        let Chunk { list, size, .. } = self.chunks[place as usize].clone();
+    /// Puts a chunk into the sequence and gives its place. If more than `most` of the n-grams of it
+    /// or of a chunk that the sequence holds stood in the others then, nothing is changed.
+    pub(super) fn join(&mut self, grams: &[u32], most: f32) -> Option<u32> {
+        self.reserve(grams.len());
+        self.look_up(grams);
         let mut covered = 0;
-        for at in list {
-            let gram = &self.grams[self.lists[at as usize] as usize];
-            covered += u32::from(gram.joined > 0 || !gram.fixed.is_empty());
-            if gram.fixed.is_empty() {
-                if gram.joined == 1 {
-                    Self::touch(&mut self.fresh, &mut self.touched, gram.places);
-                }
-            } else if gram.joined == 0 {
-                for at in gram.fixed.clone() {
-                    let holder = self.fixed_holders[at as usize];
-                    Self::touch(&mut self.fresh, &mut self.touched, holder);
-                }
+        for (&gram, &slot) in grams.iter().zip(&self.found) {
+            let Slot { gram: there, state } = self.slots[slot as usize];
+            if there != gram || state == NOBODY {
+                continue;
             }
+            let known = known(state, &self.shared);
+            covered += u32::from(known.joined > 0 || known.fixed != END);
+            each_alone(known, &self.holders, |holder| {
+                let chunk = &mut self.chunks[holder as usize];
+                if chunk.fresh == 0 {
+                    self.touched.push(holder);
+                }
+                chunk.fresh += 1;
+            });
         }
+        let size = grams.len() as u32;
         let mut refused = share(covered, size) > most;
+        for &holder in &self.touched {
+            let Chunk { size, covered, fresh } = self.chunks[holder as usize];
+            refused |= share(covered + fresh, size) > most;
+        }
         for holder in self.touched.drain(..) {
-            let chunk = &self.chunks[holder as usize];
-            let fresh = std::mem::take(&mut self.fresh[holder as usize]);
-            refused |= share(chunk.covered + fresh, chunk.size) > most;
+            let chunk = &mut self.chunks[holder as usize];
+            let fresh = std::mem::take(&mut chunk.fresh);
+            chunk.covered += if refused { 0 } else { fresh };
         }
-        refused
-    }
-
-    fn touch(fresh: &mut [u32], touched: &mut Vec<u32>, holder: u32) {
-        let count = &mut fresh[holder as usize];
-        if *count == 0 {
-            touched.push(holder);
+        if refused {
+            return None;
         }
-        *count += 1;
-    }
-
-    /// Puts a chunk that is not fixed into the sequence.
-    pub(super) fn join(&mut self, place: u32) {
-        let mut covered = 0;
-        for at in self.chunks[place as usize].list.clone() {
-            let gram = &mut self.grams[self.lists[at as usize] as usize];
-            covered += u32::from(gram.joined > 0 || !gram.fixed.is_empty());
-            if gram.fixed.is_empty() {
-                if gram.joined == 1 {
-                    self.chunks[gram.places as usize].covered += 1;
-                }
-            } else if gram.joined == 0 {
-                for at in gram.fixed.clone() {
-                    self.chunks[self.fixed_holders[at as usize] as usize].covered += 1;
-                }
+        let place = self.chunks.len() as u32;
+        self.chunks.push(Chunk { size, covered, fresh: 0 });
+        for (at, &gram) in grams.iter().enumerate() {
+            let slot = self.enter(gram, self.found[at] as usize);
+            let state = &mut self.slots[slot].state;
+            if *state == NOBODY {
+                *state = place;
+                continue;
             }
-            gram.joined += 1;
-            gram.places ^= place;
+            if *state & SHARED == 0 {
+                self.shared.push(known(*state, &[]));
+                *state = SHARED | (self.shared.len() as u32 - 1);
+            }
+            let known = &mut self.shared[(*state ^ SHARED) as usize];
+            known.joined += 1;
+            known.places ^= place;
         }
-        self.chunks[place as usize].covered = covered;
+        Some(place)
     }
 
-    /// Takes a chunk out of the sequence that joined it.
-    pub(super) fn leave(&mut self, place: u32) {
-        for at in self.chunks[place as usize].list.clone() {
-            let gram = &mut self.grams[self.lists[at as usize] as usize];
-            gram.joined -= 1;
-            gram.places ^= place;
-            if gram.fixed.is_empty() {
-                if gram.joined == 1 {
-                    self.chunks[gram.places as usize].covered -= 1;
-                }
-            } else if gram.joined == 0 {
-                for at in gram.fixed.clone() {
-                    self.chunks[self.fixed_holders[at as usize] as usize].covered -= 1;
-                }
+    /// Takes the chunk at `place`, which joined with these n-grams, out of the sequence.
+    pub(super) fn leave(&mut self, place: u32, grams: &[u32]) {
+        self.look_up(grams);
+        for &slot in &self.found {
+            let state = &mut self.slots[slot as usize].state;
+            if *state & SHARED == 0 {
+                *state = NOBODY;
+                continue;
             }
+            let known = &mut self.shared[(*state ^ SHARED) as usize];
+            known.joined -= 1;
+            known.places ^= place;
+            each_alone(*known, &self.holders, |holder| self.chunks[holder as usize].covered -= 1);
         }
         self.chunks[place as usize].covered = 0;
     }
@@ -226,46 +175,81 @@ impl Overlap {
         let chunk = &self.chunks[place as usize];
         share(chunk.covered, chunk.size)
     }
+
+    /// Sets `found` to the slots of these n-grams: where they stand, or where they would.
+    fn look_up(&mut self, grams: &[u32]) {
+        let slots = self.slots.as_slice();
+        self.found.clear();
+        self.found.extend(grams.iter().map(|&gram| {
+            let mut slot = home(gram, slots.len());
+            while slots[slot].gram != gram && slots[slot].gram != FREE {
+                slot = (slot + 1) & (slots.len() - 1);
+            }
+            slot as u32
+        }));
+    }
+
+    /// The slot of `gram`, which is entered if it is not there, looked for from `slot` on.
+    fn enter(&mut self, gram: u32, mut slot: usize) -> usize {
+        while self.slots[slot].gram != gram {
+            if self.slots[slot].gram == FREE {
+                self.slots[slot] = Slot { gram, state: NOBODY };
+                self.used += 1;
+                break;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        slot
+    }
+
+    /// Makes room for so many n-grams more.
+    fn reserve(&mut self, more: usize) {
+        let slots = ((self.used + more) * SLOTS_PER_GRAM).next_power_of_two().max(FEWEST_SLOTS);
+        if slots <= self.slots.len() {
+            return;
+        }
+        let free = vec![Slot { gram: FREE, state: NOBODY }; slots];
+        let before = std::mem::replace(&mut self.slots, free);
+        self.used = 0;
+        for known in before.into_iter().filter(|known| known.gram != FREE) {
+            let slot = self.enter(known.gram, home(known.gram, slots));
+            self.slots[slot] = known;
+        }
+    }
 }
 
-/// An n-gram while the chunks are read.
-struct Found {
-    gram: u32,
-    chunks: u32,
-    /// The last chunk that had it.
-    last: u32,
+/// Who has the n-gram of a slot that somebody had.
+fn known(state: u32, shared: &[Shared]) -> Shared {
+    match state & SHARED {
+        0 => Shared { joined: 1, places: state, fixed: END },
+        _ => shared[(state ^ SHARED) as usize],
+    }
+}
+
+/// Calls `work` with the chunks of an n-gram that share it with no other, so that one more chunk with
+/// it would cover it in them.
+fn each_alone(gram: Shared, holders: &[Holder], mut work: impl FnMut(u32)) {
+    if gram.fixed == END {
+        if gram.joined == 1 {
+            work(gram.places);
+        }
+    } else if gram.joined == 0 {
+        let mut at = gram.fixed;
+        while at != END {
+            let Holder { chunk, next } = holders[at as usize];
+            work(chunk);
+            at = next;
+        }
+    }
+}
+
+/// The slot that the high bits of an n-gram name, in a table of a power of two.
+fn home(gram: u32, slots: usize) -> usize {
+    ((u64::from(gram) * slots as u64) >> 32) as usize
 }
 
 fn share(covered: u32, size: u32) -> f32 {
     if covered == 0 { 0.0 } else { covered as f32 / size as f32 }
-}
-
-/// Two bits for each n-gram, by its low bits: whether it was added, and whether twice.
-struct Filter {
-    words: Vec<[u64; 2]>,
-}
-
-impl Filter {
-    fn new(grams: usize) -> Self {
-        let words = (grams * FILTER_BITS).div_ceil(64).next_power_of_two();
-        Self { words: vec![[0; 2]; words] }
-    }
-
-    fn place(&self, gram: u32) -> (usize, u64) {
-        ((gram >> 6) as usize & (self.words.len() - 1), 1 << (gram & 63))
-    }
-
-    fn add(&mut self, gram: u32) {
-        let (place, bit) = self.place(gram);
-        let [once, twice] = &mut self.words[place];
-        *twice |= *once & bit;
-        *once |= bit;
-    }
-
-    fn is_repeated(&self, gram: u32) -> bool {
-        let (place, bit) = self.place(gram);
-        self.words[place][1] & bit != 0
-    }
 }
 
 #[cfg(test)]
@@ -294,12 +278,17 @@ mod tests {
     }
 
     fn grams() -> impl Strategy<Value = Vec<u32>> {
-        // Few different n-grams, in part with the same bit of the filter.
+        let distinct = |set: HashSet<u32>| set.into_iter().collect();
+        // Few different n-grams, in part of one slot, or of the last ones.
         prop_oneof![
-            prop::collection::vec(0u32..40, 0..12),
-            prop::collection::vec((0u32..20).prop_map(|gram| gram << 26), 0..12),
-            prop::collection::vec(any::<u32>(), 0..12),
+            prop::collection::hash_set(1u32..40, 0..12),
+            prop::collection::hash_set((1u32..20).prop_map(|gram| gram << 26), 0..12),
+            prop::collection::hash_set(u32::MAX - 30..=u32::MAX, 0..12),
+            prop::collection::hash_set(1..=u32::MAX, 0..12),
+            // Enough for a larger table.
+            prop::collection::hash_set(1u32..9000, 1000..1500),
         ]
+        .prop_map(distinct)
     }
 
     proptest! {
@@ -311,36 +300,49 @@ mod tests {
             asked in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..40),
         ) {
             let fixed = fixed.min(all.len());
-            let mut overlap = Overlap::new(&all, fixed);
+            let mut overlap = Overlap::default();
+            // What was in it before leaves nothing behind.
+            let before = overlap.fix(&all[0]);
+            overlap.join(&all[all.len() - 1], 1.0);
+            prop_assert!(overlap.share(before) <= 1.0);
+            overlap.clear();
+            let fixed_places: Vec<u32> = all[..fixed].iter().map(|one| overlap.fix(one)).collect();
+            // Those that the sequence holds, and the place of each.
             let mut held: Vec<u32> = Vec::new();
+            let mut places: Vec<u32> = Vec::new();
             for (index, leaves) in asked {
-                let place = index.index(all.len()) as u32;
-                if (place as usize) < fixed {
+                let chunk = index.index(all.len()) as u32;
+                if (chunk as usize) < fixed {
                     continue;
                 }
-                if let Some(at) = held.iter().position(|&one| one == place) {
+                if let Some(at) = held.iter().position(|&one| one == chunk) {
                     if leaves {
-                        overlap.leave(place);
+                        overlap.leave(places.remove(at), &all[chunk as usize]);
                         held.remove(at);
                     }
                     continue;
                 }
-                let expected = refused(&all, fixed, &held, place, most);
-                prop_assert_eq!(overlap.refuses(place, most), expected, "{} {:?}", place, held);
-                if !expected {
-                    overlap.join(place);
-                    held.push(place);
+                let expected = refused(&all, fixed, &held, chunk, most);
+                let place = overlap.join(&all[chunk as usize], most);
+                prop_assert_eq!(place.is_none(), expected, "{} {:?}", chunk, held);
+                if let Some(place) = place {
+                    held.push(chunk);
+                    places.push(place);
                 }
             }
-            let set = |place: u32| all[place as usize].iter().copied().collect::<HashSet<u32>>();
-            for &one in &held {
-                let others = (0..fixed as u32).chain(held.iter().copied().filter(|&o| o != one));
+            let set = |chunk: u32| all[chunk as usize].iter().copied().collect::<HashSet<u32>>();
+            let expected = |one: u32, others: &mut dyn Iterator<Item = u32>| {
                 let rest: HashSet<u32> = others.flat_map(set).collect();
-                let expected = share(
-                    set(one).intersection(&rest).count() as u32,
-                    set(one).len() as u32,
-                );
-                prop_assert!((overlap.share(one) - expected).abs() < 1e-6);
+                share(set(one).intersection(&rest).count() as u32, set(one).len() as u32)
+            };
+            for (&one, &place) in held.iter().zip(&places) {
+                let others = held.iter().copied().filter(|&other| other != one);
+                let expected = expected(one, &mut (0..fixed as u32).chain(others));
+                prop_assert!((overlap.share(place) - expected).abs() < 1e-6);
+            }
+            for (one, &place) in fixed_places.iter().enumerate() {
+                let expected = expected(one as u32, &mut held.iter().copied());
+                prop_assert!((overlap.share(place) - expected).abs() < 1e-6);
             }
         }
     }

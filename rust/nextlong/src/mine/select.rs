@@ -246,6 +246,9 @@ impl Selector {
                 done => (done, false),
             };
             candidate.state = state;
+            if matches!(candidate.state, State::Made(_) | State::Dropped) {
+                candidate.copies = None;
+            }
             if !go_on {
                 return;
             }

@@ -2,7 +2,7 @@
 
 use super::{Draft, Pick, Selector, paper_k};
 use crate::config::{Collisions, Length};
-use crate::mine::ahead::{LEARNED, step, upcoming};
+use crate::mine::ahead::step;
 use crate::mine::copies::Copies;
 use crate::mine::{Candidate, List, Reason, document_characters, identity};
 use crate::store::ChunkStore;
@@ -91,12 +91,13 @@ impl Selector {
             let &chunk = list.ids.get(list.cursor)?;
             let score = list.scores[list.cursor];
             list.cursor += 1;
-            if let Some(reason) = self.refusal(candidate, chunk, draft, store) {
+            let refused = self.refusal(candidate, chunk, draft, store).or_else(|| {
+                let copies = candidate.copies.as_mut()?;
+                (!copies.join(store, chunk)).then_some(Reason::Containment)
+            });
+            if let Some(reason) = refused {
                 self.tally.refused[reason as usize] += 1;
                 continue;
-            }
-            if let Some(copies) = &mut candidate.copies {
-                copies.join(chunk);
             }
             if self.settings.max_per_doc.is_some() {
                 *draft.per_document.entry(store.document(chunk as usize) as u32).or_insert(0) += 1;
@@ -111,7 +112,8 @@ impl Selector {
         }
     }
 
-    /// The rule between the chunks of a sequence, or between sequences, that forbids `chunk`.
+    /// The rule between the chunks of a sequence, or between sequences, that forbids `chunk`; that
+    /// about near-duplicates is not asked.
     fn refusal(
         &self,
         candidate: &mut Candidate,
@@ -136,19 +138,7 @@ impl Selector {
                 return Some(Reason::MaxPerDoc);
             }
         }
-        let copies = candidate.copies.as_mut()?;
-        if !copies.knows(chunk) {
-            let cursors: Vec<usize> = candidate.lists.iter().map(|list| list.cursor).collect();
-            let usable = |chunk| {
-                !self.is_used_up(chunk)
-                    && !draft.taken.contains_key(&identity(settings, store, chunk))
-            };
-            // At least as many as there are: so they are not compared with each other too often.
-            let count = (candidate.needed as usize).saturating_sub(draft.picks.len());
-            let count = count.max(draft.picks.len() / 2).max(LEARNED);
-            copies.learn(store, upcoming(chunk, &candidate.lists, &cursors, count, usable));
-        }
-        copies.refuses(chunk).then_some(Reason::Containment)
+        None
     }
 
     /// Whether `chunk` is a negative of as many sequences as it may be.
