@@ -128,3 +128,56 @@ def test_encode_static(
 
     benchmark.pedantic(encode, rounds=1)
     report("embed with a static model", "its rule in Python", size, "MB/s")
+
+
+SPACED = ["en", "ar", "hi", "ru"]
+
+
+def paragraphs(inputs: Any, language: str) -> tuple[list[str], Any]:
+    """The paragraphs of one language of XQuAD, five a document; the number of each one's document."""
+    texts, owner = [], []
+    rows = [row for row in inputs.documents if row.get("source") == f"xquad-{language}"]
+    for number, row in enumerate(rows):
+        own = [part for part in row["text"].split("\n") if len(part) > 80]
+        texts += own
+        owner += [number] * len(own)
+    return texts, np.array(owner)
+
+
+@pytest.mark.parametrize("engine", ["nextlong_rs", "sklearn"])
+@pytest.mark.parametrize("language", ["en", "zh", "ar", "hi", "th", "ru"])
+def test_few_texts(benchmark: Any, report: Any, inputs: Any, language: str, engine: str) -> None:
+    """Share of the ten nearest that are of the paragraph's document, at most .4."""
+    texts, owner = paragraphs(inputs, language)
+    if not texts:
+        pytest.skip("the corpus has no XQuAD")
+    if engine == "nextlong_rs":
+
+        def fit() -> Any:
+            return Embedder.fit(texts, dim=DIM, threads=1).encode(texts)
+    else:
+        decomposition = pytest.importorskip("sklearn.decomposition")
+        extraction = pytest.importorskip("sklearn.feature_extraction.text")
+        if language in SPACED:
+            # Words go on through combining marks, which `\\w` does not include.
+            pattern = r"[^\s.,;:!?()\[\]\u0964\u060c\"]+"
+            vectorizer = extraction.TfidfVectorizer(sublinear_tf=True, token_pattern=pattern)
+        else:
+            vectorizer = extraction.TfidfVectorizer(
+                sublinear_tf=True, analyzer="char", ngram_range=(1, 2)
+            )
+        svd = decomposition.TruncatedSVD(min(DIM, len(texts) - 1), n_iter=2, random_state=0)
+
+        def fit() -> Any:
+            return svd.fit_transform(vectorizer.fit_transform(texts))
+
+    vectors = benchmark.pedantic(fit, rounds=1)
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    similar = vectors @ vectors.T
+    np.fill_diagonal(similar, -9)
+    near = np.argsort(-similar, axis=1)[:, :10]
+    found = float((owner[near] == owner[:, None]).mean())
+    who = engine if engine == "nextlong_rs" else "TF-IDF and TruncatedSVD"
+    report(
+        f"fit on {len(texts)} paragraphs, {language}", who, len(texts), "chunks/s", precision=found
+    )

@@ -197,11 +197,12 @@ def test_the_parts_of_a_run_hold_the_vectors_of_its_chunks(
                 seed=4,
                 idf_power=1.5,
                 fit_chunks=50_000,
+                boilerplate_share=0.01,
                 folder=folder,
                 pool=pool,
             )
             path = tmp_path / f"{number}.npy"
-            embedder.embed_part(store, 20, 90, path, pool.watch)
+            embedder.embed_part(store, 20, 90, path, watch=pool.watch)
             assert pool.watch.done >= 70
         part = np.load(path)
         assert part.dtype == np.float16
@@ -223,6 +224,7 @@ def test_an_embedder_that_is_none_is_refused(store: _nextlong.ChunkStore, tmp_pa
                 seed=0,
                 idf_power=1.5,
                 fit_chunks=10,
+                boilerplate_share=0.01,
                 folder=tmp_path,
                 pool=pool,
             )

@@ -96,9 +96,10 @@ class Embedder:
         Texts that share their frequent words form a group: a language, a script, code beside prose.
         Each group has a decomposition of its own, with its own word frequencies, turned at random
         against those of the others, so that a language that is a small part of the texts keeps its
-        distinctions. Two texts of one group (but the largest) have the cosine .3 + .7 x their cosine
-        within the group; texts of different groups are close to orthogonal. Texts of one language
-        form one group.
+        distinctions. Two texts of one group (but the largest) have the cosine a + (1 - a) x their
+        cosine within the group, where a = 4.8 / sqrt(dim), .3 for 256 dimensions, and at least .2 and
+        at most .6; texts of different groups are close to orthogonal. Texts of one language form one
+        group.
 
         Args:
             texts: What is to be embedded, or a part of it.

@@ -36,6 +36,8 @@ FEW = 1 << 17
 """Chunks left under `max_reuse` that are searched one by one, at most (`FEW` of the core's stock)."""
 WORDS = 1 << 16
 """Buckets of the LSA's words."""
+OWN_ROWS = 1 << 18
+"""Rows that groups of texts have beyond those, at most (`MOST_OWN_ROWS` of the core)."""
 
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -119,7 +121,10 @@ def needs(
     Returns:
         A need for each stage, by name.
     """
-    table = WORDS * settings.dim * 4
+    # Rows that single groups of texts have of their own, and the sums by which groups are found.
+    own_rows = min(OWN_ROWS, 128 * chunks) if chunks else OWN_ROWS
+    table = (WORDS * 4 + own_rows * 2) * settings.dim
+    leaders = 2 * 4 * WORDS * min(128, chunks + 16 if chunks else 128)
     followed = settings.dim + 96
     pieces = sequences * (settings.seq_len // 300 + 1)
     # A graph is held whole; a scan keeps what it may, and packs the rest again each time.
@@ -143,6 +148,8 @@ def needs(
             * (WORDS + min(settings.fit_chunks, chunks or settings.fit_chunks))
             * followed
             * 4
+            + own_rows * settings.dim * 2
+            + leaders
             + 20 * MB,
         ),
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),

@@ -74,7 +74,6 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
             fits.mark(0, [saved] if settings.embedder == "lsa" else [])
         fitted = fits.finish(1)
     tasks = run.tasks("embed", **depends, **{"model hash": fitted})
-    grouped = isinstance(model, Embedder) and bool(model.groups)
     paths = [run.part("embed", part, "npy") for part in range(store.part_count)]
     if settings.embedder == "lsa":
         held = sum(path.stat().st_size for path in paths if path.exists())
@@ -87,7 +86,7 @@ def embed(job: Job, store: _nextlong.ChunkStore, embedder: Any) -> _nextlong.Vec
                 pool.watch.add(stop - start)
                 return
             written = [paths[part]]
-            if grouped:
+            if isinstance(model, Embedder) and model.groups:
                 groups = run.groups_part(part)
                 model.embed_part(store, start, stop, paths[part], groups, watch=pool.watch)
                 written.append(groups)

@@ -31,7 +31,7 @@ from nextlong_rs.markers import (
 
 __all__ = ["FORMAT", "Tasks", "fingerprint"]
 
-FORMAT = 7
+FORMAT = 8
 """The version of the run directory's layout; files of another version are made again."""
 
 

@@ -1,5 +1,6 @@
 //! What every sequence keeps, whatever the corpus, the neighbours and the settings.
 
+#![recursion_limit = "256"]
 #![allow(
     clippy::needless_pass_by_value,
     clippy::format_collect,

@@ -1,5 +1,7 @@
 //! Which chunks may be negatives, in which order they are used, and which documents are too long.
 
+#![recursion_limit = "256"]
+
 mod support;
 
 use std::collections::HashMap;
@@ -40,7 +42,7 @@ fn equal_texts_and_equal_chunks_are_counted_apart() {
     for row in 0..20 {
         // Every text stands in two documents.
         let texts = [0, 1].map(|chunk| format!("a{} b{chunk} c{} d{chunk}", row / 2, row / 2));
-        let origin = Origin { doc_id: "d", input: 0, row, score: None };
+        let origin = Origin { doc_id: "d", input: 0, row, score: None, source: None };
         let spans = texts.iter().map(|text| (text.as_str(), 0..text.len() as u64));
         writer.document(origin, spans).expect("added");
     }

@@ -32,8 +32,12 @@ const ACCEPT: f32 = 0.4;
 const MERGE: f64 = 0.5;
 /// Distinct words of a text that are compared with the largest group before all of them are with all.
 const FIRST_WORDS: usize = 64;
+/// Words of a text that becomes a leader, at least: fewer are of a topic rather than of a language.
+const LEADER_WORDS: usize = 12;
 /// Texts of a group in the sample, at least.
 const MIN_TEXTS: u32 = 8;
+/// Words of these texts, at least: the frequent words of fewer are chance.
+const MIN_WORDS: u64 = 640;
 /// Texts from which on a centroid stays where it is.
 const SETTLED: u32 = 4096;
 /// Texts between two merges of leaders; two merges come earlier.
@@ -60,10 +64,10 @@ impl Centroids {
             leaders.add(text);
             if (number + 1) % TIDY == 0 || number + 1 == TIDY / 4 || number + 1 == TIDY / 16 {
                 progress.check()?;
-                leaders.tidy(2);
+                leaders.tidy(2, 0);
             }
         }
-        leaders.tidy(MIN_TEXTS.min(texts.len() as u32));
+        leaders.tidy(MIN_TEXTS.min(texts.len() as u32), MIN_WORDS);
         // Once more, from centroids that no longer move: what joined a leader early may be nearer
         // to another one.
         let first = Self::new(&leaders);
@@ -72,7 +76,7 @@ impl Centroids {
             for text in texts.iter().filter(|text| text.length > 0) {
                 leaders.join(first.nearest(text.words.iter().zip(text.counts), text.length), text);
             }
-            leaders.tidy(MIN_TEXTS);
+            leaders.tidy(MIN_TEXTS, MIN_WORDS);
         }
         Ok(Self::new(&leaders))
     }
@@ -173,6 +177,8 @@ struct Leaders {
     panels: Vec<Vec<[f32; LANES]>>,
     squares: Vec<f64>,
     sizes: Vec<u32>,
+    /// The words of the texts, repeats included.
+    words: Vec<u64>,
     /// Leaders in the order in which they began, with the words of their first text.
     young: VecDeque<(usize, Vec<u16>)>,
 }
@@ -190,6 +196,7 @@ impl Leaders {
             self.panels.push(vec![[0.0; LANES]; BUCKETS]);
         }
         self.sizes.push(0);
+        self.words.push(0);
         self.squares.push(0.0);
     }
 
@@ -219,7 +226,9 @@ impl Leaders {
         }
         if let Some(leader) = best.1 {
             self.join(leader, text);
-        } else if let Some(leader) = self.begin() {
+        } else if text.length >= LEADER_WORDS
+            && let Some(leader) = self.begin()
+        {
             self.young.push_back((leader, text.words.to_vec()));
             self.join(leader, text);
         }
@@ -237,7 +246,7 @@ impl Leaders {
                 for word in words {
                     self.panels[leader / LANES][usize::from(word)][leader % LANES] = 0.0;
                 }
-                (self.sizes[leader], self.squares[leader]) = (0, 0.0);
+                (self.sizes[leader], self.words[leader], self.squares[leader]) = (0, 0, 0.0);
                 return Some(leader);
             }
         }
@@ -259,6 +268,7 @@ impl Leaders {
 
     fn join(&mut self, leader: usize, text: &TextCounts<'_>) {
         self.sizes[leader] += 1;
+        self.words[leader] += text.length as u64;
         if self.sizes[leader] > SETTLED {
             return;
         }
@@ -274,10 +284,13 @@ impl Leaders {
         self.squares[leader] += squares;
     }
 
-    /// Merges leaders that are alike, drops those of fewer than `min_texts` texts (unless nothing
-    /// would be left), and sorts the others by size.
-    fn tidy(&mut self, min_texts: u32) {
+    /// Merges leaders that are alike, drops those of fewer than `min_texts` texts or `min_words` words
+    /// (unless nothing would be left), and sorts the others by size.
+    fn tidy(&mut self, min_texts: u32, min_words: u64) {
         let count = self.sizes.len();
+        if count == 0 {
+            return;
+        }
         let mut products = self.products();
         // Follows which leaders each one has taken in.
         let mut members: Vec<Vec<usize>> = (0..count).map(|leader| vec![leader]).collect();
@@ -309,16 +322,22 @@ impl Leaders {
         }
         let size =
             |members: &[usize]| members.iter().map(|&leader| self.sizes[leader]).sum::<u32>();
+        let words =
+            |members: &[usize]| members.iter().map(|&leader| self.words[leader]).sum::<u64>();
         members.retain(|members| !members.is_empty());
         // The first of equals is the one that began earlier.
         members.sort_by_key(|members| std::cmp::Reverse(size(members)));
-        let kept = members.iter().take_while(|members| size(members) >= min_texts).count();
-        members.truncate(kept.max(1));
+        let largest = members[0].clone();
+        members.retain(|members| size(members) >= min_texts && words(members) >= min_words);
+        if members.is_empty() {
+            members.push(largest);
+        }
         let mut tidied = Self::with(members.len());
         let mut place_of = vec![None; self.panels.len() * LANES];
         for (leader, members) in members.iter().enumerate() {
             members.iter().for_each(|&member| place_of[member] = Some(leader));
             tidied.sizes[leader] = size(members);
+            tidied.words[leader] = words(members);
         }
         for word in 0..BUCKETS {
             for (panel, places) in self.panels.iter().zip(place_of.chunks_exact(LANES)) {
@@ -435,7 +454,7 @@ mod tests {
 
     #[test]
     fn one_language_is_one_group_however_short_its_texts() {
-        for words in [5, 15, 80] {
+        for words in [5, 15, 40, 80] {
             let short = |n| text(1, n).split_inclusive(' ').take(words).collect::<String>();
             let all: Vec<String> = (0..2000).map(short).collect();
             assert!(groups(&all).iter().all(|&group| group == 0), "{words} words");

@@ -22,9 +22,6 @@ use crate::store::ChunkStore;
 const BLOCK: usize = 4096;
 /// Rows beyond one for each bucket, at most: 64 MB with 256 values a row.
 const MOST_OWN_ROWS: usize = 1 << 18;
-/// The share of what tells the groups apart in the squared length of a vector; the cosine of two
-/// texts of one group (but the largest) is this and the rest of their cosine within the group.
-const IDENTITY_SHARE: f32 = 0.3;
 
 /// Latent semantic analysis: embeds a text as the weighted sum of the rows of its words.
 #[derive(Debug, Clone)]
@@ -203,6 +200,13 @@ fn quantise(rows: &Mat<f32>, column: usize, bytes: &mut [i8]) -> f32 {
     largest / 127.0
 }
 
+/// The share of what tells the groups apart in the squared length of a vector: .3 with 256 values. The
+/// cosine of two texts of one group (but the largest) is this and the rest of their cosine within the
+/// group. Cosines between groups spread around 0 by 1 / √dim, so that it must be several times as much.
+fn identity_share(dim: usize) -> f32 {
+    (4.8 / (dim as f32).sqrt()).clamp(0.2, 0.6)
+}
+
 /// A set of buckets that knows the rank of each of its members.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WordSet {
@@ -289,7 +293,8 @@ impl Encoder<'_> {
         out.copy_from_slice(&self.sum[..model.dim()]);
         let known = normalise(out);
         if known && self.group > 0 {
-            let (shared, rest) = (IDENTITY_SHARE.sqrt(), (1.0 - IDENTITY_SHARE).sqrt());
+            let share = identity_share(model.dim());
+            let (shared, rest) = (share.sqrt(), (1.0 - share).sqrt());
             for (value, identity) in out.iter_mut().zip(&group.identity) {
                 *value = rest * *value + shared * identity;
             }

@@ -22,7 +22,7 @@ const LIST_BYTES: usize = 48;
 /// Characters of a word, the space after it included, about.
 const WORD_CHARACTERS: usize = 6;
 /// N-grams of a full chunk that are enough to compare it by, at least.
-const SAMPLE: usize = 64;
+const SAMPLE: usize = 128;
 
 /// The n-grams of one chunk: different hashes above 0, rising.
 pub(super) type Grams = Arc<[u32]>;
