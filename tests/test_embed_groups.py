@@ -158,7 +158,7 @@ def test_a_run_reports_the_groups_it_detects(tmp_path: Path) -> None:
         max_containment=None,
         progress=False,
     )
-    groups = made.summary["groups"]
+    groups = made.manifest["summary"]["groups"]
     assert len(groups) == 2
     assert all(group["same_group_share"] > 0.9 for group in groups if group["negatives"])
     assert all(len(group["name"].split()) == 3 for group in groups)

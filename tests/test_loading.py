@@ -58,12 +58,11 @@ def test_a_lazy_tokenizer_is_the_same_once_it_is_ready() -> None:
     assert (lazy.kind, lazy.notes) == (whole.kind, whole.notes)
 
 
-def test_what_the_core_cannot_read_is_found_out_late_and_encoded_by_the_package(
-    exotic: Path, tmp_path: Path
-) -> None:
+def test_what_the_core_cannot_read_is_encoded_by_the_package(exotic: Path, tmp_path: Path) -> None:
+    # Only shapes that are known to be encoded alike wait for the first need.
     lazy = room.load(exotic, lazy=True)
     hash = lazy.hash
-    assert isinstance(lazy.encoder, _nextlong.Tokenizer)
+    assert not isinstance(lazy.encoder, _nextlong.Tokenizer)
     lazy.ready()
     assert not lazy.threads_allowed
     assert lazy.hash == hash
@@ -87,12 +86,12 @@ def test_a_lazy_tokenizer_is_made_by_the_first_need(
     ):
         assert need(room.load(exotic, lazy=True)) == need(whole)
     # What failed once is tried again, and says so in the same words.
-    lazy = room.load(exotic, lazy=True)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "tokenizers", None)
         for _ in range(2):
             with pytest.raises(nl.TokenizerError, match=r"exotic\.json.*pip install"):
-                lazy.ready()
+                room.load(exotic, lazy=True)
+    lazy = room.load(exotic, lazy=True)
     assert lazy.encode("two words").tolist() == whole.encode("two words").tolist()
 
 
@@ -168,9 +167,8 @@ def test_where_the_tables_must_be_there_first_they_are(
     ready, chunk = room.Tokenizer.ready, cutting.chunk
 
     def readied(self: room.Tokenizer) -> None:
-        if self._instead is None:
-            return
-        time.sleep(0.2)
+        if order.count("ready") == 0:
+            time.sleep(0.2)
         ready(self)
         order.append("ready")
 
@@ -182,7 +180,7 @@ def test_where_the_tables_must_be_there_first_they_are(
     monkeypatch.setattr(cutting, "chunk", chunked)
     sizes = {"chunk_size": 300} if "chunk_unit" in options else {}
     assert len(synthesize(tmp_path / "out", **options, **sizes)) == 4
-    assert order == ["ready", "chunk"]
+    assert [name for at, name in enumerate(order) if name not in order[:at]] == ["ready", "chunk"]
 
 
 @pytest.mark.parametrize("separator", ["token:<sep>", "token:<|endoftext|>", "a<|endoftext|>"])

@@ -121,10 +121,9 @@ def needs(
     Returns:
         A need for each stage, by name.
     """
-    # Rows that single groups of texts have of their own, and the sums by which groups are found.
-    own_rows = min(OWN_ROWS, 128 * chunks) if chunks else OWN_ROWS
+    # Rows that small groups of texts have of their own: about 4 a chunk in a corpus of many languages.
+    own_rows = min(OWN_ROWS, 5 * chunks)
     table = (WORDS * 4 + own_rows * 2) * settings.dim
-    leaders = 2 * 4 * WORDS * min(128, chunks + 16 if chunks else 128)
     followed = settings.dim + 96
     pieces = sequences * (settings.seq_len // 300 + 1)
     # A graph is held whole; a scan keeps what it may, and packs the rest again each time.
@@ -149,7 +148,6 @@ def needs(
             * followed
             * 4
             + own_rows * settings.dim * 2
-            + leaders
             + 20 * MB,
         ),
         "embed": Need(each=8 * MB + 9000 * settings.dim * 6, shared=table * 3 // 2),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs import corpus as corpora
-from nextlong_rs.errors import CorpusError
+from nextlong_rs.errors import CorpusError, RunError
 from nextlong_rs.files import write_json
 from nextlong_rs.memory import WORDS, needs
 from nextlong_rs.recall import low_recall
@@ -117,8 +117,27 @@ def detected_groups(
     if job.settings.embedder != "lsa":
         return None
     model = Embedder.load(job.run.work / "embed" / "model.safetensors")
-    parts = [np.load(job.run.groups_part(part)) for part in range(store.part_count)]
-    return [name for name, _ in model.groups], np.concatenate(parts).astype(np.uint32)
+    names = [name for name, _ in model.groups]
+    parts = []
+    for part in range(store.part_count):
+        start, stop = store.part_chunks(part)
+        path = job.run.groups_part(part)
+        # `np.load` may raise anything on a damaged header.
+        content = path.read_bytes()
+        body = 10 + int.from_bytes(content[8:10], "little")
+        if (
+            not content.startswith(b"\x93NUMPY\x01\x00")
+            or b"'descr': '<u2'" not in content[:body]
+            or len(content) - body != 2 * (stop - start)
+        ):
+            raise RunError(
+                f"{path}: damaged, expected {stop - start} uint16; delete it and run again"
+            )
+        numbers = np.frombuffer(content, "<u2", offset=body)
+        if numbers.max(initial=0) >= len(names):
+            raise RunError(f"{path}: damaged, group {numbers.max()} of {len(names)}")
+        parts.append(numbers)
+    return names, np.concatenate(parts).astype(np.uint32)
 
 
 def plan(

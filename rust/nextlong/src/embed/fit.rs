@@ -18,6 +18,7 @@ use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
 use super::strips::{STRIP, back_product, balanced, normal_product, product, sketched};
 use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
+use crate::fan;
 use crate::progress::Progress;
 use crate::seed;
 use crate::store::ChunkStore;
@@ -30,6 +31,8 @@ const OVERSAMPLE: usize = 16;
 const WIDTH_STEP: usize = 96;
 /// Texts that are looked through for small groups, as a multiple of the sample.
 pub const CANDIDATES: usize = 4;
+/// Words that one thread takes at a time.
+const BLOCK: usize = 4096;
 /// A group with fewer texts in the sample than this times `dim` takes more of them.
 const SMALL_GROUP: usize = 8;
 
@@ -86,13 +89,13 @@ impl FitOptions {
 
 /// The fitted rows of one group.
 pub(super) struct GroupRows {
-    /// A column for each word of the group.
-    pub(super) rows: Mat<f32>,
-    /// The bucket of each column.
+    /// `dim` values for each word of the group.
+    pub(super) rows: Vec<i8>,
+    /// The bucket of each word.
     pub(super) buckets: Vec<u16>,
-    /// The number of texts with the word of each column.
+    /// The number of texts with each word.
     pub(super) frequency: Vec<u32>,
-    /// The inverse document frequency of each column, to the power asked for.
+    /// The weight of each word times the scale of its row; 0 for a row without a value.
     pub(super) weights: Vec<f32>,
     pub(super) average_words: f32,
     /// A unit vector orthogonal to all rows, the same for every text of the group; zeros for the
@@ -280,11 +283,13 @@ fn fit_group(
         let found = Mat::from_fn(width, available, found);
         (found * turn.subcols(1, available).transpose(), identity)
     };
+    let rotated = rotate(&words, &turned, threads, progress)?;
+    let (rows, scales) = quantised(&rotated, threads)?;
     Ok(GroupRows {
-        rows: rotate(&words, &turned, threads, progress)?,
+        rows,
         buckets: sample.buckets,
         frequency: sample.frequency,
-        weights: sample.weights,
+        weights: sample.weights.iter().zip(scales).map(|(weight, scale)| weight * scale).collect(),
         average_words: sample.average_words,
         identity,
         name: String::new(),
@@ -366,4 +371,34 @@ fn from_texts(
     let width = vectors.nrows();
     let vectors = Mat::from_fn(width, width, |row, at| vectors[(row, at)] as f32);
     Ok((words, whitening * vectors, squares))
+}
+
+/// The columns of `rows` as int8, one after another, and the scale of each.
+fn quantised(rows: &Mat<f32>, threads: usize) -> Result<(Vec<i8>, Vec<f32>)> {
+    let (dim, words) = (rows.nrows(), rows.ncols());
+    let (mut bytes, mut scales) = (vec![0; words * dim], vec![0.0; words]);
+    let blocks = bytes.chunks_mut(BLOCK * dim).zip(scales.chunks_mut(BLOCK));
+    fan::over(blocks, threads, |number, (bytes, scales)| {
+        let columns = bytes.chunks_exact_mut(dim).zip(scales);
+        for (column, (bytes, scale)) in (number * BLOCK..).zip(columns) {
+            *scale = quantise(rows, column, bytes);
+        }
+        Ok(())
+    })?;
+    Ok((bytes, scales))
+}
+
+/// Writes a fitted row as int8 and gives its scale; 0 for a row without a value.
+fn quantise(rows: &Mat<f32>, column: usize, bytes: &mut [i8]) -> f32 {
+    let values = rows.col(column);
+    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    if !(largest.is_finite() && largest > 0.0) {
+        return 0.0;
+    }
+    let scale = 127.0 / largest;
+    for (byte, value) in bytes.iter_mut().zip(values.iter()) {
+        // To the nearest, in a form that the compiler vectorises.
+        *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
+    }
+    largest / 127.0
 }

@@ -3,8 +3,6 @@
 use std::ops::Range;
 use std::path::Path;
 
-use faer::Mat;
-
 use super::boilerplate::Boilerplate;
 use super::counter::Counter;
 use super::fit::GroupRows;
@@ -54,7 +52,7 @@ pub(super) struct Group {
 }
 
 impl LsaModel {
-    /// Stores the fitted rows as int8. Every word has the row of the largest group that knows it, and
+    /// Puts the rows of all groups together. Every word has the row of the largest group that knows it, and
     /// a row for each further group, as far as there is room: the most frequent first.
     pub(super) fn new(
         options: FitOptions,
@@ -108,7 +106,8 @@ impl LsaModel {
             for (&source, (weight, bytes)) in sources.iter().zip(places) {
                 if let Some((group, column)) = source {
                     let group = &fitted[group];
-                    *weight = group.weights[column] * quantise(&group.rows, column, bytes);
+                    *weight = group.weights[column];
+                    bytes.copy_from_slice(&group.rows[column * dim..(column + 1) * dim]);
                 }
             }
             Ok(())
@@ -183,21 +182,6 @@ fn least_frequency(fitted: &[GroupRows], is_own: impl Fn(usize, u16) -> bool) ->
     let (_, &mut last, _) = frequencies.select_nth_unstable_by(MOST_OWN_ROWS, |a, b| b.cmp(a));
     // Words with as many texts as the first that has no room have none either.
     last + 1
-}
-
-/// Writes a fitted row as int8 and gives its scale; 0 for a row without a value.
-fn quantise(rows: &Mat<f32>, column: usize, bytes: &mut [i8]) -> f32 {
-    let values = rows.col(column);
-    let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-    if !(largest.is_finite() && largest > 0.0) {
-        return 0.0;
-    }
-    let scale = 127.0 / largest;
-    for (byte, value) in bytes.iter_mut().zip(values.iter()) {
-        // To the nearest, in a form that the compiler vectorises.
-        *byte = (value * scale + 0.5f32.copysign(*value)) as i32 as i8;
-    }
-    largest / 127.0
 }
 
 /// The share of what tells the groups apart in the squared length of a vector: .3 with 256 values. The
