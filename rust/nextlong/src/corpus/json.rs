@@ -122,6 +122,7 @@ pub(super) fn record(
 
 /// Which columns a key names.
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "one key may name several columns")]
 struct Wants {
     text: bool,
     id: bool,

@@ -180,7 +180,9 @@ impl LsaModel {
         let seed = options.seed;
         let chosen = seed::sample(seed, "embed base", all.len(), options.sample);
         let mut is_chosen = vec![false; all.len()];
-        chosen.iter().for_each(|&row| is_chosen[row] = true);
+        for row in chosen {
+            is_chosen[row] = true;
+        }
         let (base, others): (Vec<_>, Vec<_>) =
             all.iter().zip(&is_chosen).partition(|&(_, &chosen)| chosen);
         let base: Vec<_> = base.into_iter().map(|(text, _)| *text).collect();
@@ -231,7 +233,7 @@ impl LsaModel {
             fitted.name = names::name(&examples[group]);
             groups.push(fitted);
         }
-        Self::new(options, groups, centroids, boilerplate, threads)
+        Self::new(options, &groups, centroids, boilerplate, threads)
     }
 }
 

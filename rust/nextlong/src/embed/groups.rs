@@ -313,11 +313,10 @@ impl Leaders {
             let Some((a, b)) = best.1 else { break };
             let taken = std::mem::take(&mut members[a]);
             members[b].extend(taken);
-            for other in 0..count {
-                products[b][other] += products[a][other];
-            }
-            for other in 0..count {
-                products[other][b] += products[other][a];
+            let row = products[a].clone();
+            products[b].iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
+            for row in &mut products {
+                row[b] += row[a];
             }
         }
         let size =
@@ -335,13 +334,15 @@ impl Leaders {
         let mut tidied = Self::with(members.len());
         let mut place_of = vec![None; self.panels.len() * LANES];
         for (leader, members) in members.iter().enumerate() {
-            members.iter().for_each(|&member| place_of[member] = Some(leader));
+            for &member in members {
+                place_of[member] = Some(leader);
+            }
             tidied.sizes[leader] = size(members);
             tidied.words[leader] = words(members);
         }
         for word in 0..BUCKETS {
             for (panel, places) in self.panels.iter().zip(place_of.chunks_exact(LANES)) {
-                if panel[word] == [0.0; LANES] {
+                if is_empty(&panel[word]) {
                     continue;
                 }
                 for (&value, place) in panel[word].iter().zip(places) {
@@ -365,7 +366,7 @@ impl Leaders {
         for word in 0..BUCKETS {
             for (number, panel) in self.panels.iter().enumerate() {
                 // Most words are of few leaders.
-                if panel[word] == [0.0; LANES] {
+                if is_empty(&panel[word]) {
                     continue;
                 }
                 for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0)
@@ -383,6 +384,11 @@ impl Leaders {
         let at = |a: usize, b: usize| f64::from(products[a.max(b)][a.min(b)]);
         (0..count).map(|a| (0..count).map(|b| at(a, b)).collect()).collect()
     }
+}
+
+/// Whether no leader of a panel has a word.
+fn is_empty(line: &[f32; LANES]) -> bool {
+    line.iter().all(|&value| value <= 0.0)
 }
 
 /// The square roots of small numbers.

@@ -56,7 +56,7 @@ impl LsaModel {
     /// a row for each further group, as far as there is room: the most frequent first.
     pub(super) fn new(
         options: FitOptions,
-        fitted: Vec<GroupRows>,
+        fitted: &[GroupRows],
         centroids: Centroids,
         boilerplate: Boilerplate,
         threads: usize,
@@ -74,7 +74,7 @@ impl LsaModel {
             }
         }
         let is_own = |number: usize, bucket: u16| home[usize::from(bucket)].1 != number;
-        let least = least_frequency(&fitted, is_own);
+        let least = least_frequency(fitted, is_own);
         let mut groups = Vec::with_capacity(fitted.len());
         let mut sources: Vec<Option<(usize, usize)>> = vec![None; BUCKETS];
         for (number, group) in fitted.iter().enumerate() {

@@ -24,7 +24,8 @@ pub(super) fn add_example<'t>(examples: &mut Vec<&'t str>, text: &'t str) {
 pub(super) fn name(texts: &[&str]) -> String {
     let mut frequency = HashMap::<String, usize>::new();
     for text in texts {
-        let text = &text[..text.floor_char_boundary(BYTES)];
+        let end = (0..=BYTES.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+        let text = &text[..end.unwrap_or(0)];
         let mut own: Vec<String> = text
             .split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c))
             .flat_map(|word| {

@@ -22,7 +22,7 @@ const OPENING_EXCESS: f64 = 1.5;
 pub(super) struct Counts {
     offsets: Vec<usize>,
     words: Vec<u16>,
-    counts: Vec<u16>,
+    repeats: Vec<u16>,
     lengths: Vec<u32>,
     opens: Vec<bool>,
 }
@@ -65,7 +65,7 @@ impl Counts {
     fn push(&mut self, counter: &Counter, opens: bool) {
         for (word, count) in counter.counts() {
             self.words.push(word);
-            self.counts.push(count);
+            self.repeats.push(count);
         }
         self.offsets.push(self.words.len());
         self.lengths.push(counter.len() as u32);
@@ -80,7 +80,7 @@ impl Counts {
         let range = self.offsets[row]..self.offsets[row + 1];
         TextCounts {
             words: &self.words[range.clone()],
-            counts: &self.counts[range],
+            counts: &self.repeats[range],
             length: self.lengths[row] as usize,
             opens: self.opens[row],
         }
@@ -92,7 +92,7 @@ impl Counts {
         for row in (0..self.len()).filter(|&row| keep[row]) {
             let text = self.text(row);
             kept.words.extend_from_slice(text.words);
-            kept.counts.extend_from_slice(text.counts);
+            kept.repeats.extend_from_slice(text.counts);
             kept.offsets.push(kept.words.len());
             kept.lengths.push(text.length as u32);
             kept.opens.push(text.opens);

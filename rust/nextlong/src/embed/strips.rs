@@ -242,10 +242,10 @@ fn forward_and_back(matrix: &Sparse, first: usize, last: usize, strip: &[Row], o
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn back(matrix: &Sparse, first: usize, last: usize, strip: &[Row], out: &mut [Row]) {
-    for row in first..last {
+    for (row, dense) in (first..last).zip(&strip[first..last]) {
         let (columns, values) = matrix.entries(row);
         for (&column, &value) in columns.iter().zip(values) {
-            for (out, other) in out[column as usize].0.iter_mut().zip(&strip[row].0) {
+            for (out, other) in out[column as usize].0.iter_mut().zip(&dense.0) {
                 *out += value * other;
             }
         }

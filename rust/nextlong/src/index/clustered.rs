@@ -423,7 +423,8 @@ impl Ready {
 
 /// Ranks from 0 to `end` in rounds, the first of `first`, each three times as long as all before it.
 fn rounds_of(first: usize, end: usize) -> Vec<Range<usize>> {
-    let mut rounds = vec![0..first.min(end)];
+    let mut rounds = Vec::with_capacity(4);
+    rounds.push(0..first.min(end));
     while let Some(last) = rounds.last().map(|range| range.end).filter(|&last| last < end) {
         rounds.push(last..(last * 4).min(end));
     }

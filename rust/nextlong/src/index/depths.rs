@@ -272,9 +272,12 @@ impl Depths {
 
 /// The lists that a query scans with a gap, on the average, about.
 fn mean_lists(gaps: &[Gaps], gap: i32) -> f64 {
-    let within = |gaps: &Gaps| match gaps.short {
-        true => gaps.of_lists.len(),
-        false => gaps.of_lists.partition_point(|&below| below <= gap).max(1),
+    let within = |gaps: &Gaps| {
+        if gaps.short {
+            gaps.of_lists.len()
+        } else {
+            gaps.of_lists.partition_point(|&below| below <= gap).max(1)
+        }
     };
     gaps.iter().map(within).sum::<usize>() as f64 / gaps.len().max(1) as f64
 }

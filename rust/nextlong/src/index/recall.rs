@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn copies_are_drawn_once() {
-        let value = |number: usize| if number % 5 == 0 { number as f32 } else { 0.5 };
+        let value = |number: usize| if number.is_multiple_of(5) { number as f32 } else { 0.5 };
         let sample = distinct_sample(3, 5000, 5000, 2, |number, out| out.fill(value(number)));
         assert_eq!(sample.numbers.len(), 256);
         assert!((0.7..0.9).contains(&sample.copies), "{}", sample.copies);

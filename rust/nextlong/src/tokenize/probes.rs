@@ -53,7 +53,7 @@ pub(super) fn texts(added: &[Added]) -> Vec<String> {
     let around = sought.flat_map(|token| {
         let token = &token.content;
         [
-            format!("{token}"),
+            token.clone(),
             format!("a{token}b {token} c\n{token}\n  {token}  d{token}{token}"),
             format!("é{token}中 {}.{}x", token.to_uppercase(), token.to_lowercase()),
         ]

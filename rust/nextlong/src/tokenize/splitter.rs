@@ -138,8 +138,11 @@ fn compile(pattern: &str) -> Result<Regex, String> {
         .map_err(|error| format!("the pattern {pattern:?} cannot be compiled: {error}"))
 }
 
+/// Bytes from and to, and whether the pattern matches there.
+type Piece = ((usize, usize), bool);
+
 /// The matches in a text and what lies between them, true for what is looked for.
-fn matches(regex: &Regex, text: &str, invert: bool) -> Result<Vec<((usize, usize), bool)>, String> {
+fn matches(regex: &Regex, text: &str, invert: bool) -> Result<Vec<Piece>, String> {
     let mut found = Vec::with_capacity(text.len() / 4);
     let mut end = 0;
     for place in regex.find_iter(text) {

@@ -87,9 +87,12 @@ pub fn search(
     for (number, &chunk) in chunks.iter().enumerate() {
         let own = store.document_chunks(store.document(chunk as usize));
         let mut all: Vec<(f32, u32)> = (0..store.len() as u32)
-            .filter(|&other| match settings.exclude_same_doc {
-                true => !own.contains(&(other as usize)),
-                false => other != chunk,
+            .filter(|&other| {
+                if settings.exclude_same_doc {
+                    !own.contains(&(other as usize))
+                } else {
+                    other != chunk
+                }
             })
             .filter(|&other| !hidden.is_some_and(|hidden| hidden.contains(other)))
             .filter(|&other| settings.index != "hnsw" || k >= 100 || other % 3 > 0)
