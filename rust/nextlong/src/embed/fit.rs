@@ -131,8 +131,7 @@ impl LsaModel {
             threads,
             progress,
         )?;
-        let texts: Vec<_> = texts.iter().map(|&text| (text, false)).collect();
-        Self::fit_on(&texts, boilerplate, options, threads, progress)
+        Self::fit_on(texts, boilerplate, options, threads, progress)
     }
 
     /// Fits a model on the chunks `rows` of a store; lines are compared between its documents.
@@ -162,16 +161,12 @@ impl LsaModel {
             threads,
             progress,
         )?;
-        let opens = |row: usize| {
-            let chunks = store.document_chunks(store.document(row));
-            chunks.len() > 1 && chunks.start == row
-        };
-        let texts: Vec<_> = rows.iter().map(|&row| (store.text(row), opens(row))).collect();
+        let texts: Vec<&str> = rows.iter().map(|&row| store.text(row)).collect();
         Self::fit_on(&texts, boilerplate, options, threads, progress)
     }
 
     fn fit_on(
-        all: &[(&str, bool)],
+        all: &[&str],
         boilerplate: Boilerplate,
         options: FitOptions,
         threads: usize,
@@ -201,7 +196,7 @@ impl LsaModel {
         };
         let mut members = vec![Vec::new(); centroids.len()];
         let mut examples = vec![Vec::new(); centroids.len()];
-        for (text, (original, _)) in sample.iter().zip(&base) {
+        for (text, original) in sample.iter().zip(&base) {
             let group = nearest(text);
             members[group].push(*text);
             names::add_example(&mut examples[group], original);

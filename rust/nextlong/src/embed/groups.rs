@@ -430,7 +430,7 @@ mod tests {
 
     /// The group of each text.
     fn groups(all: &[String]) -> Vec<usize> {
-        let all: Vec<_> = all.iter().map(|text| (&**text, false)).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
         let progress = Progress::default();
         let counts = Counts::new(&all, 0, &Boilerplate::default(), 1, &progress).expect("counts");
         let all: Vec<_> = texts(&counts).collect();

@@ -12,11 +12,6 @@ use crate::progress::Progress;
 /// The texts that one thread takes at a time.
 const TEXTS: usize = 512;
 
-/// First chunks, and others, from which on words of first chunks are told from others.
-const OPENINGS: usize = 64;
-/// How many times as often first chunks may have a word before its weight falls.
-const OPENING_EXCESS: f64 = 1.5;
-
 /// The distinct words of some texts with their counts.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -24,7 +19,6 @@ pub(super) struct Counts {
     words: Vec<u16>,
     repeats: Vec<u16>,
     lengths: Vec<u32>,
-    opens: Vec<bool>,
 }
 
 /// The words of one text.
@@ -34,15 +28,12 @@ pub(super) struct TextCounts<'a> {
     pub(super) counts: &'a [u16],
     /// The number of words, repeats included.
     pub(super) length: usize,
-    /// Whether it is the first chunk of a document of several.
-    pub(super) opens: bool,
 }
 
 impl Counts {
-    /// Counts the words of `texts`, boilerplate left out; each comes with whether it is the first chunk
-    /// of a document of several.
+    /// Counts the words of `texts`, boilerplate left out.
     pub(super) fn new(
-        texts: &[(&str, bool)],
+        texts: &[&str],
         seed: u64,
         boilerplate: &Boilerplate,
         threads: usize,
@@ -52,24 +43,23 @@ impl Counts {
         fan::over(ranges, threads, |_, start| {
             let mut counter = Counter::new(seed);
             let mut counts = Self { offsets: vec![0], ..Self::default() };
-            for &(text, opens) in &texts[start..texts.len().min(start + TEXTS)] {
+            for text in &texts[start..texts.len().min(start + TEXTS)] {
                 progress.check()?;
                 counter.count(boilerplate.rest(text));
-                counts.push(&counter, opens);
+                counts.push(&counter);
                 progress.add(1);
             }
             Ok(counts)
         })
     }
 
-    fn push(&mut self, counter: &Counter, opens: bool) {
+    fn push(&mut self, counter: &Counter) {
         for (word, count) in counter.counts() {
             self.words.push(word);
             self.repeats.push(count);
         }
         self.offsets.push(self.words.len());
         self.lengths.push(counter.len() as u32);
-        self.opens.push(opens);
     }
 
     fn len(&self) -> usize {
@@ -82,7 +72,6 @@ impl Counts {
             words: &self.words[range.clone()],
             counts: &self.repeats[range],
             length: self.lengths[row] as usize,
-            opens: self.opens[row],
         }
     }
 
@@ -95,7 +84,6 @@ impl Counts {
             kept.repeats.extend_from_slice(text.counts);
             kept.offsets.push(kept.words.len());
             kept.lengths.push(text.length as u32);
-            kept.opens.push(text.opens);
         }
         *self = kept;
     }
@@ -139,25 +127,18 @@ impl Sample {
     ) -> Result<Self> {
         let total: u64 = texts.iter().map(|text| text.length as u64).sum();
         let average_words = (total as f64 / texts.len() as f64) as f32;
-        let frequency = frequencies(texts, threads, |_| true)?;
-        let openings = frequencies(texts, threads, |text| text.opens)?;
+        let frequency = frequencies(texts, threads)?;
         let least = if frequency.iter().any(|&with| with >= min_texts) { min_texts } else { 1 };
         let mut buckets: Vec<u16> =
             (0..=u16::MAX).filter(|&bucket| frequency[usize::from(bucket)] >= least).collect();
         // Frequent words first: their rows lie together and stay in the cache.
         buckets.sort_by_key(|&bucket| std::cmp::Reverse(frequency[usize::from(bucket)]));
-        let opening = texts.iter().filter(|text| text.opens).count();
-        let of_opening = |bucket: u16| {
-            let with = openings[usize::from(bucket)];
-            opening_weight(with, opening, frequency[usize::from(bucket)] - with, texts.len())
-        };
         let weights: Vec<f32> = buckets
             .iter()
             .map(|&bucket| {
                 let with = f64::from(frequency[usize::from(bucket)]);
                 let without = texts.len() as f64 - with;
-                let idf = (1.0 + (without + 0.5) / (with + 0.5)).ln().powf(idf_power);
-                (idf * of_opening(bucket)) as f32
+                (1.0 + (without + 0.5) / (with + 0.5)).ln().powf(idf_power) as f32
             })
             .collect();
         let frequency: Vec<u32> =
@@ -181,16 +162,12 @@ impl Sample {
     }
 }
 
-/// How many of the texts for which `counts` is true have each word.
-fn frequencies(
-    texts: &[TextCounts<'_>],
-    threads: usize,
-    counts: impl Fn(&TextCounts<'_>) -> bool + Sync,
-) -> Result<Vec<u32>> {
+/// How many of the texts have each word.
+fn frequencies(texts: &[TextCounts<'_>], threads: usize) -> Result<Vec<u32>> {
     let group = texts.len().div_ceil(threads.max(1)).max(1);
     let counted = fan::over(texts.chunks(group), threads, |_, texts| {
         let mut frequency = vec![0u32; BUCKETS];
-        for &bucket in texts.iter().filter(|text| counts(text)).flat_map(|text| text.words) {
+        for &bucket in texts.iter().flat_map(|text| text.words) {
             frequency[usize::from(bucket)] += 1;
         }
         Ok(frequency)
@@ -200,22 +177,6 @@ fn frequencies(
         frequency.iter_mut().zip(counted).for_each(|(sum, more)| *sum += more);
     }
     Ok(frequency)
-}
-
-/// The weight of a word that first chunks have more often than others: title pages, abstracts and
-/// lists of objectives are alike in their place, not in their topic. `with` of `opening` first chunks
-/// have the word, and `elsewhere` of the other of `texts` texts.
-fn opening_weight(with: u32, opening: usize, elsewhere: u32, texts: usize) -> f64 {
-    let others = texts - opening;
-    if opening < OPENINGS
-        || others < OPENINGS
-        || with < 8
-        || f64::from(with) < 0.01 * opening as f64
-    {
-        return 1.0;
-    }
-    let excess = f64::from(with) / opening as f64 * others as f64 / (f64::from(elsewhere) + 1.0);
-    (OPENING_EXCESS / excess).min(1.0)
 }
 
 impl Sparse {
