@@ -303,7 +303,7 @@ def _guarded(
         return encode(texts) if texts else []
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # A panic of the package is no Exception.
+    except BaseException as error:  # A panic of the package is not an `Exception`.
         if len(texts) > 1:
             return [row for text in texts for row in _guarded(encode, [text])]
         raise TokenizerError(

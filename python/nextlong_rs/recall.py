@@ -35,7 +35,7 @@ class UsedLists:
     """
 
     def __init__(self, seed: int, chunks: int) -> None:
-        """No lists yet, of a corpus of so many chunks."""
+        """Start without lists, for a corpus of `chunks` chunks."""
         self._seed = seed
         self._chunks = chunks
         self.counts: dict[int, int] = {}
@@ -67,7 +67,7 @@ class UsedLists:
         return rows[np.argsort(keys, kind="stable")[:_SAMPLED]]
 
     def sample(self, size: int) -> dict[int, NDArray[np.int64]]:
-        """About so many lists, by depth: the same number of each depth, as far as it has them."""
+        """Draw about `size` lists, the same number of each depth where it has enough."""
         found: dict[int, NDArray[np.int64]] = {}
         left = size
         by_size = sorted(self._samples, key=lambda depth: (len(self._samples[depth]), depth))

@@ -226,7 +226,7 @@ impl Depths {
         self.depths.copies()
     }
 
-    /// The rows of the sample; -1 for a query that is no row.
+    /// The rows of the sample; -1 for a query that is not a row.
     #[getter]
     fn rows<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
         let queries = self.depths.queries();

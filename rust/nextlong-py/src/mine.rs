@@ -52,7 +52,7 @@ pub struct GramLists(Arc<mine::GramLists>);
 
 #[pymethods]
 impl GramLists {
-    /// No lists yet; at most so many bytes of them are kept.
+    /// An empty cache of lists with a maximum size in bytes.
     #[new]
     fn new(settings: &Settings, bytes: usize) -> Self {
         Self(Arc::new(mine::GramLists::new(&settings.0).within(bytes)))

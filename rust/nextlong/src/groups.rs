@@ -116,7 +116,7 @@ impl Groups {
         self.names.len()
     }
 
-    /// Whether there is no group.
+    /// True without any group.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()

@@ -290,7 +290,7 @@ pub(super) fn parse(rows: &Rows, input: &Input, settings: &Settings) -> Result<D
     Ok(documents)
 }
 
-/// The id or source of a row; none where there is no such column.
+/// The id or source of a row; `None` without such a column.
 fn name_of(names: Option<&Texts>, row: usize) -> Field<&str> {
     match names.map(|names| names.get(row)) {
         Some(Ok(Some(name))) => Field::Found(name),

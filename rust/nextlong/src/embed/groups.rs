@@ -184,7 +184,7 @@ struct Leaders {
 }
 
 impl Leaders {
-    /// So many without a text.
+    /// `count` leaders without texts.
     fn with(count: usize) -> Self {
         let mut leaders = Self::default();
         (0..count).for_each(|_| leaders.open());

@@ -25,7 +25,7 @@ const DEEP: usize = 1024;
 /// The fewest queries that are measured, if there are as many.
 const LEAST: usize = 32;
 
-/// One in so many queries is hard.
+/// The hard queries are one of this number.
 const HARD: usize = 4;
 
 /// What rounding to int8 may cost in recall, about: so much more than wanted is aimed at.

@@ -31,7 +31,7 @@ pub(super) type Grams = Arc<[u32]>;
 #[derive(Debug)]
 pub struct GramLists {
     gram_words: usize,
-    /// Of so many n-grams one is compared; a power of two.
+    /// One n-gram of this number is compared; a power of two.
     stride: usize,
     /// Bytes of a list, about.
     list_bytes: usize,
@@ -70,7 +70,7 @@ impl GramLists {
         }
     }
 
-    /// The same with at most so many bytes; the list of a chunk that has no room is made each time
+    /// The same with at most `bytes` bytes; the list of a chunk that has no room is made each time
     /// it is asked for.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
