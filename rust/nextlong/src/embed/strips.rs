@@ -410,7 +410,13 @@ mod tests {
         }
         let gram = gram_product(&matrix, &once, &work).expect("product");
         let expected = product(&matrix, &back, &work).expect("product");
-        assert_eq!(gram, expected);
+        for text in 0..rows.len() {
+            for at in 0..96 {
+                let (one, other) = (gram[(at, text)], expected[(at, text)]);
+                // The sums are of products of up to a hundred thousand.
+                assert!((one - other).abs() < 0.05 + 1e-4 * other.abs(), "{one} {other}");
+            }
+        }
         for threads in [1, 4] {
             let work = Work::new(threads, &progress);
             let again = normal_product(&matrix, &dense, &work).expect("product");

@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
 use crate::error::Result;
 use crate::index::exclude::Exclusion;
 use crate::index::{NO_NEIGHBOUR, Neighbours};
@@ -14,9 +17,11 @@ use crate::vectors::Vectors;
 /// Sums kept side by side: two AVX-512 registers.
 const LANES: usize = 32;
 
-/// Rows read at once by the exhaustive search: so few that all queries pass while they are in the
-/// first-level cache.
-const READ: usize = 32;
+/// Rows read at once by the exhaustive search: so few that they stay in the second-level cache.
+const READ: usize = 256;
+
+/// The length of a query times that of a row from which on the error of a product is relative to it.
+const LEAST_LENGTH: f32 = 1e-20;
 
 /// Queries of a search, as f32 with their lengths.
 #[derive(Debug, Clone)]
@@ -173,21 +178,29 @@ pub fn search(
     let mut best: Vec<Vec<(f32, u32)>> = vec![Vec::new(); queries.len()];
     let mut floors = vec![f32::NEG_INFINITY; queries.len()];
     let mut values = vec![0.0; READ.min(vectors.len()) * dim];
-    let mut products = Vec::with_capacity(READ);
+    let mut estimates = Vec::new();
+    // How far a cosine from a product in any order of its sums may be from the right one, twice.
+    let margin = 4.0 * dim as f32 * f32::EPSILON;
     let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
     for start in (0..vectors.len()).step_by(READ) {
         progress.check()?;
         let stop = (start + READ).min(vectors.len());
         let values = &mut values[..(stop - start) * dim];
         vectors.read(start..stop, values);
-        products.resize(stop - start, 0.0);
         let norms: Vec<f32> = values.chunks_exact(dim).map(|row| dot(row, row).sqrt()).collect();
-        for (query, (best, floor)) in best.iter_mut().zip(&mut floors).enumerate() {
+        estimate(queries, values, &mut estimates);
+        let estimates = estimates.chunks_exact(stop - start);
+        for (query, ((best, floor), estimates)) in
+            best.iter_mut().zip(&mut floors).zip(estimates).enumerate()
+        {
             let own = exclusion.of(queries.row_of(query));
-            dots(queries.values(query..query + 1), values, &mut products);
-            for (place, (&product, &norm)) in products.iter().zip(&norms).enumerate() {
+            let length = queries.norms[query];
+            for (place, (&estimate, &norm)) in estimates.iter().zip(&norms).enumerate() {
+                if estimate < (*floor - margin) * (length * norm) && length * norm > LEAST_LENGTH {
+                    continue;
+                }
                 let id = (start + place) as u32;
-                let score = queries.scaled(query, product, norm);
+                let score = queries.cosine(query, &values[place * dim..][..dim], norm);
                 // Ids rise, so an equal score comes too late.
                 if score > *floor && !own.excludes(id) {
                     best.push((score, id));
@@ -207,6 +220,22 @@ pub fn search(
         found.push_row(&best, k);
     }
     Ok(found)
+}
+
+/// The products of all queries with some rows, those of a query one after another: fast, but with sums
+/// in an order that depends on the processor.
+fn estimate(queries: &Queries, rows: &[f32], products: &mut Vec<f32>) {
+    let dim = queries.dim;
+    let count = rows.len() / dim;
+    products.resize(queries.len() * count, 0.0);
+    matmul(
+        MatMut::from_column_major_slice_mut(products, count, queries.len()),
+        Accum::Replace,
+        MatRef::from_row_major_slice(rows, count, dim),
+        MatRef::from_column_major_slice(&queries.values, dim, queries.len()),
+        1.0,
+        Par::Seq,
+    );
 }
 
 impl Neighbours {
@@ -261,38 +290,6 @@ fn products(a: &[f32], b: &[f32]) -> (f32, f32) {
     (total(&sums), total(&squares))
 }
 
-/// `dot(one, row)` for each of some rows, the same bits, four rows at a time.
-#[multiversion::multiversion(targets = "simd")]
-fn dots(one: &[f32], rows: &[f32], out: &mut [f32]) {
-    let dim = one.len();
-    let (blocks, tail) = one.as_chunks();
-    let mut start = 0;
-    while start + 4 <= out.len() {
-        let rows: [(&[[f32; LANES]], &[f32]); 4] =
-            std::array::from_fn(|number| rows[(start + number) * dim..][..dim].as_chunks());
-        let [a, b, c, d] = rows.map(|row| row.0);
-        let mut sums = [[0.0f32; LANES]; 4];
-        for (one, ((a, b), (c, d))) in blocks.iter().zip(a.iter().zip(b).zip(c.iter().zip(d))) {
-            add(&mut sums[0], one, a);
-            add(&mut sums[1], one, b);
-            add(&mut sums[2], one, c);
-            add(&mut sums[3], one, d);
-        }
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            if !tail.is_empty() {
-                add(sums, &padded(tail), &padded(row.1));
-            }
-        }
-        for (out, sums) in out[start..].iter_mut().zip(&sums) {
-            *out = total(sums);
-        }
-        start += 4;
-    }
-    for (number, out) in out.iter_mut().enumerate().skip(start) {
-        *out = dot_lanes(one, &rows[number * dim..][..dim]);
-    }
-}
-
 #[allow(clippy::inline_always, reason = "a call of its own would not have the wide registers")]
 #[inline(always)]
 fn add(sums: &mut [f32; LANES], a: &[f32; LANES], b: &[f32; LANES]) {
@@ -339,12 +336,44 @@ mod tests {
             let (product, square) = products(&a, &b);
             assert_eq!(product.to_bits(), dot(&a, &b).to_bits());
             assert_eq!(square.to_bits(), dot(&b, &b).to_bits());
-            let rows: Vec<f32> = (0..7 * length).map(|value| (value as f32).cos()).collect();
-            let mut found = [0.0; 7];
-            dots(&a, &rows, &mut found);
-            for (number, found) in found.into_iter().enumerate() {
-                let row = &rows[number * length..][..length];
-                assert_eq!(found.to_bits(), dot(&a, row).to_bits());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_search_is_that_of_plain_loops(
+            seed in 0u64..1000, dim in 1usize..40, k in 0usize..5, spread in 0..30,
+        ) {
+            // Rows of very different lengths, copies and zeros among them.
+            let mut rng = crate::seed::Rng::new(seed, "cosine", 0);
+            let rows = 3 * READ + 7;
+            let mut values: Vec<f32> = Vec::with_capacity(rows * dim);
+            for row in 0..rows {
+                if row % 5 == 4 {
+                    let first = rng.below(row as u64) as usize * dim;
+                    values.extend_from_within(first..first + dim);
+                    continue;
+                }
+                let power = rng.below(2 * spread as u64 + 1) as i32 - spread;
+                let scale = if row % 97 == 0 { 0.0 } else { 10f32.powi(power) };
+                values.extend((0..dim).map(|_| (rng.uniform() as f32 - 0.5) * scale));
+            }
+            let vectors = Vectors::in_full(&values, dim, 1).expect("vectors");
+            let numbers: Vec<usize> = (0..rows).step_by(23).collect();
+            let queries = Queries::of_rows(&vectors, &numbers);
+            let exclusion = Exclusion::new(None, rows).expect("exclusion");
+            let found = search(&vectors, &queries, &exclusion, k, &Progress::default());
+            let found = found.expect("found");
+            for (query, &own) in numbers.iter().enumerate() {
+                let score = |row: usize| {
+                    let values = &values[row * dim..][..dim];
+                    (queries.cosine(query, values, dot(values, values).sqrt()), row as i64)
+                };
+                let mut all: Vec<_> = (0..rows).filter(|&row| row != own).map(score).collect();
+                all.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                all.truncate(k);
+                let ids: Vec<i64> = all.iter().map(|pair| pair.1).collect();
+                proptest::prop_assert_eq!(&found.ids[query * k..(query + 1) * k], &ids[..]);
             }
         }
     }
