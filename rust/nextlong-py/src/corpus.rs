@@ -1,7 +1,7 @@
 //! The corpus as Python sees it: a listing in, blocks out, documents that stay on this side.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatchReader;
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
@@ -13,6 +13,7 @@ use pyo3::types::{
 };
 
 use crate::door::{Watch, into_py, outside};
+use crate::locks::lock;
 
 /// A listed file: number, path, name, label, kind.
 type Listed = (i32, PathBuf, String, String, String);
@@ -24,7 +25,6 @@ fn settings_of(json: &str) -> PyResult<Settings> {
 
 /// The kind that a file's name tells; none for a name that tells no kind.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn corpus_kind(path: PathBuf) -> Option<&'static str> {
     Kind::of(&path).map(Kind::as_str)
 }
@@ -384,7 +384,7 @@ impl Block {
     /// Parse the block, once: what it held is freed or moved.
     #[pyo3(signature = (watch=None))]
     fn parse(&self, py: Python<'_>, watch: Option<&Watch>) -> PyResult<Documents> {
-        let block = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let block = lock(&self.held).take();
         let block = block.ok_or_else(|| {
             PyRuntimeError::new_err("a block can be parsed once; keep its documents")
         })?;

@@ -1,5 +1,4 @@
 //! Tokenizers as Python sees them: chunk numbers or texts in, flat ids out.
-#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands borrowed arguments over by value")]
 
 use nextlong::Ragged;
 use nextlong::chunk::Counter;

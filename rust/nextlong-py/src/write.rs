@@ -1,18 +1,20 @@
 //! Sequences and their writers as Python sees them.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use nextlong::Progress;
 use nextlong::sequences::{self, Role, Span};
-use nextlong::write::{self, Growing, STEP_TOKENS};
+use nextlong::write::{self, ParquetWriter, STEP_TOKENS};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::door::{Watch, into_py, outside};
-use crate::mine::{STRATEGY, Selector};
+use crate::fill::Selector;
+use crate::locks::lock;
 use crate::store::ChunkStore;
+use crate::strategy::STRATEGY;
 
 /// Training sequences: token ids and who is who in them.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
@@ -41,8 +43,6 @@ impl Sequences {
 
     /// Sequences from flat arrays, copied.
     #[staticmethod]
-    #[allow(clippy::too_many_arguments, reason = "one argument a column")]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn from_arrays(
         strategy: &str,
         input_ids: PyReadonlyArray1<'_, u32>,
@@ -119,7 +119,6 @@ impl Sequences {
 /// Writes sequences as a Parquet file, whole or not at all; gives (rows, bytes).
 #[pyfunction]
 #[pyo3(signature = (path, sequences, metadata, watch=None))]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn write_parquet(
     py: Python<'_>,
     path: PathBuf,
@@ -132,11 +131,11 @@ pub fn write_parquet(
 
 /// A Parquet file of a run: grows as its sequences are decided, and appears when it is finished.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Part(Mutex<Under>);
+pub struct Part(Mutex<OpenFile>);
 
-struct Under {
+struct OpenFile {
     /// None once it is finished or has failed.
-    file: Option<Growing>,
+    file: Option<ParquetWriter>,
     /// The next sequence to be written.
     next: usize,
 }
@@ -145,10 +144,9 @@ struct Under {
 impl Part {
     /// Begins the file `path`, whose first sequence is `start`.
     #[new]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn new(py: Python<'_>, path: PathBuf, start: usize, metadata: &str) -> PyResult<Self> {
-        outside(py, None, |_| Growing::create(&path, STRATEGY, metadata))
-            .map(|file| Self(Mutex::new(Under { file: Some(file), next: start })))
+        outside(py, None, |_| ParquetWriter::create(&path, STRATEGY, metadata))
+            .map(|file| Self(Mutex::new(OpenFile { file: Some(file), next: start })))
     }
 
     /// Assembles and writes the sequences before `stop` that make whole steps, so that in which pieces
@@ -162,11 +160,11 @@ impl Part {
         watch: &Watch,
     ) -> PyResult<usize> {
         outside(py, Some(watch), |progress| {
-            let mut under = self.under();
+            let mut open = lock(&self.0);
             let step = step(selector);
-            let stop = under.next + stop.saturating_sub(under.next) / step * step;
-            under.write(selector, store, stop, progress)?;
-            Ok(under.next)
+            let stop = open.next + stop.saturating_sub(open.next) / step * step;
+            open.write(selector, store, stop, progress)?;
+            Ok(open.next)
         })
     }
 
@@ -181,20 +179,14 @@ impl Part {
         watch: &Watch,
     ) -> PyResult<(u64, u64, u64)> {
         outside(py, Some(watch), |progress| {
-            let mut under = self.under();
-            under.write(selector, store, stop, progress)?;
-            under.file.take().map_or_else(|| Err(gone()), Growing::finish)
+            let mut open = lock(&self.0);
+            open.write(selector, store, stop, progress)?;
+            open.file.take().map_or_else(|| Err(gone()), ParquetWriter::finish)
         })
     }
 }
 
-impl Part {
-    fn under(&self) -> MutexGuard<'_, Under> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Under {
+impl OpenFile {
     /// Writes the sequences from the next to before `stop`; a file that fails is given up.
     fn write(
         &mut self,

@@ -12,13 +12,15 @@ mod support;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nextlong::Progress;
-use nextlong::assemble::{Frame, Piece, Sequence, assemble};
+use nextlong::assemble::{Sequence, assemble};
 use nextlong::config::{Collisions, Placement, Sampling, Settings};
-use nextlong::group_report::{GroupReport, Measured, group_report};
-use nextlong::mine::{REASONS, select::paper_k};
+use nextlong::measure::{GroupReport, Measured, group_report};
+use nextlong::segment::{Segment, SpecialTokens};
 use nextlong::sequences::Role;
 use nextlong::store::ChunkStore;
-use nextlong::vectors::Vectors;
+use nextlong::store::Vectors;
+use nextlong::strategy::REASONS;
+use nextlong::strategy::nextlong::paper_k;
 use proptest::prelude::*;
 use serde_json::json;
 use support::{Run, corpus, run, run_stopped, score, settings, tokenize};
@@ -27,7 +29,7 @@ use support::{Run, corpus, run, run_stopped, score, settings, tokenize};
 /// in all of them, of a meta-chunk in the negatives. Repeats of the own document do not count.
 fn largest_share(
     store: &ChunkStore,
-    pieces: &[Piece],
+    segments: &[Segment],
     own: &std::ops::Range<usize>,
     words: usize,
 ) -> f32 {
@@ -35,8 +37,11 @@ fn largest_share(
         let all: Vec<&str> = store.text(chunk as usize).split_whitespace().collect();
         all.windows(words).map(<[&str]>::to_vec).collect()
     };
-    let negatives: Vec<u32> =
-        pieces.iter().map(|piece| piece.chunk).filter(|&c| !own.contains(&(c as usize))).collect();
+    let negatives: Vec<u32> = segments
+        .iter()
+        .map(|segment| segment.chunk)
+        .filter(|&c| !own.contains(&(c as usize)))
+        .collect();
     let metas = own.clone().map(|chunk| chunk as u32);
     let share = |chunk: u32, others: &mut dyn Iterator<Item = u32>| {
         let rest: HashSet<Vec<&str>> = others.flat_map(grams).collect();
@@ -91,22 +96,22 @@ proptest! {
         settings in choices(),
         separator in prop::collection::vec(Just(7u32), 0..4),
         bos in prop_oneof![Just(None), Just(Some(1u32))],
-        wave_size in 1usize..20,
+        batch_size in 1usize..20,
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let store = corpus(folder.path(), &documents);
-        let frame = Frame { bos, eos: Some(2), separator: separator.clone() };
-        let out = run(&store, &settings, &frame, wave_size);
+        let special_tokens = SpecialTokens { bos, eos: Some(2), separator: separator.clone() };
+        let out = run(&store, &settings, &special_tokens, batch_size);
         let exact = settings.length == nextlong::config::Length::Exact;
         if let Some(most) = settings.num_sequences {
             prop_assert!(out.made.len() as u64 <= most);
         }
         let mut uses: BTreeMap<u32, u32> = BTreeMap::new();
         let mut used: HashSet<u32> = HashSet::new();
-        for (document, pieces) in &out.made {
+        for (document, segments) in &out.made {
             let own = store.document_chunks(*document as usize);
-            let metas: Vec<u32> = pieces.iter().filter(|p| p.is_meta()).map(|p| p.chunk).collect();
-            let passed = pieces.iter().all(Piece::is_meta);
+            let metas: Vec<u32> = segments.iter().filter(|p| p.is_meta()).map(|p| p.chunk).collect();
+            let passed = segments.iter().all(Segment::is_meta);
             let expected: Vec<u32> = own.clone().map(|chunk| chunk as u32).collect();
             if exact && !passed {
                 prop_assert_eq!(&metas, &expected, "every meta-chunk, in order");
@@ -115,27 +120,27 @@ proptest! {
             let mut seen = HashSet::new();
             let mut per_meta: HashMap<u32, u32> = HashMap::new();
             let mut per_document: HashMap<usize, u32> = HashMap::new();
-            for piece in pieces {
-                used.insert(piece.chunk);
-                if piece.is_meta() {
+            for segment in segments {
+                used.insert(segment.chunk);
+                if segment.is_meta() {
                     continue;
                 }
-                let is_own = own.contains(&(piece.chunk as usize));
+                let is_own = own.contains(&(segment.chunk as usize));
                 prop_assert!(!is_own || !settings.exclude_same_doc, "none of the own document");
-                let text = store.text_hash(piece.chunk as usize);
-                let same = settings.max_containment.map_or(u64::from(piece.chunk), |_| text);
+                let text = store.text_hash(segment.chunk as usize);
+                let same = settings.max_containment.map_or(u64::from(segment.chunk), |_| text);
                 prop_assert!(seen.insert(same), "none twice");
-                prop_assert!(piece.score <= 0.95);
-                prop_assert!(piece.score >= settings.min_score.unwrap_or(-1.0));
-                let meta_chunk = own.start as u32 + piece.meta;
-                prop_assert!((piece.score - score(meta_chunk, piece.chunk)).abs() < 1e-9);
-                *uses.entry(piece.chunk).or_default() += 1;
-                *per_meta.entry(piece.meta).or_default() += 1;
-                *per_document.entry(store.document(piece.chunk as usize)).or_default() += 1;
+                prop_assert!(segment.score <= 0.95);
+                prop_assert!(segment.score >= settings.min_score.unwrap_or(-1.0));
+                let meta_chunk = own.start as u32 + segment.meta;
+                prop_assert!((segment.score - score(meta_chunk, segment.chunk)).abs() < 1e-9);
+                *uses.entry(segment.chunk).or_default() += 1;
+                *per_meta.entry(segment.meta).or_default() += 1;
+                *per_document.entry(store.document(segment.chunk as usize)).or_default() += 1;
             }
             if let Some(most) = settings.max_containment {
                 let words = settings.containment_words as usize;
-                let share = largest_share(&store, pieces, &own, words);
+                let share = largest_share(&store, segments, &own, words);
                 prop_assert!(share <= most, "{share} of the n-grams of a chunk stand in others");
             }
             let most = settings.num_negatives.unwrap_or(u32::MAX);
@@ -146,11 +151,11 @@ proptest! {
         let most = settings.max_reuse.unwrap_or(u32::MAX);
         prop_assert!(uses.values().all(|&count| count <= most), "reuse is capped");
 
-        let rows: Vec<Sequence<'_>> = out.made.iter().enumerate().map(|(id, (document, pieces))| {
-            Sequence { id: id as i64, document: *document, seq_len: settings.seq_len, pieces }
+        let rows: Vec<Sequence<'_>> = out.made.iter().enumerate().map(|(id, (document, segments))| {
+            Sequence { id: id as i64, document: *document, seq_len: settings.seq_len, segments }
         }).collect();
         let sequences =
-            assemble(&rows, "nextlong", &frame, &store, &out.tokens, &Progress::default())
+            assemble(&rows, "nextlong", &special_tokens, &store, &out.tokens, &Progress::default())
                 .expect("assembled");
         sequences.check().expect("columns that agree");
         let mut shorter = 0;
@@ -175,7 +180,7 @@ proptest! {
                 prop_assert!(tokenize(chunk).starts_with(held), "a span holds its chunk");
             }
         }
-        let tally = out.selector.tally();
+        let tally = out.pass.tally();
         prop_assert_eq!(shorter, tally.shortened);
         prop_assert_eq!(out.made.len() as u64, tally.made);
 
@@ -183,9 +188,9 @@ proptest! {
         let measured = Measured {
             store: &store,
             vectors: &Vectors::from_f32(&vectors, 4).expect("vectors"),
-            groups: out.selector.groups().expect("groups"),
+            groups: out.pass.groups().expect("groups"),
             made: &out.made,
-            counts: out.selector.group_counts(),
+            counts: out.pass.group_counts(),
             seed: 3,
         };
         let reports = group_report(&measured, 1, &Progress::default()).expect("reports");
@@ -213,16 +218,16 @@ proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         let store = corpus(folder.path(), &documents);
         let settings = settings(json!({"max_reuse": null}));
-        let frame = Frame { bos: None, eos: None, separator: vec![7] };
-        let chunks = |made: Vec<(u32, Vec<Piece>)>| -> Vec<(u32, Vec<(u32, u32)>)> {
+        let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7] };
+        let chunks = |made: Vec<(u32, Vec<Segment>)>| -> Vec<(u32, Vec<(u32, u32)>)> {
             made.into_iter()
-                .map(|(document, pieces)| {
-                    (document, pieces.iter().map(|p| (p.chunk, p.tokens)).collect())
+                .map(|(document, segments)| {
+                    (document, segments.iter().map(|p| (p.chunk, p.tokens)).collect())
                 })
                 .collect()
         };
-        let one = chunks(run(&store, &settings, &frame, sizes.0).made);
-        let other = chunks(run(&store, &settings, &frame, sizes.1).made);
+        let one = chunks(run(&store, &settings, &special_tokens, sizes.0).made);
+        let other = chunks(run(&store, &settings, &special_tokens, sizes.1).made);
         prop_assert_eq!(one, other);
     }
 }
@@ -232,13 +237,16 @@ fn only_chunks_that_sequences_use_are_tokenized() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[3; 200]);
     let settings = settings(json!({"num_sequences": 20, "seq_len": 512}));
-    let frame = Frame { bos: Some(1), eos: Some(2), separator: vec![7] };
-    let out = run(&store, &settings, &frame, 8);
+    let special_tokens = SpecialTokens { bos: Some(1), eos: Some(2), separator: vec![7] };
+    let out = run(&store, &settings, &special_tokens, 8);
     assert_eq!(out.made.len(), 20);
-    let used: HashSet<u32> =
-        out.made.iter().flat_map(|(_, pieces)| pieces.iter().map(|piece| piece.chunk)).collect();
+    let used: HashSet<u32> = out
+        .made
+        .iter()
+        .flat_map(|(_, segments)| segments.iter().map(|segment| segment.chunk))
+        .collect();
     let unused = out.tokens.len() - used.len();
-    assert!(unused as u64 <= out.selector.tally().tokenized_unused, "{unused}");
+    assert!(unused as u64 <= out.pass.tally().tokenized_unused, "{unused}");
     // The made-up token counts have nothing to do with the texts: the hardest case to estimate.
     assert!(unused * 50 <= used.len(), "{unused} chunks were tokenized in vain");
 }
@@ -252,8 +260,8 @@ fn scarce(changes: serde_json::Value) -> (Run, usize) {
     for (name, value) in changes.as_object().expect("an object") {
         all[name] = value.clone();
     }
-    let frame = Frame { bos: None, eos: None, separator: vec![7] };
-    let out = run(&store, &settings(all), &frame, 50);
+    let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7] };
+    let out = run(&store, &settings(all), &special_tokens, 50);
     let tokens: usize = (0..store.len() as u32).map(|chunk| tokenize(chunk).len() + 1).sum();
     (out, tokens / 512)
 }
@@ -261,7 +269,7 @@ fn scarce(changes: serde_json::Value) -> (Run, usize) {
 #[test]
 fn chunks_that_suffice_for_few_sequences_are_not_spread_over_many() {
     let (out, possible) = scarce(json!({}));
-    let tally = out.selector.tally();
+    let tally = out.pass.tally();
     // Meta-chunks may be negatives too: what each sequence brings itself makes more possible.
     assert!(out.made.len() >= possible, "{} of {possible}: {tally:?}", out.made.len());
     assert!(tally.no_chunks_left >= 100, "{tally:?}");
@@ -273,7 +281,7 @@ fn chunks_that_suffice_for_few_sequences_are_not_spread_over_many() {
 #[test]
 fn documents_that_may_be_short_are_all_tried() {
     let (out, _) = scarce(json!({"on_short": "shorten"}));
-    let tally = out.selector.tally();
+    let tally = out.pass.tally();
     assert_eq!((out.made.len(), tally.no_chunks_left, tally.dropped_short), (200, 0, 0));
     // They do not search the whole corpus for what is used up: 621,606 if they do.
     let used_up = tally.refused[REASONS.iter().position(|&name| name == "max_reuse").expect("it")];
@@ -284,14 +292,14 @@ fn documents_that_may_be_short_are_all_tried() {
 fn a_sequence_that_cannot_be_filled_is_dropped_and_counted() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[2, 2, 2]);
-    let frame = Frame::default();
-    let out = run(&store, &settings(json!({"seq_len": 10_000})), &frame, 2);
-    let tally = out.selector.tally();
+    let special_tokens = SpecialTokens::default();
+    let out = run(&store, &settings(json!({"seq_len": 10_000})), &special_tokens, 2);
+    let tally = out.pass.tally();
     assert_eq!((tally.made, tally.dropped_short, tally.no_chunks_left), (0, 2, 1));
     let shorten = settings(json!({"seq_len": 10_000, "on_short": "shorten"}));
-    let out = run(&store, &shorten, &frame, 2);
-    assert_eq!((out.made.len(), out.selector.tally().shortened), (3, 3));
-    assert_eq!(REASONS.len(), out.selector.tally().refused.len());
+    let out = run(&store, &shorten, &special_tokens, 2);
+    assert_eq!((out.made.len(), out.pass.tally().shortened), (3, 3));
+    assert_eq!(REASONS.len(), out.pass.tally().refused.len());
 }
 
 #[test]
@@ -310,22 +318,22 @@ proptest! {
     fn a_pass_that_is_taken_up_goes_on_as_if_nothing_had_happened(
         documents in prop::collection::vec(1usize..8, 4..40),
         settings in choices(),
-        wave_size in 1usize..12,
+        batch_size in 1usize..12,
         stop in 1usize..6,
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let store = corpus(folder.path(), &documents);
-        let frame = Frame { bos: Some(1), eos: None, separator: vec![7] };
-        let whole = run(&store, &settings, &frame, wave_size);
-        let again = run_stopped(&store, &settings, &frame, wave_size, Some(stop));
+        let special_tokens = SpecialTokens { bos: Some(1), eos: None, separator: vec![7] };
+        let whole = run(&store, &settings, &special_tokens, batch_size);
+        let again = run_stopped(&store, &settings, &special_tokens, batch_size, Some(stop));
         prop_assert_eq!(format!("{:?}", again.made), format!("{:?}", whole.made));
-        prop_assert_eq!(again.selector.tally(), whole.selector.tally());
-        prop_assert_eq!(again.selector.group_counts(), whole.selector.group_counts());
-        prop_assert_eq!(again.selector.uses(), whole.selector.uses());
+        prop_assert_eq!(again.pass.tally(), whole.pass.tally());
+        prop_assert_eq!(again.pass.group_counts(), whole.pass.group_counts());
+        prop_assert_eq!(again.pass.uses(), whole.pass.uses());
         prop_assert_eq!(again.tokens.len(), whole.tokens.len());
-        for (_, pieces) in &whole.made {
-            for piece in pieces {
-                prop_assert_eq!(again.tokens.get(piece.chunk), whole.tokens.get(piece.chunk));
+        for (_, segments) in &whole.made {
+            for segment in segments {
+                prop_assert_eq!(again.tokens.get(segment.chunk), whole.tokens.get(segment.chunk));
             }
         }
     }

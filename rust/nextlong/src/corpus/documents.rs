@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::spare::Kept;
+use super::buffer_pool::Recycled;
 use crate::store::Origin;
 
 /// The characters of a bad row that its quarantine entry shows.
@@ -117,7 +117,7 @@ impl BadRow {
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Documents {
     /// The texts, each UTF-8, up to `filled`; behind it what a parser has not yet read.
-    text: Kept,
+    text: Recycled,
     filled: usize,
     text_ends: Vec<usize>,
     doc_id: String,
@@ -137,7 +137,7 @@ impl Documents {
     /// No documents yet, and room for `text_bytes` bytes of text.
     #[must_use]
     pub fn with_capacity(text_bytes: usize) -> Self {
-        Self { text: Kept(Vec::with_capacity(text_bytes)), ..Self::default() }
+        Self { text: Recycled(Vec::with_capacity(text_bytes)), ..Self::default() }
     }
 
     /// Adds a document whose text is `text`.
@@ -236,7 +236,7 @@ impl Documents {
 
     /// No documents yet; their texts are to be found in `data` and moved to its beginning.
     pub(super) fn among(data: Vec<u8>) -> Self {
-        Self { text: Kept(data), ..Self::default() }
+        Self { text: Recycled(data), ..Self::default() }
     }
 
     /// What documents are found among, and the end of the text that is being built.

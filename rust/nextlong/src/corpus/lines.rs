@@ -14,7 +14,7 @@ use super::{
     BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
     unreadable,
 };
-use super::{rows, spare};
+use super::{buffer_pool, rows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -137,7 +137,7 @@ impl LineReader {
         // One byte beyond the block tells whether the input ends with it: where blocks end must
         // not depend on where the reading began.
         let target = self.block_bytes.saturating_add(1);
-        let mut data = spare::take(target.max(self.carry.len()));
+        let mut data = buffer_pool::take(target.max(self.carry.len()));
         data.append(&mut self.carry);
         self.fill(&mut data, target, progress)?;
         if data.is_empty() {

@@ -8,6 +8,7 @@
 //! block size.
 
 mod batches;
+mod buffer_pool;
 mod columns;
 mod documents;
 mod escapes;
@@ -16,7 +17,6 @@ mod lines;
 mod parquet;
 mod read;
 mod rows;
-mod spare;
 mod texts;
 mod unpack;
 

@@ -18,7 +18,7 @@ use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
 use super::strips::{STRIP, back_product, balanced, normal_product, product, sketched};
 use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::seed;
 use crate::store::ChunkStore;
@@ -375,7 +375,7 @@ fn quantised(rows: &Mat<f32>, threads: usize) -> Result<(Vec<i8>, Vec<f32>)> {
     let (dim, words) = (rows.nrows(), rows.ncols());
     let (mut bytes, mut scales) = (vec![0; words * dim], vec![0.0; words]);
     let blocks = bytes.chunks_mut(BLOCK * dim).zip(scales.chunks_mut(BLOCK));
-    fan::over(blocks, threads, |number, (bytes, scales)| {
+    parallel::map_parts(blocks, threads, |number, (bytes, scales)| {
         let columns = bytes.chunks_exact_mut(dim).zip(scales);
         for (column, (bytes, scale)) in (number * BLOCK..).zip(columns) {
             *scale = quantise(rows, column, bytes);

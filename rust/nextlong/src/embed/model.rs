@@ -11,10 +11,10 @@ use super::rows::{ByteRows, normalise};
 use super::words::BUCKETS;
 use super::{FitOptions, write_part};
 use crate::error::Result;
-use crate::fan;
-use crate::index::npy;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
+use crate::store::npy;
 
 /// Words that one thread takes at a time.
 const BLOCK: usize = 4096;
@@ -101,7 +101,7 @@ impl LsaModel {
         let mut bytes = vec![0i8; sources.len() * dim];
         let blocks = sources.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
         let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
-        fan::over(blocks, threads, |_, ((sources, weights), bytes)| {
+        parallel::map_parts(blocks, threads, |_, ((sources, weights), bytes)| {
             let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
             for (&source, (weight, bytes)) in sources.iter().zip(places) {
                 if let Some((group, column)) = source {

@@ -14,7 +14,7 @@ use multiversion::multiversion;
 use super::linear::blocks;
 use super::sparse::Sparse;
 use crate::error::Result;
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 
 /// The directions of a strip: rows of two lines of memory.
@@ -77,15 +77,16 @@ pub(super) fn product(
     threads: usize,
     progress: &Progress,
 ) -> Result<Mat<f32>> {
-    let parts = fan::over(pieces(matrix, dense.nrows()), threads, |_, (start, texts)| {
-        let strip = strip(dense, start);
-        let mut rows = vec![ZEROS; texts.len()];
-        for (first, rows) in texts.clone().step_by(STEP).zip(rows.chunks_mut(STEP)) {
-            progress.check()?;
-            forward(matrix, first, &strip, rows);
-        }
-        Ok(Part { strip: start, first: texts.start, rows })
-    })?;
+    let parts =
+        parallel::map_parts(pieces(matrix, dense.nrows()), threads, |_, (start, texts)| {
+            let strip = strip(dense, start);
+            let mut rows = vec![ZEROS; texts.len()];
+            for (first, rows) in texts.clone().step_by(STEP).zip(rows.chunks_mut(STEP)) {
+                progress.check()?;
+                forward(matrix, first, &strip, rows);
+            }
+            Ok(Part { strip: start, first: texts.start, rows })
+        })?;
     joined(&parts, dense.nrows(), matrix.rows(), threads)
 }
 
@@ -138,7 +139,7 @@ fn summed(
     add: impl Fn(usize, Range<usize>, &mut [Row]) -> Result<()> + Sync,
 ) -> Result<Mat<f32>> {
     let whole: Vec<_> = (0..width).step_by(STRIP).map(|_| Mutex::default()).collect();
-    fan::over(pieces(matrix, width), threads, |_, (start, texts)| {
+    parallel::map_parts(pieces(matrix, width), threads, |_, (start, texts)| {
         let mut sums = vec![ZEROS; matrix.columns()];
         add(start, texts, &mut sums)?;
         let strip: &Mutex<Option<Vec<Row>>> = &whole[start / STRIP];
@@ -186,7 +187,7 @@ fn strip(dense: &Mat<f32>, start: usize) -> Vec<Row> {
 /// Parts of all rows and strips, side by side.
 fn joined(parts: &[Part], width: usize, columns: usize, threads: usize) -> Result<Mat<f32>> {
     let mut whole = Mat::zeros(width, columns);
-    fan::over(blocks(&mut whole), threads, |_, (start, mut block)| {
+    parallel::map_parts(blocks(&mut whole), threads, |_, (start, mut block)| {
         for Part { strip, first, rows } in parts {
             let from = start.max(*first);
             let to = (start + block.ncols()).min(first + rows.len());

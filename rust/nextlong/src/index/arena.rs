@@ -11,7 +11,7 @@ use memmap2::MmapRaw;
 use numkong::tensor::{Allocator, Global};
 
 use crate::error::Result;
-use crate::large::Large;
+use crate::store::huge_pages::HugePages;
 
 /// Memory that is handed out from front to back, and freed as a whole.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Arena {
     ///
     /// [`crate::Error::Retrieval`] when there is no memory.
     pub fn new(bytes: usize) -> Result<Arc<Self>> {
-        let memory = Large::<u8>::zeros(bytes)?.into();
+        let memory = HugePages::<u8>::zeros(bytes)?.into();
         Ok(Arc::new(Self { memory, used: AtomicUsize::new(0) }))
     }
 

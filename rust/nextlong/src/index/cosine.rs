@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::index::exclude::Exclusion;
 use crate::index::{NO_NEIGHBOUR, Neighbours};
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Sums kept side by side: two AVX-512 registers.
 const LANES: usize = 32;

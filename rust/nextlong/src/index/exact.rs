@@ -13,7 +13,7 @@ use crate::index::product::{Packed, Rows, Scores, packed_bytes};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Rows packed together: with 256 dimensions half a megabyte, which a second-level cache holds.
 const BLOCK: usize = 2048;
@@ -34,14 +34,14 @@ pub struct Exact {
 }
 
 impl Exact {
-    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each
+    /// A scan that keeps up to `cache_bytes` of packed rows between calls; the rest is packed each
     /// time.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Retrieval`] without memory.
-    pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Result<Self> {
-        Self::over(None, vectors, quantizer, keep_bytes)
+    pub fn new(vectors: &Vectors, quantizer: Quantizer, cache_bytes: usize) -> Result<Self> {
+        Self::over(None, vectors, quantizer, cache_bytes)
     }
 
     /// A scan of `some` rows, rising, that keeps them all packed.
@@ -63,11 +63,11 @@ impl Exact {
         some: Option<Arc<Vec<u32>>>,
         vectors: &Vectors,
         quantizer: Quantizer,
-        keep_bytes: usize,
+        cache_bytes: usize,
     ) -> Result<Self> {
         let rows = some.as_ref().map_or(vectors.len(), |some| some.len());
         let blocks = rows.div_ceil(BLOCK);
-        let kept = blocks.min(keep_bytes / (BLOCK * vectors.dim().max(1)));
+        let kept = blocks.min(cache_bytes / (BLOCK * vectors.dim().max(1)));
         let arena = Arena::new(kept * packed_bytes(BLOCK.min(rows), vectors.dim()))?;
         let kept = (0..kept).map(|_| OnceLock::new()).collect();
         Ok(Self { quantizer, some, kept, arena, calls: AtomicUsize::new(0) })

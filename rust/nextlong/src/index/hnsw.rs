@@ -10,15 +10,16 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::error::{Error, Result};
-use crate::files;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::quantize::Quantizer;
 use crate::index::shard_file;
 use crate::index::topk::Keep;
+use crate::parallel::lock;
 use crate::progress::Progress;
 use crate::seed;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
+use crate::store::atomic;
 
 /// Rows of a shard when there are few.
 const SMALL_SHARD: usize = 32_768;
@@ -117,7 +118,7 @@ impl Hnsw {
             progress.add((stop - start) as u64);
         }
         if let Some(folder) = folder {
-            files::write_bytes(&Self::shard_path(folder, shard), &file_of(&index)?)?;
+            atomic::write_bytes(&Self::shard_path(folder, shard), &file_of(&index)?)?;
         }
         self.seat(shard, index)
     }
@@ -153,7 +154,7 @@ impl Hnsw {
     ///
     /// As [`Hnsw::load_shard`].
     pub fn load_shard_file(&self, vectors: &Vectors, shard: usize, path: &Path) -> Result<()> {
-        let bytes = files::map(path)?;
+        let bytes = atomic::map(path)?;
         let broken =
             |why: &str| Error::Run(format!("{}: {why}; build the index again", path.display()));
         let rows = self.shard_rows(shard);
@@ -324,7 +325,7 @@ impl Seats {
     }
 
     fn take(&self) -> Seat<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock(&self.free);
         let waited = self.changed.wait_while(free, |free| *free == 0);
         *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
         Seat(self)
@@ -335,7 +336,7 @@ struct Seat<'a>(&'a Seats);
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&self.0.free) += 1;
         self.0.changed.notify_one();
     }
 }

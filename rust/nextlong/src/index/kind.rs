@@ -1,6 +1,6 @@
 //! The names of the engines, and how wide they are searched.
 
-use crate::index::KEPT;
+use crate::index::OVERFETCH;
 
 /// Lists that each query scans at first.
 pub(super) const FIRST_PROBES: usize = 8;
@@ -39,11 +39,11 @@ impl Kind {
         }
     }
 
-    /// The breadth that is tried first: see [`super::Search::search`].
+    /// The width that is tried first: see [`super::Search::search`].
     #[must_use]
-    pub fn first_breadth(self) -> usize {
+    pub fn first_width(self) -> usize {
         match self {
-            Self::Exact => KEPT,
+            Self::Exact => OVERFETCH,
             Self::Clustered => FIRST_PROBES,
             Self::Exhaustive | Self::Hnsw => 1,
         }
@@ -52,7 +52,7 @@ impl Kind {
 
 /// How wide an engine is searched: see [`super::Search::search`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breadth {
+pub struct SearchWidth {
     /// A number that means something else for every engine.
     pub width: usize,
     /// For the clustered scan: instead of the `width` nearest lists a query scans all whose centroid's
@@ -60,7 +60,7 @@ pub struct Breadth {
     pub gap: Option<i32>,
 }
 
-impl From<usize> for Breadth {
+impl From<usize> for SearchWidth {
     fn from(width: usize) -> Self {
         Self { width, gap: None }
     }

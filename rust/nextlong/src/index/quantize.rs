@@ -1,6 +1,6 @@
-//! Vectors to int8: each row made a unit vector and turned, then one scale for all.
+//! Vectors to int8: each row made a unit vector and rotated, then one scale for all.
 //!
-//! All rows are turned alike, which leaves their products as they are and spreads what stands in a
+//! All rows are rotated alike, which leaves their products as they are and spreads what stands in a
 //! few large values over all of them. So one scale does them justice: of LSA vectors, whose first
 //! values are the largest, the true k nearest are among the 2 k of the largest int8 products, but for
 //! rows that are nearly the same text as many others.
@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::index::cosine::dot;
+use crate::index::rotate::rotate;
 use crate::index::topk::Keep;
-use crate::index::turn::turn;
-use crate::index::{KEPT, SPARE};
+use crate::index::{EXTRA, OVERFETCH};
 use crate::seed;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Rows that the scale is taken from.
 const SAMPLE: usize = 2048;
@@ -59,9 +59,9 @@ impl Quantizer {
                     "row {row} of the vectors holds a value that is no number; embed its text again"
                 )));
             }
-            let turned = turn(values, &mut room);
-            for (value, turned) in values.iter_mut().zip(turned) {
-                *value = if norm > 0.0 { turned.abs() / norm } else { 0.0 };
+            let rotated = rotate(values, &mut room);
+            for (value, rotated) in values.iter_mut().zip(rotated) {
+                *value = if norm > 0.0 { rotated.abs() / norm } else { 0.0 };
             }
         }
         if values.is_empty() {
@@ -90,10 +90,10 @@ impl Quantizer {
     /// first.
     #[must_use]
     pub(super) fn keep(self, k: usize, kept: usize, rows: usize) -> Keep {
-        let most = k.saturating_mul(kept).saturating_add(SPARE).min(rows);
+        let most = k.saturating_mul(kept).saturating_add(EXTRA).min(rows);
         // Each value is off by up to 1/2, evenly, in both rows; a row's length is the scale.
         let margin = (DEVIATIONS * (1.0f32 / 6.0).sqrt() * self.scale).ceil() as i32;
-        let margin = if kept > KEPT || most == rows { i32::MAX } else { margin };
+        let margin = if kept > OVERFETCH || most == rows { i32::MAX } else { margin };
         Keep { sure: k.min(rows), most, margin }
     }
 
@@ -105,15 +105,15 @@ impl Quantizer {
     pub fn row(&self, row: &[f32], room: &mut Vec<f32>, out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
-        quantize(turn(row, room), scale, &mut out[..row.len()]);
+        quantize(rotate(row, room), scale, &mut out[..row.len()]);
     }
 
-    /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so turned already.
+    /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so rotated already.
     ///
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn turned_row(&self, row: &[f32], out: &mut [i8]) {
+    pub fn rotated_row(&self, row: &[f32], out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
         quantize(row, scale, &mut out[..row.len()]);
@@ -214,13 +214,13 @@ mod tests {
         vectors.read(0..rows, &mut exact);
         let mut made = [vec![0; rows * dim], vec![0; rows * dim]];
         quantizer.rows(&vectors, 0..rows, &mut made[0]);
-        // Not turned, the scale has to leave room for the large values.
+        // Not rotated, the scale has to leave room for the large values.
         let unit = |row: &[f32]| row.iter().map(|value| value / dot(row, row).sqrt()).collect();
         let mut sizes: Vec<f32> = exact.chunks_exact(dim).flat_map::<Vec<f32>, _>(unit).collect();
         sizes.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
         let plain = Quantizer { scale: 127.0 / sizes[sizes.len() - 5].abs() };
         for (row, out) in exact.chunks_exact(dim).zip(made[1].chunks_exact_mut(dim)) {
-            plain.turned_row(row, out);
+            plain.rotated_row(row, out);
         }
         let errors = [(quantizer, &made[0]), (plain, &made[1])].map(|(quantizer, made)| {
             let scale = f64::from(quantizer.scale()).powi(2);

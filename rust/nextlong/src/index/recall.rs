@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Result;
-use crate::fan;
 use crate::index::cosine::Queries;
-use crate::index::{Breadth, Neighbours};
+use crate::index::{Neighbours, SearchWidth};
+use crate::parallel;
 use crate::seed;
 
 /// Standard errors that a measured recall has to lie above `min_recall`, since the queries of the
@@ -44,12 +44,12 @@ impl Measured {
 /// What was measured, and how wide the search has to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The share of the true neighbours that were found at `breadth`.
+    /// The share of the true neighbours that were found at `search_width`.
     pub measured: Measured,
-    /// The breadth to search with: see [`super::Search::search`].
-    pub breadth: Breadth,
-    /// Every breadth that was tried and its recall, in the order of the trial.
-    pub tried: Vec<(Breadth, f64)>,
+    /// The width to search with: see [`super::Search::search`].
+    pub search_width: SearchWidth,
+    /// Every width that was tried and its recall, in the order of the trial.
+    pub tried: Vec<(SearchWidth, f64)>,
     /// The number of queries in the sample.
     pub queries: usize,
 }
@@ -112,7 +112,7 @@ pub fn distinct_sample(
 }
 
 /// Searches wider and wider until recall@k is `enough`, of what was measured and of (found, wanted) of
-/// each query: `found` has what a search as wide as it is told finds, `wider` the next breadth if
+/// each query: `found` has what a search as wide as it is told finds, `wider` the next width if
 /// there is one, `truth` the true neighbours, at least `k` of each. The queries are a sample of
 /// `total`.
 ///
@@ -124,19 +124,19 @@ pub fn distinct_sample(
 pub fn widen(
     truth: &Neighbours,
     total: usize,
-    first: Breadth,
-    found: impl Fn(Breadth) -> Result<Neighbours>,
-    wider: impl Fn(Breadth) -> Option<Breadth>,
+    first: SearchWidth,
+    found: impl Fn(SearchWidth) -> Result<Neighbours>,
+    wider: impl Fn(SearchWidth) -> Option<SearchWidth>,
     enough: impl Fn(Measured, &[(usize, usize)]) -> bool,
 ) -> Result<Report> {
-    let (mut breadth, mut tried) = (first, Vec::new());
+    let (mut search_width, mut tried) = (first, Vec::new());
     loop {
-        let shares = shares(truth, &found(breadth)?);
+        let shares = shares(truth, &found(search_width)?);
         let measured = measured(shares.iter().copied(), total);
-        tried.push((breadth, measured.recall));
-        match wider(breadth) {
-            Some(wider) if !enough(measured, &shares) => breadth = wider,
-            _ => return Ok(Report { measured, breadth, tried, queries: shares.len() }),
+        tried.push((search_width, measured.recall));
+        match wider(search_width) {
+            Some(wider) if !enough(measured, &shares) => search_width = wider,
+            _ => return Ok(Report { measured, search_width, tried, queries: shares.len() }),
         }
     }
 }
@@ -190,7 +190,8 @@ pub(super) fn in_parts(
 ) -> Result<Neighbours> {
     let parts = threads.clamp(1, queries.len().max(1));
     let bounds: Vec<usize> = (0..=parts).map(|part| part * queries.len() / parts).collect();
-    let parts = fan::out(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
+    let parts =
+        parallel::map(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
     let mut all = Neighbours::with_room(queries.len(), k);
     for part in parts {
         all.ids.extend(part.ids);

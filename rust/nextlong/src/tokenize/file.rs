@@ -5,11 +5,11 @@
 
 use serde_json::Value;
 
-use super::borders::Kind;
+use super::boundaries::Kind;
 use super::json::{Json, MOST_TOKENS, Tokens};
 use super::kinds::{border_kind, has_affixes};
 use super::names::Names;
-use super::words::{Pairs, Pieces};
+use super::piece_cache::{Pairs, Pieces};
 use crate::error::{Error, Result};
 
 /// How texts are encoded with a `tokenizer.json`.

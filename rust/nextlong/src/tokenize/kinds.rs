@@ -5,7 +5,7 @@
 use serde_json::Value;
 use tokenizers::utils::{DEEPSEEK_PATTERNS, Grammar, recognize};
 
-use super::borders::Kind;
+use super::boundaries::Kind;
 use super::file::{normalizers, pre_tokenizers, type_of};
 use super::json::Json;
 use super::names::Names;

@@ -6,7 +6,7 @@
 //!
 //! The ids are those of the `tokenizers` package for the same text.
 
-mod borders;
+mod boundaries;
 mod counter;
 mod encoder;
 mod file;
@@ -14,16 +14,16 @@ mod json;
 mod kinds;
 mod names;
 mod parity;
+mod piece_cache;
 mod pipeline;
 mod probes;
 mod splitter;
-mod words;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use xxhash_rust::xxh3::xxh3_128;
 
-pub use borders::Kind;
+pub use boundaries::Kind;
 pub use counter::TokenCounter;
 pub use encoder::Scratch;
 use encoder::{CHECK_BYTES, Encoder};
@@ -33,6 +33,7 @@ use json::Json;
 use names::Names;
 
 use crate::error::{Error, Result};
+use crate::parallel::lock;
 use crate::progress::Progress;
 use crate::ragged::Ragged;
 use crate::store::ChunkStore;
@@ -144,7 +145,7 @@ impl Tokenizer {
 
     fn encoder(&self) -> Result<&Encoder> {
         let made = self.encoder.get_or_init(|| {
-            let text = self.text.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let text = lock(&self.text).take();
             let text = text.ok_or_else(|| "the tokenizer was not read to its end".to_owned())?;
             Encoder::new(&text, &self.names, &self.added).map_err(|error| match error {
                 Error::Tokenizer(why) => why,
@@ -326,7 +327,7 @@ impl Tokenizer {
     }
 
     fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
-        self.scratches.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.scratches)
     }
 }
 

@@ -4,4 +4,4 @@
 
 mod parquet;
 
-pub use parquet::{Growing, STEP_TOKENS, parquet};
+pub use parquet::{ParquetWriter, STEP_TOKENS, parquet};

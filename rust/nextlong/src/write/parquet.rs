@@ -19,9 +19,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
-use crate::files::Whole;
 use crate::progress::Progress;
 use crate::sequences::{Sequences, Span};
+use crate::store::atomic::AtomicFile;
 
 /// Tokens of a row group, in bytes before they are encoded.
 const ROW_GROUP_BYTES: u64 = 64 << 20;
@@ -69,7 +69,7 @@ pub fn parquet(
 ) -> Result<(u64, u64)> {
     sequences.check()?;
     let offsets = &sequences.input_ids.offsets;
-    let mut file = Growing::create(path, &sequences.strategy, metadata)?;
+    let mut file = ParquetWriter::create(path, &sequences.strategy, metadata)?;
     for rows in row_groups(offsets) {
         progress.check()?;
         let tokens = offsets[rows.end] - offsets[rows.start];
@@ -95,9 +95,9 @@ pub const STEP_TOKENS: u64 = 1 << 20;
 /// is finished, gone if it never is.
 ///
 /// Its bytes follow from the steps that it is written in: the same steps, the same bytes.
-pub struct Growing {
+pub struct ParquetWriter {
     path: PathBuf,
-    arrow: ArrowWriter<Whole>,
+    arrow: ArrowWriter<AtomicFile>,
     /// The last sequences that were made.
     some: Sequences,
     rows: u64,
@@ -105,7 +105,7 @@ pub struct Growing {
     tokens_in_group: u64,
 }
 
-impl Growing {
+impl ParquetWriter {
     /// Begins the file; `metadata` as in [`parquet`], `strategy` is what fills the sequences.
     ///
     /// # Errors
@@ -113,8 +113,9 @@ impl Growing {
     /// What the file system reports.
     pub fn create(path: &Path, strategy: &str, metadata: &str) -> Result<Self> {
         let properties = properties(metadata).map_err(|error| failed(path, error))?;
-        let arrow = ArrowWriter::try_new(Whole::create(path)?, SCHEMA.clone(), Some(properties))
-            .map_err(|error| failed(path, error))?;
+        let arrow =
+            ArrowWriter::try_new(AtomicFile::create(path)?, SCHEMA.clone(), Some(properties))
+                .map_err(|error| failed(path, error))?;
         let some = Sequences::new(strategy);
         Ok(Self { path: path.to_owned(), arrow, some, rows: 0, tokens: 0, tokens_in_group: 0 })
     }
@@ -327,7 +328,7 @@ mod tests {
         let bytes = parquet(&whole, &all, "{}", &Progress::default()).expect("written").1;
         let steps = folder.path().join("steps.parquet");
         let mut row = 0;
-        let mut file = Growing::create(&steps, "nextlong", "{}").expect("created");
+        let mut file = ParquetWriter::create(&steps, "nextlong", "{}").expect("created");
         for stop in [0, 2, 2, 3] {
             file.add(|some| {
                 some.clear();
@@ -350,11 +351,11 @@ mod tests {
     fn a_file_that_is_never_finished_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.parquet");
-        let mut file = Growing::create(&path, "nextlong", "{}").expect("created");
+        let mut file = ParquetWriter::create(&path, "nextlong", "{}").expect("created");
         let mut once = Some(sequences(2, 3));
         file.add(|some| Ok(once.take().map(|more| *some = more).is_some())).expect("written");
         drop(file);
-        let mut failed = Growing::create(&path, "nextlong", "{}").expect("created");
+        let mut failed = ParquetWriter::create(&path, "nextlong", "{}").expect("created");
         assert!(matches!(failed.add(|_| Err(Error::Cancelled)), Err(Error::Cancelled)));
         drop(failed);
         assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 0);

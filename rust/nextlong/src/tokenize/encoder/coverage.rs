@@ -14,10 +14,10 @@ use tokenizers::pipeline::{
 
 use super::{Encoder, LONG_TEXT_BYTES};
 use crate::error::{Error, Result};
-use crate::tokenize::borders::Kind;
+use crate::tokenize::boundaries::Kind;
+use crate::tokenize::piece_cache::{PieceCache, Pieces};
 use crate::tokenize::pipeline::guarded;
 use crate::tokenize::splitter::SplitBuffers;
-use crate::tokenize::words::{Pieces, Words};
 
 /// How many characters after the one that bisection finds may still be covered, where a normalizer
 /// can make a text shorter by adding to it.
@@ -86,9 +86,9 @@ impl Encoder {
             return Ok(Some(0));
         }
         if let Some(pieces) = &self.pieces {
-            let mut words = std::mem::take(&mut scratch.words);
-            let outcome = self.characters_by_piece(pieces, text, kept, &mut words, scratch);
-            scratch.words = words;
+            let mut cache = std::mem::take(&mut scratch.cache);
+            let outcome = self.characters_by_piece(pieces, text, kept, &mut cache, scratch);
+            scratch.cache = cache;
             return outcome;
         }
         self.characters_by_token(text, kept, scratch)
@@ -100,7 +100,7 @@ impl Encoder {
         pieces: &Pieces,
         text: &str,
         kept: &[u32],
-        words: &mut Words,
+        cache: &mut PieceCache,
         scratch: &mut super::Scratch,
     ) -> Result<Option<usize>> {
         let mut ids = Vec::new();
@@ -109,7 +109,7 @@ impl Encoder {
             let place = pieces.next(text, at);
             at = place.end;
             ids.clear();
-            words.encode(text, place.clone(), &mut ids, |piece, ids| {
+            cache.encode(text, place.clone(), &mut ids, |piece, ids| {
                 self.encode_by_cuts(piece, scratch, ids)
             })?;
             let left = &kept[seen..];

@@ -1,0 +1,452 @@
+//! Encodes the pieces of a text that no token can join, and remembers their ids.
+//!
+//! A SentencePiece-style BPE (Llama 2, Mistral) takes a whole text as one word and merges its way
+//! through it. But every token it makes is the product of some merge: where two neighbouring
+//! characters stand side by side in no product, no merge can join them, and the text may be cut
+//! there without changing an id. The pieces are about words, and most of them come again. BERT's
+//! words are such pieces from the start.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Words of at most this many bytes lie in the small table, one look away.
+const NEAR: usize = 16;
+/// The sets of the small table, a power of two: 1 MB.
+const SETS: usize = 1 << 14;
+/// The most ids of a word in the small table.
+const NEAR_IDS: usize = 3;
+
+/// A short word and its ids; free where `len` is 0.
+#[derive(Clone, Copy, Default)]
+struct Near {
+    word: u128,
+    ids: [u32; NEAR_IDS],
+    ids_len: u8,
+    len: u8,
+}
+
+/// The ids of the words seen last, of one thread.
+#[derive(Default)]
+pub(super) struct PieceCache {
+    /// Sets of two, the one used last before the other; empty until the first word.
+    near: Vec<[Near; 2]>,
+    far: Far,
+}
+
+impl PieceCache {
+    /// Appends the ids of the word `text[place]` to `out`, asking `encode` for them if it is new.
+    pub(super) fn encode<E>(
+        &mut self,
+        text: &str,
+        place: Range<usize>,
+        out: &mut Vec<u32>,
+        encode: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let len = place.len();
+        if len > NEAR || len == 0 {
+            return self.far.encode(&text[place], out, encode);
+        }
+        if self.near.is_empty() {
+            self.near.resize(SETS, <[Near; 2]>::default());
+        }
+        let word = load(text.as_bytes(), place.start) & u128::MAX >> (128 - 8 * len);
+        let [first, second] = &mut self.near[set_of(word)];
+        let before = out.len();
+        if first.word == word && usize::from(first.len) == len {
+            out.extend_from_slice(&first.ids);
+            out.truncate(before + usize::from(first.ids_len));
+            return Ok(());
+        }
+        if second.word == word && usize::from(second.len) == len {
+            out.extend_from_slice(&second.ids);
+            out.truncate(before + usize::from(second.ids_len));
+            std::mem::swap(first, second);
+            return Ok(());
+        }
+        self.far.encode(&text[place], out, encode)?;
+        let found = &out[before..];
+        if found.len() <= NEAR_IDS {
+            let mut ids = [0; NEAR_IDS];
+            ids[..found.len()].copy_from_slice(found);
+            *second = *first;
+            *first = Near { word, ids, ids_len: found.len() as u8, len: len as u8 };
+        }
+        Ok(())
+    }
+}
+
+/// The sixteen bytes at `at`, zeros behind the end.
+#[inline]
+fn load(bytes: &[u8], at: usize) -> u128 {
+    let mut last = [0; NEAR];
+    let sixteen = bytes[at..].first_chunk::<NEAR>().unwrap_or_else(|| {
+        last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
+        &last
+    });
+    u128::from_le_bytes(*sixteen)
+}
+
+fn set_of(word: u128) -> usize {
+    let mixed = (word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ ((word >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(23);
+    (mixed.wrapping_mul(0x9FB2_1C65_1E98_DF25) >> 40) as usize % SETS
+}
+
+/// How a text falls into pieces whose ids do not depend on each other.
+pub(super) enum Pieces {
+    /// Cut where no token joins two characters.
+    Unjoined(Pairs),
+    /// BERT's words: runs without white space, signs alone; with `ideographs`, these alone as well.
+    Words {
+        /// Whether the tokenizer sets Chinese characters apart.
+        ideographs: bool,
+    },
+}
+
+impl Pieces {
+    /// The next piece of `text` from `at` on; empty only at the end.
+    pub(super) fn next(&self, text: &str, at: usize) -> Range<usize> {
+        match self {
+            Self::Unjoined(pairs) => at..at + pairs.piece_len(&text[at..]),
+            Self::Words { ideographs } => next_word(text.as_bytes(), at, *ideographs),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Word,
+    Blank,
+    Sign,
+}
+
+/// What each byte is to BERT's splitter. Control characters are no border: the tokenizer may take
+/// them out, and then what stands around them is one word.
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Word; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_punctuation() {
+            classes[byte] = Class::Sign;
+        } else if matches!(byte as u8, b' ' | b'\t' | b'\n' | b'\r') {
+            classes[byte] = Class::Blank;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+fn next_word(bytes: &[u8], mut at: usize, ideographs: bool) -> Range<usize> {
+    let class = |at: usize| CLASSES[usize::from(bytes[at])];
+    while at < bytes.len() && class(at) == Class::Blank {
+        at += 1;
+    }
+    let start = at;
+    if at < bytes.len() && class(at) == Class::Sign {
+        return start..at + 1;
+    }
+    while at < bytes.len() && class(at) == Class::Word {
+        if ideographs && is_ideograph(&bytes[at..]) {
+            return if at == start { start..at + 3 } else { start..at };
+        }
+        at += 1;
+    }
+    start..at
+}
+
+/// Whether a character from U+4E00 to U+9FBF starts here: one that stands for itself in every
+/// normal form.
+#[inline]
+fn is_ideograph(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xE4, second, _, ..] => *second >= 0xB8,
+        [0xE5..=0xE8, _, _, ..] => true,
+        [0xE9, second, _, ..] => *second <= 0xBE,
+        _ => false,
+    }
+}
+
+/// Words longer than this are not remembered.
+const LONGEST: usize = 64;
+/// The slots of the large table, a power of two: 4 MB.
+const SLOTS: usize = 1 << 18;
+/// The table is emptied when this many slots are taken.
+const FULL: usize = SLOTS / 2;
+
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    hash: u32,
+    /// Where the word lies in `letters`.
+    word: u32,
+    /// Where its ids lie in `ids`.
+    ids: u32,
+    word_len: u8,
+    ids_len: u8,
+}
+
+/// The ids of many words, wherever they lie.
+#[derive(Default)]
+struct Far {
+    /// Empty until the first word is remembered; a slot with `word_len` 0 is free.
+    slots: Vec<Slot>,
+    letters: Vec<u8>,
+    ids: Vec<u32>,
+    taken: usize,
+}
+
+impl Far {
+    fn encode<E>(
+        &mut self,
+        word: &str,
+        out: &mut Vec<u32>,
+        encode: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if word.len() > LONGEST {
+            return encode(word, out);
+        }
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, Slot::default());
+        }
+        let hash = xxh3_64(word.as_bytes());
+        let mut place = hash as usize % SLOTS;
+        let hash = (hash >> 32) as u32;
+        loop {
+            let slot = self.slots[place];
+            if slot.word_len == 0 {
+                break;
+            }
+            if slot.hash == hash && slot.word_len as usize == word.len() {
+                let start = slot.word as usize;
+                if &self.letters[start..start + word.len()] == word.as_bytes() {
+                    let start = slot.ids as usize;
+                    out.extend_from_slice(&self.ids[start..start + slot.ids_len as usize]);
+                    return Ok(());
+                }
+            }
+            place = (place + 1) % SLOTS;
+        }
+        let before = out.len();
+        encode(word, out)?;
+        self.remember(place, hash, word, &out[before..]);
+        Ok(())
+    }
+
+    fn remember(&mut self, place: usize, hash: u32, word: &str, ids: &[u32]) {
+        let Ok(ids_len) = u8::try_from(ids.len()) else { return };
+        if self.taken == FULL {
+            *self = Self::default();
+            return;
+        }
+        self.slots[place] = Slot {
+            hash,
+            word: self.letters.len() as u32,
+            ids: self.ids.len() as u32,
+            word_len: word.len() as u8,
+            ids_len,
+        };
+        self.letters.extend_from_slice(word.as_bytes());
+        self.ids.extend_from_slice(ids);
+        self.taken += 1;
+    }
+}
+
+/// The pairs of neighbouring characters that some token joins; a space is `▁`.
+#[derive(Default)]
+pub(super) struct Pairs {
+    /// Row: the first character, bit: the second; the spaces' row and bit are those of `▁`.
+    ascii: Vec<u128>,
+    /// An open-addressed table of the other pairs; 0 is a free slot.
+    others: Vec<u64>,
+}
+
+impl Pairs {
+    /// The pairs inside `products`, the tokens that merges make.
+    pub(super) fn new(products: impl IntoIterator<Item = String>) -> Self {
+        let mut ascii = vec![0u128; 128];
+        let mut others = BTreeSet::new();
+        for product in products {
+            let characters: Vec<char> = product
+                .chars()
+                .map(|character| if character == '▁' { ' ' } else { character })
+                .collect();
+            for pair in characters.windows(2) {
+                if pair[0].is_ascii() && pair[1].is_ascii() {
+                    ascii[pair[0] as usize] |= 1 << pair[1] as u32;
+                } else {
+                    others.insert(Self::key(pair[0], pair[1]));
+                }
+            }
+        }
+        let mut pairs =
+            Self { ascii, others: vec![0; (2 * others.len()).next_power_of_two().max(2)] };
+        for key in others {
+            let place = pairs.place(key);
+            pairs.others[place] = key;
+        }
+        pairs
+    }
+
+    fn key(first: char, second: char) -> u64 {
+        u64::from(first as u32) << 32 | u64::from(second as u32)
+    }
+
+    /// Where `key` lies, or the free slot where it would.
+    fn place(&self, key: u64) -> usize {
+        let mask = self.others.len() - 1;
+        let mut place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
+        while self.others[place] != 0 && self.others[place] != key {
+            place = (place + 1) & mask;
+        }
+        place
+    }
+
+    fn are_joined(&self, first: char, second: char) -> bool {
+        if first.is_ascii() && second.is_ascii() {
+            return self.ascii[first as usize] >> second as u32 & 1 == 1;
+        }
+        let key = Self::key(first, second);
+        key != 0 && self.others[self.place(key)] == key
+    }
+
+    /// The length of the first piece of `text`: up to where no token joins the characters.
+    fn piece_len(&self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        let Some(&first) = bytes.first() else { return 0 };
+        let mut at = 1;
+        if first.is_ascii() {
+            let mut before = first;
+            while let Some(&next) = bytes.get(at).filter(|next| next.is_ascii()) {
+                if self.ascii[usize::from(before)] >> next & 1 == 0 {
+                    return at;
+                }
+                before = next;
+                at += 1;
+            }
+            if at == bytes.len() {
+                return at;
+            }
+            at -= 1;
+        } else {
+            at = 0;
+        }
+        // From the last ASCII character on, or the first beyond, character by character.
+        let mark = |character| if character == '▁' { ' ' } else { character };
+        let mut characters = text[at..].char_indices();
+        let Some((_, mut before)) = characters.next() else { return text.len() };
+        before = mark(before);
+        for (place, character) in characters {
+            let character = mark(character);
+            if !self.are_joined(before, character) {
+                return at + place;
+            }
+            before = character;
+        }
+        text.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces<'a>(pieces: &Pieces, text: &'a str) -> Vec<&'a str> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let piece = pieces.next(text, at);
+            at = piece.end;
+            found.extend(Some(&text[piece]).filter(|piece| !piece.is_empty()));
+        }
+        found
+    }
+
+    #[test]
+    fn a_text_is_cut_where_no_token_joins_two_characters() {
+        let pairs = Pairs::new(["▁a", "ab", "▁▁", "é▁中", "中文", "bé"].map(str::to_owned));
+        let cutter = Pieces::Unjoined(pairs);
+        assert_eq!(
+            pieces(&cutter, "ab  ab\n\nba▁ é 中文é中babé é"),
+            ["ab", "  ab", "\n", "\n", "b", "a", "▁ ", "é 中文", "é", "中", "b", "abé ", "é"]
+        );
+        assert!(pieces(&cutter, "").is_empty());
+        let none = Pieces::Unjoined(Pairs::new([]));
+        assert_eq!(pieces(&none, "a\0é"), ["a", "\0", "é"]);
+    }
+
+    #[test]
+    fn words_end_at_blanks_signs_and_ideographs() {
+        let text = "  It's naïve,\tx\u{b}y 中文é中。\n[SEP] \u{9fbf}\u{3400}a\u{f900} ";
+        let apart = Pieces::Words { ideographs: true };
+        assert_eq!(
+            pieces(&apart, text),
+            [
+                "It",
+                "'",
+                "s",
+                "naïve",
+                ",",
+                "x\u{b}y",
+                "中",
+                "文",
+                "é",
+                "中",
+                "。",
+                "[",
+                "SEP",
+                "]",
+                "\u{9fbf}",
+                "\u{3400}a\u{f900}"
+            ]
+        );
+        let together = Pieces::Words { ideographs: false };
+        assert_eq!(pieces(&together, "中文é中。 a"), ["中文é中。", "a"]);
+    }
+
+    #[test]
+    fn words_keep_their_ids_in_both_tables() {
+        let mut words = PieceCache::default();
+        let mut rng = crate::seed::Rng::new(1, "words", 0);
+        let ids = |word: &str| -> Vec<u32> {
+            word.bytes().take(word.len() % 6).map(u32::from).chain([word.len() as u32]).collect()
+        };
+        let text: String = (0..40_000).map(|_| ['a', 'b', '\0'][rng.below(3) as usize]).collect();
+        let mut out = Vec::new();
+        for _ in 0..60_000 {
+            let start = rng.below(text.len() as u64 - 30) as usize;
+            let place = start..start + rng.below(22) as usize;
+            out.clear();
+            words
+                .encode(&text, place.clone(), &mut out, |word, out| {
+                    out.extend(ids(word));
+                    Ok::<(), ()>(())
+                })
+                .expect("encoded");
+            assert_eq!(out, ids(&text[place]));
+        }
+    }
+
+    #[test]
+    fn a_word_is_encoded_once_and_remembered_until_the_table_is_full() {
+        let mut words = Far::default();
+        let mut out = Vec::new();
+        let mut asked = 0;
+        for round in 0..2 {
+            for number in 0..FULL as u32 {
+                words
+                    .encode(&format!("w{number}"), &mut out, |_, out| {
+                        asked += 1;
+                        out.extend([number, number]);
+                        Ok::<(), ()>(())
+                    })
+                    .expect("encoded");
+                assert_eq!(out, [number, number], "round {round}");
+                out.clear();
+            }
+        }
+        assert_eq!(asked, FULL);
+        words.encode("new", &mut out, |_, _| Ok::<(), ()>(())).expect("encoded");
+        assert_eq!(words.taken, 0);
+    }
+}
