@@ -9,7 +9,7 @@ use super::boundaries::Kind;
 use super::json::{Json, MOST_TOKENS, Tokens};
 use super::kinds::{border_kind, has_affixes};
 use super::names::Names;
-use super::piece_cache::{Pairs, Pieces};
+use super::pieces::{Pairs, Pieces};
 use crate::error::{Error, Result};
 
 /// How texts are encoded with a `tokenizer.json`.

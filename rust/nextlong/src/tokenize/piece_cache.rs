@@ -1,42 +1,38 @@
-//! Encodes the pieces of a text that no token can join, and remembers their ids.
+//! Remembers the ids of pieces, most of which occur again and again.
 //!
-//! A SentencePiece-style BPE (Llama 2, Mistral) takes a whole text as one word and merges its way
-//! through it. But every token it makes is the product of some merge: where two neighbouring
-//! characters stand side by side in no product, no merge can join them, and the text may be cut
-//! there without changing an id. The pieces are about words, and most of them come again. BERT's
-//! words are such pieces from the start.
+//! In: a piece of a text, and a function that encodes it. Out: its ids. Two tables: a small one for short
+//! pieces with few ids, found with one look, and a large one for all.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Words of at most this many bytes lie in the small table, one look away.
-const NEAR: usize = 16;
-/// The sets of the small table, a power of two: 1 MB.
+/// Maximum length of a piece in the small table, in bytes.
+const SHORT_BYTES: usize = 16;
+/// Sets of the small table, a power of two: 1 MB.
 const SETS: usize = 1 << 14;
-/// The most ids of a word in the small table.
-const NEAR_IDS: usize = 3;
+/// Maximum number of ids of a piece in the small table.
+const SHORT_IDS: usize = 3;
 
-/// A short word and its ids; free where `len` is 0.
+/// A short piece and its ids; free if `len` is 0.
 #[derive(Clone, Copy, Default)]
-struct Near {
-    word: u128,
-    ids: [u32; NEAR_IDS],
+struct ShortPiece {
+    piece: u128,
+    ids: [u32; SHORT_IDS],
     ids_len: u8,
     len: u8,
 }
 
-/// The ids of the words seen last, of one thread.
+/// The ids of the pieces seen last, of one thread.
 #[derive(Default)]
 pub(super) struct PieceCache {
-    /// Sets of two, the one used last before the other; empty until the first word.
-    near: Vec<[Near; 2]>,
-    far: Far,
+    /// Sets of two, the one used last first; empty before the first piece.
+    short: Vec<[ShortPiece; 2]>,
+    all: LargeTable,
 }
 
 impl PieceCache {
-    /// Appends the ids of the word `text[place]` to `out`, asking `encode` for them if it is new.
+    /// Appends the ids of the piece `text[place]` to `out`; calls `encode` for a new piece.
     pub(super) fn encode<E>(
         &mut self,
         text: &str,
@@ -45,132 +41,58 @@ impl PieceCache {
         encode: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), E>,
     ) -> Result<(), E> {
         let len = place.len();
-        if len > NEAR || len == 0 {
-            return self.far.encode(&text[place], out, encode);
+        if len > SHORT_BYTES || len == 0 {
+            return self.all.encode(&text[place], out, encode);
         }
-        if self.near.is_empty() {
-            self.near.resize(SETS, <[Near; 2]>::default());
+        if self.short.is_empty() {
+            self.short.resize(SETS, <[ShortPiece; 2]>::default());
         }
-        let word = load(text.as_bytes(), place.start) & u128::MAX >> (128 - 8 * len);
-        let [first, second] = &mut self.near[set_of(word)];
+        let piece = load(text.as_bytes(), place.start) & u128::MAX >> (128 - 8 * len);
+        let [first, second] = &mut self.short[set_of(piece)];
         let before = out.len();
-        if first.word == word && usize::from(first.len) == len {
+        if first.piece == piece && usize::from(first.len) == len {
             out.extend_from_slice(&first.ids);
             out.truncate(before + usize::from(first.ids_len));
             return Ok(());
         }
-        if second.word == word && usize::from(second.len) == len {
+        if second.piece == piece && usize::from(second.len) == len {
             out.extend_from_slice(&second.ids);
             out.truncate(before + usize::from(second.ids_len));
             std::mem::swap(first, second);
             return Ok(());
         }
-        self.far.encode(&text[place], out, encode)?;
+        self.all.encode(&text[place], out, encode)?;
         let found = &out[before..];
-        if found.len() <= NEAR_IDS {
-            let mut ids = [0; NEAR_IDS];
+        if found.len() <= SHORT_IDS {
+            let mut ids = [0; SHORT_IDS];
             ids[..found.len()].copy_from_slice(found);
             *second = *first;
-            *first = Near { word, ids, ids_len: found.len() as u8, len: len as u8 };
+            *first = ShortPiece { piece, ids, ids_len: found.len() as u8, len: len as u8 };
         }
         Ok(())
     }
 }
 
-/// The sixteen bytes at `at`, zeros behind the end.
+/// The sixteen bytes at `at`, zeros after the end.
 #[inline]
 fn load(bytes: &[u8], at: usize) -> u128 {
-    let mut last = [0; NEAR];
-    let sixteen = bytes[at..].first_chunk::<NEAR>().unwrap_or_else(|| {
+    let mut last = [0; SHORT_BYTES];
+    let sixteen = bytes[at..].first_chunk::<SHORT_BYTES>().unwrap_or_else(|| {
         last[..bytes.len() - at].copy_from_slice(&bytes[at..]);
         &last
     });
     u128::from_le_bytes(*sixteen)
 }
 
-fn set_of(word: u128) -> usize {
-    let mixed = (word as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ ((word >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(23);
+fn set_of(piece: u128) -> usize {
+    let mixed = (piece as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ ((piece >> 64) as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(23);
     (mixed.wrapping_mul(0x9FB2_1C65_1E98_DF25) >> 40) as usize % SETS
 }
 
-/// How a text falls into pieces whose ids do not depend on each other.
-pub(super) enum Pieces {
-    /// Cut where no token joins two characters.
-    Unjoined(Pairs),
-    /// BERT's words: runs without white space, signs alone; with `ideographs`, these alone as well.
-    Words {
-        /// Whether the tokenizer sets Chinese characters apart.
-        ideographs: bool,
-    },
-}
-
-impl Pieces {
-    /// The next piece of `text` from `at` on; empty only at the end.
-    pub(super) fn next(&self, text: &str, at: usize) -> Range<usize> {
-        match self {
-            Self::Unjoined(pairs) => at..at + pairs.piece_len(&text[at..]),
-            Self::Words { ideographs } => next_word(text.as_bytes(), at, *ideographs),
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Word,
-    Blank,
-    Sign,
-}
-
-/// What each byte is to BERT's splitter. Control characters are no border: the tokenizer may take
-/// them out, and then what stands around them is one word.
-const CLASSES: [Class; 256] = {
-    let mut classes = [Class::Word; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        if (byte as u8).is_ascii_punctuation() {
-            classes[byte] = Class::Sign;
-        } else if matches!(byte as u8, b' ' | b'\t' | b'\n' | b'\r') {
-            classes[byte] = Class::Blank;
-        }
-        byte += 1;
-    }
-    classes
-};
-
-fn next_word(bytes: &[u8], mut at: usize, ideographs: bool) -> Range<usize> {
-    let class = |at: usize| CLASSES[usize::from(bytes[at])];
-    while at < bytes.len() && class(at) == Class::Blank {
-        at += 1;
-    }
-    let start = at;
-    if at < bytes.len() && class(at) == Class::Sign {
-        return start..at + 1;
-    }
-    while at < bytes.len() && class(at) == Class::Word {
-        if ideographs && is_ideograph(&bytes[at..]) {
-            return if at == start { start..at + 3 } else { start..at };
-        }
-        at += 1;
-    }
-    start..at
-}
-
-/// Whether a character from U+4E00 to U+9FBF starts here: one that stands for itself in every
-/// normal form.
-#[inline]
-fn is_ideograph(bytes: &[u8]) -> bool {
-    match bytes {
-        [0xE4, second, _, ..] => *second >= 0xB8,
-        [0xE5..=0xE8, _, _, ..] => true,
-        [0xE9, second, _, ..] => *second <= 0xBE,
-        _ => false,
-    }
-}
-
-/// Words longer than this are not remembered.
+/// Pieces longer than this are not remembered.
 const LONGEST: usize = 64;
-/// The slots of the large table, a power of two: 4 MB.
+/// Slots of the large table, a power of two: 4 MB.
 const SLOTS: usize = 1 << 18;
 /// The table is emptied when this many slots are taken.
 const FULL: usize = SLOTS / 2;
@@ -178,48 +100,48 @@ const FULL: usize = SLOTS / 2;
 #[derive(Clone, Copy, Default)]
 struct Slot {
     hash: u32,
-    /// Where the word lies in `letters`.
-    word: u32,
-    /// Where its ids lie in `ids`.
+    /// Start of the piece in `letters`.
+    piece: u32,
+    /// Start of its ids in `ids`.
     ids: u32,
-    word_len: u8,
+    piece_len: u8,
     ids_len: u8,
 }
 
-/// The ids of many words, wherever they lie.
+/// The ids of many pieces.
 #[derive(Default)]
-struct Far {
-    /// Empty until the first word is remembered; a slot with `word_len` 0 is free.
+struct LargeTable {
+    /// Empty before the first piece; a slot with `piece_len` 0 is free.
     slots: Vec<Slot>,
     letters: Vec<u8>,
     ids: Vec<u32>,
     taken: usize,
 }
 
-impl Far {
+impl LargeTable {
     fn encode<E>(
         &mut self,
-        word: &str,
+        piece: &str,
         out: &mut Vec<u32>,
         encode: impl FnOnce(&str, &mut Vec<u32>) -> Result<(), E>,
     ) -> Result<(), E> {
-        if word.len() > LONGEST {
-            return encode(word, out);
+        if piece.len() > LONGEST {
+            return encode(piece, out);
         }
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, Slot::default());
         }
-        let hash = xxh3_64(word.as_bytes());
+        let hash = xxh3_64(piece.as_bytes());
         let mut place = hash as usize % SLOTS;
         let hash = (hash >> 32) as u32;
         loop {
             let slot = self.slots[place];
-            if slot.word_len == 0 {
+            if slot.piece_len == 0 {
                 break;
             }
-            if slot.hash == hash && slot.word_len as usize == word.len() {
-                let start = slot.word as usize;
-                if &self.letters[start..start + word.len()] == word.as_bytes() {
+            if slot.hash == hash && slot.piece_len as usize == piece.len() {
+                let start = slot.piece as usize;
+                if &self.letters[start..start + piece.len()] == piece.as_bytes() {
                     let start = slot.ids as usize;
                     out.extend_from_slice(&self.ids[start..start + slot.ids_len as usize]);
                     return Ok(());
@@ -228,12 +150,12 @@ impl Far {
             place = (place + 1) % SLOTS;
         }
         let before = out.len();
-        encode(word, out)?;
-        self.remember(place, hash, word, &out[before..]);
+        encode(piece, out)?;
+        self.remember(place, hash, piece, &out[before..]);
         Ok(())
     }
 
-    fn remember(&mut self, place: usize, hash: u32, word: &str, ids: &[u32]) {
+    fn remember(&mut self, place: usize, hash: u32, piece: &str, ids: &[u32]) {
         let Ok(ids_len) = u8::try_from(ids.len()) else { return };
         if self.taken == FULL {
             *self = Self::default();
@@ -241,109 +163,14 @@ impl Far {
         }
         self.slots[place] = Slot {
             hash,
-            word: self.letters.len() as u32,
+            piece: self.letters.len() as u32,
             ids: self.ids.len() as u32,
-            word_len: word.len() as u8,
+            piece_len: piece.len() as u8,
             ids_len,
         };
-        self.letters.extend_from_slice(word.as_bytes());
+        self.letters.extend_from_slice(piece.as_bytes());
         self.ids.extend_from_slice(ids);
         self.taken += 1;
-    }
-}
-
-/// The pairs of neighbouring characters that some token joins; a space is `▁`.
-#[derive(Default)]
-pub(super) struct Pairs {
-    /// Row: the first character, bit: the second; the spaces' row and bit are those of `▁`.
-    ascii: Vec<u128>,
-    /// An open-addressed table of the other pairs; 0 is a free slot.
-    others: Vec<u64>,
-}
-
-impl Pairs {
-    /// The pairs inside `products`, the tokens that merges make.
-    pub(super) fn new(products: impl IntoIterator<Item = String>) -> Self {
-        let mut ascii = vec![0u128; 128];
-        let mut others = BTreeSet::new();
-        for product in products {
-            let characters: Vec<char> = product
-                .chars()
-                .map(|character| if character == '▁' { ' ' } else { character })
-                .collect();
-            for pair in characters.windows(2) {
-                if pair[0].is_ascii() && pair[1].is_ascii() {
-                    ascii[pair[0] as usize] |= 1 << pair[1] as u32;
-                } else {
-                    others.insert(Self::key(pair[0], pair[1]));
-                }
-            }
-        }
-        let mut pairs =
-            Self { ascii, others: vec![0; (2 * others.len()).next_power_of_two().max(2)] };
-        for key in others {
-            let place = pairs.place(key);
-            pairs.others[place] = key;
-        }
-        pairs
-    }
-
-    fn key(first: char, second: char) -> u64 {
-        u64::from(first as u32) << 32 | u64::from(second as u32)
-    }
-
-    /// Where `key` lies, or the free slot where it would.
-    fn place(&self, key: u64) -> usize {
-        let mask = self.others.len() - 1;
-        let mut place = (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & mask;
-        while self.others[place] != 0 && self.others[place] != key {
-            place = (place + 1) & mask;
-        }
-        place
-    }
-
-    fn are_joined(&self, first: char, second: char) -> bool {
-        if first.is_ascii() && second.is_ascii() {
-            return self.ascii[first as usize] >> second as u32 & 1 == 1;
-        }
-        let key = Self::key(first, second);
-        key != 0 && self.others[self.place(key)] == key
-    }
-
-    /// The length of the first piece of `text`: up to where no token joins the characters.
-    fn piece_len(&self, text: &str) -> usize {
-        let bytes = text.as_bytes();
-        let Some(&first) = bytes.first() else { return 0 };
-        let mut at = 1;
-        if first.is_ascii() {
-            let mut before = first;
-            while let Some(&next) = bytes.get(at).filter(|next| next.is_ascii()) {
-                if self.ascii[usize::from(before)] >> next & 1 == 0 {
-                    return at;
-                }
-                before = next;
-                at += 1;
-            }
-            if at == bytes.len() {
-                return at;
-            }
-            at -= 1;
-        } else {
-            at = 0;
-        }
-        // From the last ASCII character on, or the first beyond, character by character.
-        let mark = |character| if character == '▁' { ' ' } else { character };
-        let mut characters = text[at..].char_indices();
-        let Some((_, mut before)) = characters.next() else { return text.len() };
-        before = mark(before);
-        for (place, character) in characters {
-            let character = mark(character);
-            if !self.are_joined(before, character) {
-                return at + place;
-            }
-            before = character;
-        }
-        text.len()
     }
 }
 
@@ -351,62 +178,9 @@ impl Pairs {
 mod tests {
     use super::*;
 
-    fn pieces<'a>(pieces: &Pieces, text: &'a str) -> Vec<&'a str> {
-        let mut found = Vec::new();
-        let mut at = 0;
-        while at < text.len() {
-            let piece = pieces.next(text, at);
-            at = piece.end;
-            found.extend(Some(&text[piece]).filter(|piece| !piece.is_empty()));
-        }
-        found
-    }
-
     #[test]
-    fn a_text_is_cut_where_no_token_joins_two_characters() {
-        let pairs = Pairs::new(["▁a", "ab", "▁▁", "é▁中", "中文", "bé"].map(str::to_owned));
-        let cutter = Pieces::Unjoined(pairs);
-        assert_eq!(
-            pieces(&cutter, "ab  ab\n\nba▁ é 中文é中babé é"),
-            ["ab", "  ab", "\n", "\n", "b", "a", "▁ ", "é 中文", "é", "中", "b", "abé ", "é"]
-        );
-        assert!(pieces(&cutter, "").is_empty());
-        let none = Pieces::Unjoined(Pairs::new([]));
-        assert_eq!(pieces(&none, "a\0é"), ["a", "\0", "é"]);
-    }
-
-    #[test]
-    fn words_end_at_blanks_signs_and_ideographs() {
-        let text = "  It's naïve,\tx\u{b}y 中文é中。\n[SEP] \u{9fbf}\u{3400}a\u{f900} ";
-        let apart = Pieces::Words { ideographs: true };
-        assert_eq!(
-            pieces(&apart, text),
-            [
-                "It",
-                "'",
-                "s",
-                "naïve",
-                ",",
-                "x\u{b}y",
-                "中",
-                "文",
-                "é",
-                "中",
-                "。",
-                "[",
-                "SEP",
-                "]",
-                "\u{9fbf}",
-                "\u{3400}a\u{f900}"
-            ]
-        );
-        let together = Pieces::Words { ideographs: false };
-        assert_eq!(pieces(&together, "中文é中。 a"), ["中文é中。", "a"]);
-    }
-
-    #[test]
-    fn words_keep_their_ids_in_both_tables() {
-        let mut words = PieceCache::default();
+    fn pieces_keep_their_ids_in_both_tables() {
+        let mut cache = PieceCache::default();
         let mut rng = crate::seed::Rng::new(1, "words", 0);
         let ids = |word: &str| -> Vec<u32> {
             word.bytes().take(word.len() % 6).map(u32::from).chain([word.len() as u32]).collect()
@@ -417,7 +191,7 @@ mod tests {
             let start = rng.below(text.len() as u64 - 30) as usize;
             let place = start..start + rng.below(22) as usize;
             out.clear();
-            words
+            cache
                 .encode(&text, place.clone(), &mut out, |word, out| {
                     out.extend(ids(word));
                     Ok::<(), ()>(())
@@ -428,13 +202,13 @@ mod tests {
     }
 
     #[test]
-    fn a_word_is_encoded_once_and_remembered_until_the_table_is_full() {
-        let mut words = Far::default();
+    fn a_piece_is_encoded_once_and_remembered_until_the_table_is_full() {
+        let mut cache = LargeTable::default();
         let mut out = Vec::new();
         let mut asked = 0;
         for round in 0..2 {
             for number in 0..FULL as u32 {
-                words
+                cache
                     .encode(&format!("w{number}"), &mut out, |_, out| {
                         asked += 1;
                         out.extend([number, number]);
@@ -446,7 +220,7 @@ mod tests {
             }
         }
         assert_eq!(asked, FULL);
-        words.encode("new", &mut out, |_, _| Ok::<(), ()>(())).expect("encoded");
-        assert_eq!(words.taken, 0);
+        cache.encode("new", &mut out, |_, _| Ok::<(), ()>(())).expect("encoded");
+        assert_eq!(cache.taken, 0);
     }
 }

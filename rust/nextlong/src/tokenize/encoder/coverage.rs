@@ -15,7 +15,8 @@ use tokenizers::pipeline::{
 use super::{Encoder, LONG_TEXT_BYTES};
 use crate::error::{Error, Result};
 use crate::tokenize::boundaries::Kind;
-use crate::tokenize::piece_cache::{PieceCache, Pieces};
+use crate::tokenize::piece_cache::PieceCache;
+use crate::tokenize::pieces::Pieces;
 use crate::tokenize::pipeline::guarded;
 use crate::tokenize::splitter::SplitBuffers;
 
