@@ -7,9 +7,7 @@ use nextlong::assemble::{Sequence, assemble};
 use nextlong::config::Settings;
 use nextlong::fill::{Batch, Pass, document_order};
 use nextlong::segment::SpecialTokens;
-use nextlong::store::TokenCache;
-use nextlong::store::Vectors;
-use nextlong::store::{ChunkStore, Origin, PartWriter};
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache, Vectors};
 use nextlong::strategy::nextlong::{SearchRequest, SearchResult};
 use nextlong::{Progress, seed};
 

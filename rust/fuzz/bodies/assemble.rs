@@ -3,8 +3,7 @@
 use nextlong::Progress;
 use nextlong::assemble::{Sequence, assemble};
 use nextlong::segment::{Segment, SpecialTokens};
-use nextlong::store::TokenCache;
-use nextlong::store::{ChunkStore, Origin, PartWriter};
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache};
 
 use super::Bytes;
 

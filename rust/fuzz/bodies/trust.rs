@@ -6,9 +6,7 @@ use std::sync::LazyLock;
 
 use nextlong::embed::{FitOptions, LsaModel};
 use nextlong::index::{Kind, Queries, Search, Settings};
-use nextlong::store::TokenCache;
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::store::{Vectors, write_npy};
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache, Vectors, write_npy};
 use nextlong::{Error, Progress, Result};
 
 use super::Bytes;

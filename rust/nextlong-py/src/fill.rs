@@ -1,4 +1,4 @@
-//! The sequential pass: the order of documents, the pass, and what it decided.
+//! The order of documents, the sequential pass, and its planned sequences.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -45,10 +45,10 @@ pub struct Selector {
     special_tokens: SpecialTokens,
     settings: config::Settings,
     pass: Mutex<fill::Pass>,
-    // Who locks both locks `made` first.
+    // Lock order: `made` before `tokens`.
     made: RwLock<Vec<PlannedSequence>>,
     tokens: RwLock<TokenCache>,
-    /// The wave that was finished last, until its tokens are moved.
+    /// The batch that was finished last, until its tokens are moved.
     closed: Mutex<Option<ClosedBatch>>,
 }
 
@@ -78,7 +78,7 @@ impl Selector {
         }
     }
 
-    /// Takes the wave as far as it comes: (chunks to tokenize, whether searches are wanted).
+    /// Advances the batch as far as possible: (chunks to tokenize, true if searches are wanted).
     fn step<'py>(
         &self,
         py: Python<'py>,
@@ -92,7 +92,7 @@ impl Selector {
         Ok((need.tokens.into_pyarray(py), need.search))
     }
 
-    /// Takes the ids of `chunks`: row `i` is `values[offsets[i]:offsets[i + 1]]`.
+    /// Adds the ids of `chunks`: row `i` is `values[offsets[i]:offsets[i + 1]]`.
     fn supply(
         &self,
         py: Python<'_>,
@@ -108,13 +108,13 @@ impl Selector {
         })
     }
 
-    /// Ends the wave: its sequences are kept, its tokens stay in memory until `move_tokens`. Gives
-    /// how many were made.
+    /// Finishes the batch and returns the number of its sequences; its tokens stay in memory until
+    /// `move_tokens`.
     fn finish(&self, py: Python<'_>, wave: &Wave) -> PyResult<usize> {
         outside(py, None, |_| {
             let mut closed = lock(&self.closed);
             if closed.is_some() {
-                return Err(Error::Run("the tokens of the wave before were not moved".to_owned()));
+                return Err(Error::Run("the tokens of the batch before were not moved".to_owned()));
             }
             let made = lock(&self.pass).finish(&mut lock(&wave.0));
             let count = made.len();
@@ -125,14 +125,14 @@ impl Selector {
         })
     }
 
-    /// Moves the tokens of the wave that was finished last to `path`, while others work with them.
+    /// Moves the tokens of the batch that was finished last to `path`, while other threads use them.
     fn move_tokens(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         outside(py, None, |_| {
             let mut closed = lock(&self.closed);
-            let Some(wave) = closed.take() else {
-                return Err(Error::Run("no finished wave has tokens in memory".to_owned()));
+            let Some(batch) = closed.take() else {
+                return Err(Error::Run("no finished batch has tokens in memory".to_owned()));
             };
-            let moved = wave.moved_to(&path)?;
+            let moved = batch.moved_to(&path)?;
             write(&self.tokens).take_moved(&moved);
             Ok(())
         })
@@ -146,8 +146,8 @@ impl Selector {
         })
     }
 
-    /// Takes up a wave that an earlier pass finished: its pieces, its tokens, and the counts of
-    /// the pass after it, as `counts` gave them. Gives how many sequences it made.
+    /// Restores a batch that an earlier pass finished: its segments, its tokens, and the counts of the
+    /// pass after it, as returned by `counts`. Returns the number of its sequences.
     fn restore(
         &self,
         py: Python<'_>,
@@ -178,7 +178,7 @@ impl Selector {
         })
     }
 
-    /// What the pass counted so far, as JSON for `restore`.
+    /// The counts of the pass so far, as JSON for `restore`.
     fn counts(&self) -> PyResult<String> {
         serde_json::to_string(lock(&self.pass).tally())
             .map_err(|error| into_py(Error::Run(error.to_string())))
@@ -202,7 +202,7 @@ impl Selector {
         (texts, kept.values.into_pyarray(py), kept.offsets.into_pyarray(py))
     }
 
-    /// Takes how many characters the kept ids of the cut chunks cover, in the order of `cuts`.
+    /// Sets the number of characters that the kept ids of the cut chunks cover, in the order of `cuts`.
     fn set_covered(&self, start: usize, characters: PyReadonlyArray1<'_, i64>) -> PyResult<()> {
         let mut made = write(&self.made);
         let tokens = read(&self.tokens);
@@ -230,8 +230,8 @@ impl Selector {
         pass.exhausted().map(|rows| Hidden { rows, few: pass.remaining() })
     }
 
-    /// Those of `documents`, not begun yet, that what is left under `max_reuse` can still fill; None
-    /// while that is surely or nearly all of them.
+    /// Drops the pending documents that the chunks left under `max_reuse` cannot fill; None if (nearly)
+    /// all can be filled.
     fn sift<'py>(
         &self,
         py: Python<'py>,
@@ -246,7 +246,7 @@ impl Selector {
         Ok(rest.map(|rest| rest.into_pyarray(py)))
     }
 
-    /// Whether all sequences that were asked for are made.
+    /// True if all sequences that were asked for are made.
     #[getter]
     fn finished(&self) -> bool {
         lock(&self.pass).finished()
@@ -256,7 +256,7 @@ impl Selector {
         read(&self.made).len()
     }
 
-    /// What was made, dropped and refused, by name.
+    /// Counts of sequences made, documents dropped and neighbours refused, by name.
     fn tally<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let pass = lock(&self.pass);
         let tally = pass.tally();
@@ -288,7 +288,7 @@ impl Selector {
         Ok(out)
     }
 
-    /// How similar the negatives are to their meta-chunks, as JSON; null where there are none.
+    /// The similarity of the negatives to their meta-chunks, as JSON; null if there are none.
     fn similarity(&self, py: Python<'_>, vectors: &Vectors) -> PyResult<String> {
         outside(py, None, |_| {
             let made = read(&self.made);
@@ -347,13 +347,13 @@ impl Selector {
 /// Texts, and flat rows of ids.
 type Cuts<'py> = (Vec<String>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u64>>);
 
-/// Whether a sequence holds only some of the tokens of a chunk.
+/// True if a sequence holds only some of the tokens of a chunk.
 fn is_cut(segment: &Segment, tokens: &TokenCache) -> bool {
     tokens.count(segment.chunk).is_some_and(|count| segment.tokens < count)
 }
 
 impl Selector {
-    /// Assembles the sequences from `start` to before `stop` in the place of those of `out`.
+    /// Assembles the sequences from `start` to before `stop` into `out`, replacing its content.
     pub(crate) fn assemble_into(
         &self,
         out: &mut sequences::Sequences,

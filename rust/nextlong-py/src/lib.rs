@@ -1,8 +1,10 @@
-//! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
+//! The binding, `nextlong_rs._nextlong`: converts between Python and the core, one file per module.
+//!
+//! Imported by the package alone, never by users. Everything slow goes through `door::outside`.
 
 #![deny(unsafe_code)]
-#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
-#![allow(clippy::too_many_arguments, reason = "one argument a keyword of the layer above")]
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 passes arguments by value")]
+#![allow(clippy::too_many_arguments, reason = "one argument per keyword of the Python layer")]
 
 mod batch;
 mod chunk;

@@ -182,7 +182,7 @@ pub fn chunk_file(
     Ok((file.text, file.kind.name(), file.marks_the_start, file.notes))
 }
 
-/// Whether a cut is safe with a tokenizer of that kind.
+/// True if a cut is safe with a tokenizer of that kind.
 #[pyfunction]
 pub fn is_safe_border(kind: &str, left: &str, right: &str) -> bool {
     Kind::from_name(kind).is_some_and(|kind| kind.is_safe_border(left, right))

@@ -75,7 +75,7 @@ impl Vectors {
     }
 }
 
-/// Writes a C-contiguous float32 `[n, d]` array as a float16 `.npy` part, whole or not at all.
+/// Writes a C-contiguous float32 `[n, d]` array as a float16 `.npy` part, which appears when it is complete.
 #[pyfunction]
 pub fn write_vectors(
     py: Python<'_>,

@@ -16,7 +16,7 @@ use crate::locks::lock;
 use crate::store::ChunkStore;
 use crate::strategy::STRATEGY;
 
-/// Training sequences: token ids and who is who in them.
+/// Training sequences: token ids and provenance.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Sequences(pub(crate) sequences::Sequences);
 
@@ -116,7 +116,7 @@ impl Sequences {
     }
 }
 
-/// Writes sequences as a Parquet file, whole or not at all; gives (rows, bytes).
+/// Writes sequences as a Parquet file, which appears when it is complete; returns (rows, bytes).
 #[pyfunction]
 #[pyo3(signature = (path, sequences, metadata, watch=None))]
 pub fn write_parquet(
@@ -129,7 +129,7 @@ pub fn write_parquet(
     outside(py, watch, |progress| write::parquet(&path, &sequences.0, metadata, progress))
 }
 
-/// A Parquet file of a run: grows as its sequences are decided, and appears when it is finished.
+/// A Parquet file of a run: written while its sequences are planned; it appears when it is finished.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Part(Mutex<OpenFile>);
 
@@ -142,15 +142,15 @@ struct OpenFile {
 
 #[pymethods]
 impl Part {
-    /// Begins the file `path`, whose first sequence is `start`.
+    /// Starts the file `path`, whose first sequence is `start`.
     #[new]
     fn new(py: Python<'_>, path: PathBuf, start: usize, metadata: &str) -> PyResult<Self> {
         outside(py, None, |_| ParquetWriter::create(&path, STRATEGY, metadata))
             .map(|file| Self(Mutex::new(OpenFile { file: Some(file), next: start })))
     }
 
-    /// Assembles and writes the sequences before `stop` that make whole steps, so that in which pieces
-    /// a file grows changes no byte of it; gives the next sequence.
+    /// Assembles and writes the sequences before `stop` that make whole steps, so that the bytes do not
+    /// depend on the calls; returns the next sequence.
     fn grow(
         &self,
         py: Python<'_>,
@@ -168,8 +168,8 @@ impl Part {
         })
     }
 
-    /// Writes the rest of the sequences before `stop` and gives the file its name; gives (rows,
-    /// tokens, bytes).
+    /// Writes the remaining sequences before `stop` and finishes the file; returns (rows, tokens,
+    /// bytes).
     fn finish(
         &self,
         py: Python<'_>,
@@ -187,7 +187,7 @@ impl Part {
 }
 
 impl OpenFile {
-    /// Writes the sequences from the next to before `stop`; a file that fails is given up.
+    /// Writes the sequences from the next to before `stop`; drops the file if that fails.
     fn write(
         &mut self,
         selector: &Selector,
@@ -211,7 +211,7 @@ impl OpenFile {
     }
 }
 
-/// Sequences that are written at a time.
+/// The number of sequences written at a time.
 fn step(selector: &Selector) -> usize {
     STEP_TOKENS.div_ceil(u64::from(selector.seq_len())) as usize
 }

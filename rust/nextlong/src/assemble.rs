@@ -93,7 +93,7 @@ fn special(at: usize) -> Span {
 pub struct Sequence<'a> {
     /// Its number in the run.
     pub id: i64,
-    /// The document that it stretches.
+    /// The document that it extends.
     pub document: u32,
     /// Its length in tokens.
     pub seq_len: u32,
@@ -133,7 +133,7 @@ pub fn assemble(
     Ok(out)
 }
 
-/// Assembles `sequences` in the place of those that `out` holds.
+/// Assembles `sequences` into `out`, replacing its content.
 ///
 /// # Errors
 ///

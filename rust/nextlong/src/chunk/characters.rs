@@ -48,7 +48,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> (usize, 
     (at, characters)
 }
 
-/// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
+/// True if `byte` is the first of a character: any but `0b10xx_xxxx`.
 #[inline]
 const fn begins(byte: u8) -> bool {
     byte.cast_signed() >= -64

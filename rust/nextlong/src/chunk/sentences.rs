@@ -54,7 +54,7 @@ impl Iterator for Starts<'_> {
 enum Verdict {
     /// No sentence begins up to here.
     GoesOn { at: usize },
-    /// The next sentence begins here; the end of the text where there is none.
+    /// The next sentence begins here; the end of the text if there is none.
     Begins { at: usize },
     /// Characters beyond ASCII decide.
     Unclear,
@@ -158,7 +158,7 @@ const LOOK: [bool; 256] = {
     look
 };
 
-/// Whether the character at the head of `bytes` may be a terminator or a paragraph separator.
+/// True if the character at the head of `bytes` may be a terminator or a paragraph separator.
 ///
 /// It may be wrong where it says yes: that costs time only.
 fn may_end(bytes: &[u8]) -> bool {

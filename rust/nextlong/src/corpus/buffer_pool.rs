@@ -1,17 +1,17 @@
-//! The buffer of a block, used again by the thread that is through with it: fresh memory costs a page
-//! fault every 4 KiB, as much as parsing what is read into it.
+//! A buffer per thread, reused for the next block: fresh memory costs a page fault every 4 KiB, as much
+//! as parsing the text that is read into it.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 
-/// Larger ones, those of very long lines, are given back.
+/// Maximum size of a reused buffer; larger ones, of very long lines, are freed.
 const MAX_RECYCLED: usize = 32 << 20;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An empty vector with room for `capacity` bytes, the one that was dropped here last if it fits.
+/// An empty vector of at least `capacity` bytes: the last one dropped on this thread if it fits.
 pub(super) fn take(capacity: usize) -> Vec<u8> {
     let mut buffer = BUFFER.take();
     buffer.clear();
@@ -21,7 +21,7 @@ pub(super) fn take(capacity: usize) -> Vec<u8> {
     buffer
 }
 
-/// Bytes whose memory is kept for the next [`take`] when they are dropped.
+/// Bytes whose buffer is reused by the next [`take`] on the thread that drops them.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Recycled(pub Vec<u8>);
 
@@ -43,7 +43,7 @@ impl Drop for Recycled {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.0);
         if bytes.capacity() <= MAX_RECYCLED {
-            // A thread that ends has none any more.
+            // A thread that is ending no longer has one.
             let _ = BUFFER.try_with(|buffer| {
                 let before = buffer.take();
                 buffer.set(if before.capacity() < bytes.capacity() { bytes } else { before });

@@ -160,7 +160,7 @@ impl Documents {
         self.text_ends.len()
     }
 
-    /// Whether there is no document.
+    /// True if there is no document.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text_ends.is_empty()

@@ -34,7 +34,7 @@ impl<T> Field<T> {
     }
 }
 
-/// The id and the source of a row; empty where there is none.
+/// The id and the source of a row; empty if there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names<'a> {
     pub id: &'a str,
@@ -185,7 +185,7 @@ impl Documents {
     }
 }
 
-/// Whether a text is empty or white space.
+/// True if a text is empty or white space.
 fn is_blank(text: &[u8]) -> bool {
     // Nearly every text is decided by its first byte.
     !text.first().is_some_and(u8::is_ascii_graphic)

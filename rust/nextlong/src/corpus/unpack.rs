@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Appends some bytes to `data`, at most so many; gives their number, 0 only at the end.
+    /// Appends some bytes to `data`, at most so many; returns their number, 0 only at the end.
     pub fn read(&mut self, data: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         let step = most.min(STEP_BYTES) as u64;
         match self {

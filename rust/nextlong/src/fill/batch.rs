@@ -24,7 +24,7 @@ use crate::strategy::{REASONS, Refusals, add_since};
 #[derive(Debug)]
 pub(super) struct Document {
     pub number: u32,
-    /// What it can take.
+    /// The negatives it can take.
     pub source: Source,
     pub state: State,
     /// Refused neighbours of its meta-chunks, by the searches and by the pass.
@@ -107,7 +107,7 @@ impl Batch {
             let refused = &mut self.refused;
             let added = source.add(&found, store, vectors, settings, refused, progress)?;
             add_since(&mut document.refused, &before, &self.refused);
-            // Once the pass has started with the document, it says itself what it wants.
+            // Once the pass has started with a document, the pass requests its searches.
             let measuring = matches!(document.state, State::Measuring);
             if added && !source.wants_search() && measuring {
                 self.deeper += source.look_ahead(store, settings, progress)?;

@@ -1,4 +1,4 @@
-//! What the pass counts of every group of the report.
+//! Counts of the pass by group, for the report.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::strategy::{Refusals, add};
 /// Counts of the documents of one group.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupCounts {
-    /// Documents that were made a sequence or dropped.
+    /// Documents that became a sequence or were dropped.
     pub tried: u64,
     /// Refused neighbours of their meta-chunks, by reason (as in [`REASONS`]).
     pub refused: Refusals,
@@ -26,7 +26,7 @@ impl GroupCounts {
     }
 }
 
-/// Counts by group; saved with every batch for that batch alone, since most batchs have few groups.
+/// Counts by group; saved with every batch for that batch alone, since most batches have few groups.
 #[derive(Debug, Default)]
 pub(super) struct ByGroup {
     groups: Option<Arc<Groups>>,
@@ -34,7 +34,7 @@ pub(super) struct ByGroup {
 }
 
 impl Pass {
-    /// The same pass, which also counts by group.
+    /// Also counts by group.
     #[must_use]
     pub fn counting(mut self, groups: Arc<Groups>) -> Self {
         self.by_group =
@@ -42,7 +42,7 @@ impl Pass {
         self
     }
 
-    /// The groups that the pass counts by, where it does.
+    /// The groups that the pass counts by, if any.
     #[must_use]
     pub fn groups(&self) -> Option<&Arc<Groups>> {
         self.by_group.groups.as_ref()

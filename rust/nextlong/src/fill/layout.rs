@@ -1,4 +1,4 @@
-//! The segments of a sequence in their order, and what passes its end cut off.
+//! The order of the segments of a sequence, and the cut at its end.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::store::{ChunkStore, TokenCache};
 use crate::strategy::nextlong::Selection;
 
 impl Pass {
-    /// Tokenizes segments in their order until the sequence is full; what passes the end is cut off.
+    /// Tokenizes segments in their order until the sequence is full; the rest is cut off.
     pub(super) fn lay_out(
         &mut self,
         mut segments: Vec<Segment>,
@@ -53,7 +53,7 @@ impl Pass {
         for segment in segments.drain(at..).filter(|segment| !segment.is_meta()) {
             self.ledger.release(segment.chunk);
         }
-        // The paper's rule discards what is short at all; a separator fills an exact sequence.
+        // The paper's rule discards any short sequence; a separator fills an exact sequence.
         let tolerance = match (self.settings.length, self.settings.on_short) {
             (Length::Paper, OnShort::Drop) => 0,
             _ => separator,
@@ -83,7 +83,7 @@ impl Pass {
         State::Made(self.cut(segments))
     }
 
-    /// Cuts what passes `seq_len` off the last negatives; counts what is left.
+    /// Cuts what exceeds `seq_len` off the last negatives; counts the rest.
     fn cut(&mut self, mut segments: Vec<Segment>) -> Vec<Segment> {
         let spare_meta = self.settings.length == Length::Exact;
         let before: Vec<Segment> =

@@ -1,4 +1,7 @@
-//! Which documents become sequences, and in which order: sampled by seed, weighted on request.
+//! The order of documents: a seeded sample, weighted on request.
+//!
+//! In: the chunk store, the settings, optional weights of sources. Out: the documents that can become
+//! sequences, in the order in which they are tried.
 
 use crate::config::Settings;
 use crate::error::{Error, Result};
@@ -15,7 +18,7 @@ use crate::store::ChunkStore;
 ///
 /// # Errors
 ///
-/// [`Error::Corpus`] for a score that is negative or no number.
+/// [`Error::Corpus`] for a score that is negative or not a number.
 pub fn document_order(
     store: &ChunkStore,
     settings: &Settings,

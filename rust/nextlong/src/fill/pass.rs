@@ -22,11 +22,11 @@ use crate::store::{ChunkStore, TokenCache};
 use crate::strategy::nextlong::{Next, Selection, Turns, document_characters, paper_k};
 use crate::strategy::{Ledger, Refusals, add, add_since};
 
-/// The share of the open budget that a round asks for by estimate, so that nothing is asked for in
-/// vain when the chunks hold more tokens than estimated.
+/// The share of the remaining budget that a round requests by estimate. Below 1, so that no chunk is
+/// tokenized in vain if chunks have more tokens than estimated.
 pub(super) const ROUND: f64 = 0.85;
 
-/// How far a document has come on its way to a sequence.
+/// The state of a document on its way to a sequence.
 #[derive(Debug)]
 pub(super) enum State {
     /// Its own chunks are being tokenized.
@@ -37,7 +37,7 @@ pub(super) enum State {
     LayingOut(Vec<Segment>),
     /// A sequence: its segments in order.
     Made(Vec<Segment>),
-    /// No sequence is made of it.
+    /// It does not become a sequence.
     Dropped,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Draft {
     waiting: bool,
 }
 
-/// Counts of what became of the documents and chunks, for the report.
+/// Counts of documents and chunks by their outcome, for the report.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it; Python's report explains them")]
 pub struct Tally {
@@ -290,7 +290,7 @@ impl Pass {
         State::LayingOut(meta_segments(document))
     }
 
-    /// Whether the paper's formula leaves the document no negatives.
+    /// True if the paper's formula leaves the document no negatives.
     fn has_no_negatives(&self, document: &Document, store: &ChunkStore) -> bool {
         let chunks = document.source.chunks.start as usize..document.source.chunks.end as usize;
         let own = document_characters(store, chunks.clone()) as f64;
@@ -328,7 +328,7 @@ impl Pass {
                 self.give_back(document, &mut draft, selection, store);
                 self.tally.tokenized_unused += 1;
             }
-            // What a separator can fill needs no further negative.
+            // A rest that a separator fills needs no further negative.
             if left <= separator {
                 return (self.complete(document, &draft, tokens), false);
             }
@@ -376,7 +376,7 @@ impl Pass {
         }
     }
 
-    /// The paper's rule: k negatives a meta-chunk, whatever their length.
+    /// The paper's rule: k negatives per meta-chunk, regardless of their length.
     fn take_k(
         &mut self,
         document: &mut Document,

@@ -1,8 +1,8 @@
-//! What is left for sequences to take where `max_reuse` limits how often a chunk is used.
+//! The remaining supply: what sequences can still take when `max_reuse` limits the uses of a chunk.
 //!
-//! Documents may be more than the chunks suffice for. Near the end each would be searched through
-//! the whole corpus. So what is left is counted from time to time: deeper searches leave out what
-//! cannot be used any more, and documents that cannot be filled are not searched for.
+//! There may be more documents than the chunks suffice for; near the end, each would be searched
+//! through the whole corpus. So the supply is counted from time to time: deeper searches leave out
+//! exhausted chunks, and documents that cannot be filled are dropped before they are searched.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,34 +16,36 @@ use crate::hash::BuildIntHasher;
 use crate::store::{ChunkStore, TokenCache};
 use crate::strategy::nextlong::identity;
 
-/// Chunks are few if they are no more: an exact scan of so many takes less than a search among all
-/// that has to pass what is used up.
+/// Maximum number of remaining chunks that are scanned exactly. Above it, a search among all chunks
+/// that skips exhausted ones is faster.
 const FEW: u64 = 1 << 17;
 
-/// So many texts are told apart; where there are more, some stand for all.
+/// Maximum number of distinct texts counted exactly; above it the count is extrapolated from a
+/// sample.
 const TEXTS: usize = 1 << 20;
 
-/// How often open documents hold each chunk.
+/// Uses of each chunk by documents that are not finished.
 type Held = HashMap<u32, u32, BuildIntHasher>;
 
-/// What sequences had left to take when it was counted.
+/// The supply when it was last counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supply {
-    /// The negatives of all sequences by then.
+    /// Negatives of all sequences up to then.
     negatives: u64,
-    /// How often a chunk may still be used, of all chunks; of equal texts as often as of one.
+    /// Remaining uses of all chunks; chunks of equal text count once.
     places: u64,
-    /// The chunks that may still be used.
+    /// Chunks that are not exhausted.
     chunks: u64,
-    /// The tokens of all texts that may still be used, separators too: no sequence can take more.
+    /// Tokens of all remaining texts with separators: an upper bound for one sequence.
     tokens: u64,
-    /// What `tokens` was when the queue was last looked through.
-    sifted: Option<u64>,
+    /// `tokens` when pending documents were last pruned.
+    #[serde(rename = "sifted")]
+    pruned: Option<u64>,
 }
 
 impl Pass {
-    /// Counts what is left if it may be much less than it was, by far or for the first time. The
-    /// `states` are those of all open documents: what they hold may be given back.
+    /// Counts the supply if it may have shrunk much, or for the first time. `states` are those of all
+    /// open documents: the chunks they hold may be given back.
     pub(super) fn update_supply<'a>(
         &mut self,
         states: impl Iterator<Item = &'a State>,
@@ -64,12 +66,12 @@ impl Pass {
         }
     }
 
-    /// The chunks that may still be used, those that open documents hold included, rising.
+    /// The chunks that are not exhausted, including those that open documents hold, rising.
     fn left(&self, most: u32, held: &Held, store: &ChunkStore) -> impl Iterator<Item = u32> {
         (0..store.len() as u32).filter(move |&chunk| self.places_of(chunk, most, held) > 0)
     }
 
-    /// How often a chunk may still be used, if what is held is given back.
+    /// Remaining uses of a chunk, if held chunks are given back.
     fn places_of(&self, chunk: u32, most: u32, held: &Held) -> u32 {
         let uses = self.ledger.uses(chunk);
         most.saturating_sub(uses - held.get(&chunk).copied().unwrap_or(0).min(uses))
@@ -102,15 +104,14 @@ impl Pass {
             places,
             chunks: chunks as u64,
             tokens,
-            sifted: self.tally.supply.and_then(|supply| supply.sifted),
+            pruned: self.tally.supply.and_then(|supply| supply.pruned),
         };
         self.tally.supply = Some(supply);
         self.remaining =
             (supply.chunks <= FEW).then(|| Arc::new(self.left(most, &held, store).collect()));
     }
 
-    /// The places and tokens of the texts that may still be used; of one of `parts` of them, as many
-    /// times as there are parts.
+    /// Remaining uses and tokens of all texts, extrapolated from one of `parts` samples.
     fn texts(
         &self,
         most: u32,
@@ -148,21 +149,21 @@ impl Pass {
             return self.tally.dropped_short + self.tally.shortened > 0 || negatives >= places / 2;
         };
         let taken = negatives - supply.negatives;
-        // To count costs a look at every chunk.
+        // Counting looks at every chunk.
         taken > 0 && taken >= supply.places.min(chunks) / 16
     }
 
-    /// Whether all that is left does not fill so many tokens, and they must be filled.
+    /// True if the supply cannot fill `capacity` tokens, and sequences must be full.
     pub(super) fn is_out_of_supply(&self, capacity: i64) -> bool {
         let separator = self.special_tokens.separator.len() as i64;
         self.settings.on_short == OnShort::Drop
             && self.tally.supply.is_some_and(|supply| capacity - separator > supply.tokens as i64)
     }
 
-    /// Those of `documents`, none of them open, that what is left can still fill; none while that
-    /// is surely or nearly all of them. The others are counted as `no_chunks_left`.
+    /// Drops pending `documents` that the supply cannot fill and counts them as `no_chunks_left`; None
+    /// if (nearly) all can be filled.
     ///
-    /// A token is taken to hold a byte at the least where a document was never tokenized.
+    /// A document that was never tokenized is assumed to have at most one token per byte.
     pub fn prune(
         &mut self,
         documents: &[u32],
@@ -172,11 +173,11 @@ impl Pass {
         self.update_supply(std::iter::empty(), store, tokens);
         let supply = self.tally.supply.filter(|_| self.settings.length == Length::Exact)?;
         let most = self.settings.seq_len;
-        let seen = supply.sifted.is_some_and(|before| supply.tokens > before / 2);
+        let seen = supply.pruned.is_some_and(|before| supply.tokens > before / 2);
         if seen || !self.is_out_of_supply(self.special_tokens.capacity(most, 1)) {
             return None;
         }
-        self.tally.supply = Some(Supply { sifted: Some(supply.tokens), ..supply });
+        self.tally.supply = Some(Supply { pruned: Some(supply.tokens), ..supply });
         let can_be_filled = |&document: &u32| {
             let chunks = store.document_chunks(document as usize);
             let own: u64 = chunks.clone().map(|chunk| tokens_at_most(chunk, store, tokens)).sum();
@@ -188,7 +189,7 @@ impl Pass {
     }
 }
 
-/// The tokens of a chunk, or as many as it has bytes.
+/// The number of tokens of a chunk, or of its bytes if it was never tokenized.
 fn tokens_at_most(chunk: usize, store: &ChunkStore, tokens: &TokenCache) -> u64 {
     tokens.count(chunk as u32).map_or_else(|| store.text(chunk).len() as u64, u64::from)
 }
@@ -215,7 +216,7 @@ mod tests {
     }"#;
 
     #[test]
-    fn some_texts_stand_for_all() {
+    fn a_sample_of_texts_stands_for_all() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part.arrow");
         let mut writer = PartWriter::default();

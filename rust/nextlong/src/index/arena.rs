@@ -79,9 +79,9 @@ mod tests {
     fn places_are_apart_and_aligned_until_there_is_no_more() {
         let home = Home::In(Arena::new(1024).expect("memory"));
         let layout = |size| Layout::from_size_align(size, 64).expect("a layout");
-        let first = home.allocate(layout(1)).expect("room").addr().get();
-        let second = home.allocate(layout(100)).expect("room").addr().get();
-        let third = home.allocate(layout(800)).expect("room").addr().get();
+        let first = home.allocate(layout(1)).expect("space").addr().get();
+        let second = home.allocate(layout(100)).expect("space").addr().get();
+        let third = home.allocate(layout(800)).expect("space").addr().get();
         assert_eq!((first % 64, second - first, third - first), (0, 64, 192));
         assert!(home.allocate(layout(64)).is_none());
         assert!(home.allocate(layout(usize::MAX / 2 - 64)).is_none());

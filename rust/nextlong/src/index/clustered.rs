@@ -63,7 +63,7 @@ pub struct Gaps {
     pub of_rows: Vec<i32>,
     /// All lists, rising.
     pub of_lists: Vec<i32>,
-    /// Whether there are fewer than `k` rows.
+    /// True if there are fewer than `k` rows.
     pub short: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Gaps {
 struct Seeker<'a> {
     /// The lists to scan, nearest first, with their products.
     nearest: &'a [(i32, u32)],
-    /// Whether the next lists may hold rows that are near enough.
+    /// True if the next lists may hold rows that are near enough.
     open: bool,
     best: Best,
 }
@@ -196,7 +196,7 @@ impl Clustered {
         };
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let mut room = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
+        let mut buffer = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let values = self.values(ready, queries, range.clone());
@@ -213,7 +213,7 @@ impl Clustered {
                     let name = |place: usize| ids[place];
                     seekers[query].best.extend(scores, name, |id| own.excludes(id));
                 };
-                self.visit(vectors, ready, values, &visits, &mut room, progress, see)
+                self.visit(vectors, ready, values, &visits, &mut buffer, progress, see)
             };
             for ranks in rounds.iter().cloned() {
                 scan(&mut seekers, ranks, &values, &numbers)?;
@@ -262,7 +262,7 @@ impl Clustered {
         ready: &Ready,
         values: &[i8],
         visits: &Visits,
-        room: &mut (Rows, Scores),
+        buffer: &mut (Rows, Scores),
         progress: &Progress,
         mut see: impl FnMut(usize, &[i32], &[u32]),
     ) -> Result<()> {
@@ -272,8 +272,10 @@ impl Clustered {
                 continue;
             }
             for block in ready.blocks[list]..ready.blocks[list + 1] {
-                let room = (&mut room.0, &mut room.1);
-                self.scan(vectors, ready, list, block, values, visitors, room, progress, &mut see)?;
+                let buffer = (&mut buffer.0, &mut buffer.1);
+                self.scan(
+                    vectors, ready, list, block, values, visitors, buffer, progress, &mut see,
+                )?;
             }
         }
         Ok(())
@@ -327,12 +329,12 @@ impl Clustered {
     /// Some queries in int8.
     fn values(&self, ready: &Ready, queries: &Queries, range: Range<usize>) -> Vec<i8> {
         let dim = queries.dim();
-        let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0; range.len() * dim], Vec::new());
         let rows = range.clone().zip(queries.values(range).chunks_exact(dim));
         for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
             let place = queries.row_of(query).map(|row| ready.places[row] as usize);
             if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
-                self.quantizer.row(row, &mut room, out);
+                self.quantizer.row(row, &mut buffer, out);
             }
         }
         values

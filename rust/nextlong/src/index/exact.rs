@@ -53,7 +53,7 @@ impl Exact {
         Self::over(Some(some), vectors, quantizer, usize::MAX)
     }
 
-    /// Whether it scans these very rows.
+    /// True if it scans these very rows.
     #[must_use]
     pub fn scans(&self, some: &Arc<Vec<u32>>) -> bool {
         self.some.as_ref().is_some_and(|own| Arc::ptr_eq(own, some))
@@ -146,13 +146,13 @@ impl Exact {
 
     fn queries(&self, queries: &Queries, dim: usize) -> Result<Vec<Rows>> {
         let mut all = Vec::with_capacity(queries.len().div_ceil(QUERIES));
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for start in (0..queries.len()).step_by(QUERIES) {
             let stop = (start + QUERIES).min(queries.len());
             let mut rows = Rows::zeros(stop - start, dim)?;
             let values = queries.values(start..stop).chunks_exact(dim);
             for (values, out) in values.zip(rows.values().chunks_exact_mut(dim)) {
-                self.quantizer.row(values, &mut room, out);
+                self.quantizer.row(values, &mut buffer, out);
             }
             all.push(rows);
         }

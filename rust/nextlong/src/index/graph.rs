@@ -97,7 +97,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// [`Error::Retrieval`] for too many vectors or a value that is no number.
+    /// [`Error::Retrieval`] for too many vectors or a value that is not a number.
     pub fn new(vectors: Vectors, seed: u64, callers: usize) -> Result<Self> {
         Self::keeping(&[], vectors, seed, callers)
     }
@@ -232,8 +232,8 @@ impl Graph {
                     .map(|(score, id)| (f64::from(score) / rest.scale, id + rest.first as u32)),
             );
         }
-        let mut found = Neighbours::with_room(queries.len(), k);
-        let mut room = cosine::Room::default();
+        let mut found = Neighbours::with_capacity(queries.len(), k);
+        let mut buffer = cosine::RankBuffer::default();
         for (query, mut best) in all.into_iter().enumerate() {
             progress.check()?;
             let own = everyone.of(queries.row_of(query));
@@ -241,7 +241,7 @@ impl Graph {
             best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             best.truncate(most);
             let ids = best.into_iter().map(|pair| pair.1).collect();
-            cosine::rank(&self.vectors, queries, query, ids, k, &mut room, &mut found);
+            cosine::rank(&self.vectors, queries, query, ids, k, &mut buffer, &mut found);
         }
         Ok(found)
     }

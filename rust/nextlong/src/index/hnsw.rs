@@ -18,8 +18,7 @@ use crate::index::topk::Keep;
 use crate::parallel::lock;
 use crate::progress::Progress;
 use crate::seed;
-use crate::store::Vectors;
-use crate::store::atomic;
+use crate::store::{Vectors, atomic};
 
 /// Rows of a shard when there are few.
 const SMALL_SHARD: usize = 32_768;
@@ -132,7 +131,7 @@ impl Hnsw {
         file_of(self.built()?[shard])
     }
 
-    /// Whether shard `shard` is there.
+    /// True if shard `shard` is there.
     #[must_use]
     pub fn has_shard(&self, shard: usize) -> bool {
         self.shards[shard].get().is_some()
@@ -228,12 +227,12 @@ impl Hnsw {
     ) -> Result<Vec<Vec<u32>>> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0i8; self.dim], Vec::new());
         let mut all = Vec::with_capacity(queries.len());
         let mut found: Vec<(f32, u32)> = Vec::new();
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut buffer, &mut values);
             let own = exclusion.of(queries.row_of(query));
             found.clear();
             for index in &shards {
@@ -268,10 +267,10 @@ impl Hnsw {
     ) -> Result<()> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0i8; self.dim], Vec::new());
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut buffer, &mut values);
             for index in &shards {
                 see(query, &search(index, &values, width)?);
             }

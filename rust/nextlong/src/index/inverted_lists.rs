@@ -1,4 +1,4 @@
-//! The lists of the clustered scan: every row in the list of its nearest centroid.
+//! Inverted lists: every row is in the list of its nearest centroid.
 //!
 //! In: vectors. Out: for each list its row numbers, rising, and the rows in int8: from
 //! `lists.npy` (centroids, then the rows list by list), or gathered from the vectors.
@@ -15,14 +15,12 @@ use crate::index::row_cache::RowCache;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::seed;
-use crate::store::Vectors;
-use crate::store::huge_pages::HugePages;
-use crate::store::npy;
+use crate::store::{Vectors, huge_pages::HugePages, npy};
 
-/// Rows of one task of assigning.
+/// Rows per task when rows are assigned to lists.
 const TASK: usize = 16_384;
 
-/// Most lists.
+/// Maximum number of lists.
 const LIMIT: usize = 1 << 16;
 
 /// Bytes of rows that are put in order at a time when they are written.
@@ -31,7 +29,7 @@ const WRITE_BYTES: usize = 1 << 30;
 /// Rows that are compared when lists are loaded.
 const CHECK: usize = 64;
 
-/// Which rows belong together.
+/// Centroids, and the rows nearest to each.
 pub struct InvertedLists {
     centroids: Centroids,
     /// List `l` holds the places `starts[l]..starts[l + 1]`.
@@ -43,7 +41,7 @@ pub struct InvertedLists {
 
 /// The rows in int8.
 enum StoredRows {
-    /// Made again whenever they are asked for.
+    /// Quantized on each use.
     Nowhere,
     /// In memory, by number.
     ByRow(HugePages<i8>),
@@ -51,7 +49,7 @@ enum StoredRows {
     ByPlace(Bytes),
 }
 
-/// The number of lists for so many rows, fixed by them alone: about 3.25 times the square root.
+/// The number of lists for `rows` rows: about 3.25 times the square root.
 #[must_use]
 pub fn list_count(rows: usize) -> usize {
     let count = (rows.isqrt() * 13 / 4).clamp(1, LIMIT);
@@ -60,8 +58,8 @@ pub fn list_count(rows: usize) -> usize {
 }
 
 impl InvertedLists {
-    /// Finds centroids and puts every row in the list of its nearest; holds the int8 rows if they take
-    /// at most `room` bytes.
+    /// Finds centroids and puts every row in the list of its nearest; caches the int8 rows if they take
+    /// at most `cache_bytes`.
     ///
     /// # Errors
     ///
@@ -70,19 +68,19 @@ impl InvertedLists {
         vectors: &Vectors,
         quantizer: Quantizer,
         seed: u64,
-        room: usize,
+        cache_bytes: usize,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
         let count = list_count(vectors.len());
-        let small = RowCache::new(vectors, quantizer, room, threads, progress)?;
-        let centroids = Centroids::fit(&small, count, seed, threads, progress)?;
+        let row_cache = RowCache::new(vectors, quantizer, cache_bytes, threads, progress)?;
+        let centroids = Centroids::fit(&row_cache, count, seed, threads, progress)?;
         let finder = centroids.finder(quantizer, seed, threads, progress)?;
         let tasks = vectors.len().div_ceil(TASK);
         let list_of = parallel::map(tasks, threads, |task| {
             let range = task * TASK..((task + 1) * TASK).min(vectors.len());
-            let mut room = Vec::new();
-            let nearest = finder.nearest(small.rows(range.clone(), &mut room), progress)?;
+            let mut buffer = Vec::new();
+            let nearest = finder.nearest(row_cache.rows(range.clone(), &mut buffer), progress)?;
             progress.add(range.len() as u64);
             Ok(nearest.into_iter().map(|pair| pair.1).collect::<Vec<u32>>())
         })?
@@ -101,7 +99,7 @@ impl InvertedLists {
             rows[next[list as usize]] = row as u32;
             next[list as usize] += 1;
         }
-        let stored = small.into_held().map_or(StoredRows::Nowhere, StoredRows::ByRow);
+        let stored = row_cache.into_rows().map_or(StoredRows::Nowhere, StoredRows::ByRow);
         Ok(Self { centroids, starts, rows, stored })
     }
 
@@ -208,7 +206,7 @@ impl InvertedLists {
         Ok(all.slice(self.centroids.len() * dim..))
     }
 
-    /// The centroids, one a list.
+    /// The centroids, one per list.
     #[must_use]
     pub fn centroids(&self) -> &Centroids {
         &self.centroids
@@ -218,12 +216,6 @@ impl InvertedLists {
     #[must_use]
     pub fn len(&self) -> usize {
         self.starts.len() - 1
-    }
-
-    /// Whether there is no list.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The list of the row at a place.
@@ -262,7 +254,7 @@ impl InvertedLists {
         }
     }
 
-    /// Copies the int8 rows at some places to `out` if they are kept; tells whether they are.
+    /// Copies the int8 rows at some places to `out` if they are stored; true if they are.
     ///
     /// # Panics
     ///
@@ -284,13 +276,13 @@ impl InvertedLists {
         true
     }
 
-    /// The bytes of rows that are held in memory: none once the lists are written.
+    /// Bytes of the rows in memory: 0 once the lists are written.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         if let StoredRows::ByRow(held) = &self.stored { held.len() } else { 0 }
     }
 
-    /// For each row the place that it has.
+    /// The place of each row.
     #[must_use]
     pub fn places_of_rows(&self) -> Vec<u32> {
         let mut places = vec![0; self.rows.len()];

@@ -5,7 +5,7 @@ use crate::index::OVERFETCH;
 /// Lists that each query scans at first.
 pub(super) const FIRST_PROBES: usize = 8;
 
-/// The ways to find neighbours.
+/// An engine, by its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The scan of all rows in f32: [`super::cosine::search`].
@@ -28,7 +28,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The name that users know it by.
+    /// Its name in the settings.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -50,10 +50,10 @@ impl Kind {
     }
 }
 
-/// How wide an engine is searched: see [`super::Search::search`].
+/// The width of a search: see [`super::Search::search`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SearchWidth {
-    /// A number that means something else for every engine.
+    /// A number whose meaning depends on the engine.
     pub width: usize,
     /// For the clustered scan: instead of the `width` nearest lists a query scans all whose centroid's
     /// product is at most so much below that of its `k`-th best row so far.

@@ -81,19 +81,19 @@ impl Centroids {
     ///
     /// [`crate::Error::Cancelled`] when asked to stop; [`crate::Error::Retrieval`] without memory.
     pub(super) fn fit(
-        small: &RowCache<'_>,
+        row_cache: &RowCache<'_>,
         count: usize,
         seed: u64,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
-        let (vectors, quantizer) = (small.vectors(), small.quantizer());
+        let (vectors, quantizer) = (row_cache.vectors(), row_cache.quantizer());
         let dim = vectors.dim();
         let size = count.saturating_mul(SAMPLE).min(SAMPLE_LIMIT.max(count));
         let sample = seed::sample(seed, "clusters", vectors.len(), size);
         let sample: Vec<u32> = sample.into_iter().map(|row| row as u32).collect();
         let mut values = vec![0; sample.len() * dim];
-        small.gather(&sample, &mut values);
+        row_cache.gather(&sample, &mut values);
         let first = seed::sample(seed, "centroids", sample.len(), count);
         let first = gathered(&values, dim, first.into_iter());
         let mut centroids = Self::new(first, dim)?;
@@ -168,12 +168,6 @@ impl Centroids {
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len() / self.dim.max(1)
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
     }
 
     /// The values, row after row.

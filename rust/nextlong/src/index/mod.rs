@@ -9,23 +9,23 @@
 
 mod arena;
 pub mod choose;
-pub mod clustered;
+mod clustered;
 pub mod cosine;
 pub mod depths;
-pub mod exact;
+mod exact;
 pub mod exclude;
 pub mod graph;
-pub mod hnsw;
-pub mod inverted_lists;
+mod hnsw;
+mod inverted_lists;
 mod kind;
-pub mod kmeans;
+mod kmeans;
 mod near_centroids;
-pub mod product;
-pub mod quantize;
+mod product;
+mod quantize;
 pub mod recall;
 mod rotate;
 mod row_cache;
-pub mod shard_file;
+mod shard_file;
 pub mod topk;
 
 use std::path::Path;
@@ -48,14 +48,14 @@ use quantize::Quantizer;
 /// The id where there are fewer than `k` neighbours; the score there is -inf.
 pub const NO_NEIGHBOUR: i64 = -1;
 
-/// Candidates that a scan keeps at most for each neighbour wanted, at first: so many are only where
-/// the neighbours are nearly the same text and rounding hides which is nearest.
+/// Maximum number of candidates that a scan keeps at first for each neighbour: reached only if the
+/// neighbours are nearly the same text and rounding hides which is nearest.
 const OVERFETCH: usize = 8;
 
-/// Candidates that are kept besides: a few, where few neighbours are wanted.
+/// Additional candidates, which matter if few neighbours are wanted.
 const EXTRA: usize = 4;
 
-/// The narrowest search of a graph.
+/// Minimum width of a search in a graph.
 const MIN_WIDTH: usize = 64;
 
 /// The neighbours of some queries, `k` each.
@@ -69,22 +69,22 @@ pub struct Neighbours {
     pub k: usize,
 }
 
-/// How an engine is set up.
+/// The settings of an engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The engine.
     pub kind: Kind,
-    /// Rows of the same group are no neighbours: a number for each row.
+    /// Rows of the same group exclude each other: a number for each row.
     pub groups: Option<Vec<u32>>,
-    /// Fixes the samples that the int8 scale and the centroids are taken from.
+    /// Seed of the samples for the int8 scale and the centroids.
     pub seed: u64,
-    /// The most searches that run at a time; more wait.
+    /// Maximum number of searches that run at a time; others wait.
     pub callers: usize,
-    /// Packed rows that a scan may keep in memory, in bytes.
+    /// Maximum size of the packed rows that a scan caches, in bytes.
     pub cache_bytes: usize,
 }
 
-/// What proposes candidates.
+/// The engine, which proposes candidates.
 enum Engine {
     Exhaustive,
     Exact(Exact),
@@ -100,7 +100,7 @@ pub struct Search {
     seed: u64,
     quantizer: Quantizer,
     engine: Engine,
-    /// The scan of the few rows that were last asked for.
+    /// The scan of the subset that was searched last.
     subset_scan: Mutex<Option<Arc<Exact>>>,
 }
 
@@ -139,7 +139,7 @@ impl Search {
         &self.vectors
     }
 
-    /// Who may not be whose neighbour.
+    /// The rows that exclude each other.
     #[must_use]
     pub fn exclusion(&self) -> &Exclusion {
         &self.exclusion
@@ -260,12 +260,14 @@ impl Search {
     /// The `k` nearest rows of each query, looking `search_width` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exhaustive: all rows are compared in f32, whatever the `search_width`. Exact: up to `width * k` candidates and a few are kept in int8 and ranked in f32, at first
-    /// only those that rounding may have put below the `k` best. Clustered: `search_width` lists are
-    /// scanned, or by a gap (see [`SearchWidth`]), and up to `8 * k` candidates and a few kept; once all lists are, as many more times
-    /// `k` as `search_width` has more than there are lists. HNSW: each shard is searched
-    /// `width * max(2 * k, 64)` wide, and the best of that are ranked in f32. A query for which
-    /// that gives fewer than `k`, though more are to be found, is searched as wide as it takes.
+    /// - Exhaustive: compares all rows in f32, regardless of the width.
+    /// - Exact: keeps up to `width * k` candidates and a few in int8 and ranks them in f32; at first only
+    ///   those that rounding may have put below the `k` best.
+    /// - Clustered: scans `width` lists, or by a gap (see [`SearchWidth`]), and keeps up to `8 * k`
+    ///   candidates and a few. Widths above the number of lists keep more candidates.
+    /// - HNSW: searches each shard `width * max(2 * k, 64)` wide and ranks the best in f32.
+    ///
+    /// A query that finds fewer than `k` is searched wider while there are more to find.
     ///
     /// # Errors
     ///
@@ -281,7 +283,7 @@ impl Search {
         self.search_under(&self.exclusion, queries, k, search_width.into(), progress)
     }
 
-    /// As [`Search::search`], without the rows that are hidden.
+    /// As [`Search::search`], without the rows of `mask`.
     ///
     /// # Errors
     ///
@@ -298,9 +300,9 @@ impl Search {
         self.search_under(&exclusion, queries, k, search_width.into(), progress)
     }
 
-    /// As [`Search::search_masked`], where no row is shown but some of `few`, rising: the exhaustive
-    /// engine compares all rows in f32 as always; for every other engine the few are scanned
-    /// exactly, and kept packed while the same are asked for.
+    /// As [`Search::search_masked`], if all rows outside `subset` (rising) are masked. The exhaustive
+    /// engine compares all rows in f32 as always; for every other engine the subset is scanned exactly,
+    /// and cached until another one is searched.
     ///
     /// # Errors
     ///
@@ -326,7 +328,7 @@ impl Search {
             }
         };
         let exclusion = self.exclusion.masking(Arc::clone(mask));
-        // Not of the number of the few: which hidden ones are among them must not matter.
+        // Not of the size of the subset: the masked rows in it must not matter.
         let keep = self.quantizer.keep(k, OVERFETCH, self.vectors.len());
         let candidates = scan.candidates(&self.vectors, queries, &exclusion, keep, progress)?;
         self.ranked(queries, candidates, k, progress)
@@ -412,16 +414,16 @@ impl Search {
         k: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let mut found = Neighbours::with_room(queries.len(), k);
-        let mut room = cosine::Room::default();
+        let mut found = Neighbours::with_capacity(queries.len(), k);
+        let mut buffer = cosine::RankBuffer::default();
         for (query, candidates) in candidates.into_iter().enumerate() {
             progress.check()?;
-            cosine::rank(&self.vectors, queries, query, candidates, k, &mut room, &mut found);
+            cosine::rank(&self.vectors, queries, query, candidates, k, &mut buffer, &mut found);
         }
         Ok(found)
     }
 
-    /// A width at which many more rows are looked at than at `search_width`, if it leaves any out.
+    /// A width that visits many more rows than `search_width`, if that leaves any out.
     fn reaching_more(&self, k: usize, search_width: SearchWidth) -> Option<SearchWidth> {
         let width = search_width.width;
         match &self.engine {
@@ -468,7 +470,7 @@ impl Search {
     }
 }
 
-/// Candidates that the clustered scan keeps for each neighbour wanted.
+/// Candidates that the clustered scan keeps for each neighbour.
 fn overfetch(clustered: &Clustered, width: usize) -> usize {
     OVERFETCH + width.saturating_sub(clustered.list_count())
 }
@@ -481,7 +483,7 @@ impl Neighbours {
     }
 }
 
-/// How wide each shard of a graph is searched.
+/// Search width (ef) of each shard of a graph.
 pub(crate) fn hnsw_width(k: usize, width: usize) -> usize {
     k.saturating_mul(2).max(MIN_WIDTH).saturating_mul(width)
 }

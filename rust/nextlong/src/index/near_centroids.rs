@@ -1,14 +1,14 @@
-//! The centroids near some places: where a row lies tells which of them can be its nearest.
+//! The centroids near anchors: only these can be nearest to a row near the same anchor.
 //!
-//! In: rows and for each the number of an anchor beside it. Out: the row's products with the
-//! centroids near that anchor alone, a fraction of all.
+//! In: rows, each with the number of an anchor near it. Out: the products of each row with the centroids
+//! near its anchor, a fraction of all.
 
 use crate::error::Result;
 use crate::index::kmeans::{Centroids, in_tasks};
 use crate::index::product::{Rows, Scores, together};
 use crate::progress::Progress;
 
-/// Rows multiplied together at most.
+/// Maximum number of rows multiplied together.
 const ROWS: usize = 64;
 
 /// For each anchor the centroids nearest to it.

@@ -42,12 +42,12 @@ impl Quantizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Retrieval`] when a row of the sample holds a value that is no number.
+    /// [`Error::Retrieval`] when a row of the sample holds a value that is not a number.
     pub fn fit(vectors: &Vectors, seed: u64) -> Result<Self> {
         let dim = vectors.dim();
         let rows = seed::sample(seed, "quantize", vectors.len(), SAMPLE);
         let mut values = Vec::with_capacity(rows.len() * dim);
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for row in rows {
             let start = values.len();
             values.resize(start + dim, 0.0);
@@ -59,7 +59,7 @@ impl Quantizer {
                     "row {row} of the vectors holds a value that is no number; embed its text again"
                 )));
             }
-            let rotated = rotate(values, &mut room);
+            let rotated = rotate(values, &mut buffer);
             for (value, rotated) in values.iter_mut().zip(rotated) {
                 *value = if norm > 0.0 { rotated.abs() / norm } else { 0.0 };
             }
@@ -74,13 +74,13 @@ impl Quantizer {
 
     /// What a value of a unit vector is multiplied by.
     #[must_use]
-    pub fn scale(&self) -> f32 {
+    pub fn scale(self) -> f32 {
         self.scale
     }
 
     /// The int8 product of a unit vector with itself, about.
     #[must_use]
-    pub fn square(&self) -> i32 {
+    pub fn square(self) -> i32 {
         // Far below what an i32 holds where all values lie in a few dimensions.
         (f64::from(self.scale).powi(2) as i32).clamp(1, i32::MAX / 4)
     }
@@ -97,15 +97,15 @@ impl Quantizer {
         Keep { sure: k.min(rows), most, margin }
     }
 
-    /// Makes one row of any length int8, by way of `room`; a row of zeros stays one.
+    /// Makes one row of any length int8, by way of `buffer`; a row of zeros stays one.
     ///
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn row(&self, row: &[f32], room: &mut Vec<f32>, out: &mut [i8]) {
+    pub fn row(self, row: &[f32], buffer: &mut Vec<f32>, out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
-        quantize(rotate(row, room), scale, &mut out[..row.len()]);
+        quantize(rotate(row, buffer), scale, &mut out[..row.len()]);
     }
 
     /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so rotated already.
@@ -113,7 +113,7 @@ impl Quantizer {
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn rotated_row(&self, row: &[f32], out: &mut [i8]) {
+    pub fn rotated_row(self, row: &[f32], out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
         quantize(row, scale, &mut out[..row.len()]);
@@ -124,16 +124,16 @@ impl Quantizer {
     /// # Panics
     ///
     /// When `out` is not as long as the rows.
-    pub fn rows(&self, vectors: &Vectors, range: Range<usize>, out: &mut [i8]) {
+    pub fn rows(self, vectors: &Vectors, range: Range<usize>, out: &mut [i8]) {
         let dim = vectors.dim();
         assert_eq!(out.len(), range.len() * dim, "`out` holds the rows of `range`");
         let mut values = vec![0.0; READ.min(range.len()) * dim];
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for (start, out) in range.clone().step_by(READ).zip(out.chunks_mut(READ * dim)) {
             let values = &mut values[..out.len()];
             vectors.read(start..(start + READ).min(range.end), values);
             for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-                self.row(row, &mut room, out);
+                self.row(row, &mut buffer, out);
             }
         }
     }
@@ -143,14 +143,14 @@ impl Quantizer {
     /// # Panics
     ///
     /// When `out` is not as long as the rows.
-    pub fn gather(&self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
+    pub fn gather(self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
         let dim = vectors.dim();
         assert_eq!(out.len(), rows.len() * dim, "`out` holds the rows");
-        let (mut values, mut room) = (vec![0.0; dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0.0; dim], Vec::new());
         let mut take = |place: usize| {
             let row = rows[place] as usize;
             vectors.read(row..row + 1, &mut values);
-            self.row(&values, &mut room, &mut out[place * dim..][..dim]);
+            self.row(&values, &mut buffer, &mut out[place * dim..][..dim]);
         };
         if rows.is_sorted() {
             (0..rows.len()).for_each(take);

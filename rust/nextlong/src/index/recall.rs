@@ -28,13 +28,13 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether the recall of all queries is very probably at least `min_recall`.
+    /// True if the recall of all queries is very probably at least `min_recall`.
     #[must_use]
     pub fn reaches(self, min_recall: f64) -> bool {
         self.recall - CONFIDENCE * self.error >= min_recall
     }
 
-    /// Whether the recall of all queries is very probably below `min_recall`.
+    /// True if the recall of all queries is very probably below `min_recall`.
     #[must_use]
     pub fn misses(self, min_recall: f64) -> bool {
         self.recall + CONFIDENCE * self.error < min_recall
@@ -192,7 +192,7 @@ pub(super) fn in_parts(
     let bounds: Vec<usize> = (0..=parts).map(|part| part * queries.len() / parts).collect();
     let parts =
         parallel::map(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
-    let mut all = Neighbours::with_room(queries.len(), k);
+    let mut all = Neighbours::with_capacity(queries.len(), k);
     for part in parts {
         all.ids.extend(part.ids);
         all.scores.extend(part.scores);

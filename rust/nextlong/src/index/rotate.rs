@@ -5,7 +5,7 @@
 
 use multiversion::multiversion;
 
-/// Signs before they repeat.
+/// Period of the signs.
 const PERIOD: usize = 1024;
 
 /// A sign for each place, without a pattern.
@@ -30,8 +30,8 @@ const fn signs() -> [f32; PERIOD] {
 
 /// Rotates `row` into `buffer` and returns the result.
 ///
-/// Where the length is no power of two, the largest one below is rotated at the front and then at the
-/// back.
+/// If the length is not a power of two, the largest one below it is rotated at the front and then at
+/// the back.
 pub fn rotate<'a>(row: &[f32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     let length = row.len();
     buffer.resize(2 * length, 0.0);
@@ -48,7 +48,7 @@ pub fn rotate<'a>(row: &[f32], buffer: &'a mut Vec<f32>) -> &'a [f32] {
     rotated
 }
 
-/// Turns `values`, whose length is a power of two, by way of as many in `other`.
+/// Rotates `values`, whose length is a power of two, with `other` as a buffer.
 #[multiversion(targets = "simd")]
 fn mix(values: &mut [f32], other: &mut [f32], scale: f32) {
     let size = values.len();

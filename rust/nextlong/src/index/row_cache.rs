@@ -1,5 +1,5 @@
-//! The rows in int8 while lists are made of them: all of them where they fit, made when they are
-//! asked for where not.
+//! A cache of the int8 rows, used while inverted lists are built: all rows if they fit, otherwise rows
+//! are quantized on each use.
 //!
 //! In: vectors. Out: int8 rows, the same either way.
 
@@ -9,21 +9,20 @@ use crate::error::Result;
 use crate::index::quantize::Quantizer;
 use crate::parallel;
 use crate::progress::Progress;
-use crate::store::Vectors;
-use crate::store::huge_pages::HugePages;
+use crate::store::{Vectors, huge_pages::HugePages};
 
-/// Rows of one task.
+/// Rows per task.
 const TASK: usize = 4096;
 
-/// See the module.
+/// The int8 rows of some vectors.
 pub(super) struct RowCache<'a> {
     vectors: &'a Vectors,
     quantizer: Quantizer,
-    held: Option<HugePages<i8>>,
+    rows: Option<HugePages<i8>>,
 }
 
 impl<'a> RowCache<'a> {
-    /// Makes all rows int8 if they take at most `room` bytes.
+    /// Quantizes all rows if they take at most `cache_bytes`.
     ///
     /// # Errors
     ///
@@ -31,48 +30,48 @@ impl<'a> RowCache<'a> {
     pub fn new(
         vectors: &'a Vectors,
         quantizer: Quantizer,
-        room: usize,
+        cache_bytes: usize,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
         let (count, dim) = (vectors.len(), vectors.dim());
-        if count.saturating_mul(dim) > room {
-            return Ok(Self { vectors, quantizer, held: None });
+        if count.saturating_mul(dim) > cache_bytes {
+            return Ok(Self { vectors, quantizer, rows: None });
         }
-        let mut held = HugePages::zeros(count * dim)?;
-        parallel::map_parts(held.chunks_mut((TASK * dim).max(1)), threads, |task, out| {
+        let mut rows = HugePages::zeros(count * dim)?;
+        parallel::map_parts(rows.chunks_mut((TASK * dim).max(1)), threads, |task, out| {
             progress.check()?;
             quantizer.rows(vectors, task * TASK..((task + 1) * TASK).min(count), out);
             Ok(())
         })?;
-        Ok(Self { vectors, quantizer, held: Some(held) })
+        Ok(Self { vectors, quantizer, rows: Some(rows) })
     }
 
-    /// The vectors that they are made of.
+    /// The vectors.
     pub fn vectors(&self) -> &'a Vectors {
         self.vectors
     }
 
-    /// What makes them.
+    /// The quantizer.
     pub fn quantizer(&self) -> Quantizer {
         self.quantizer
     }
 
-    /// The rows of `range`, where they are held or made in `room`.
-    pub fn rows<'b>(&'b self, range: Range<usize>, room: &'b mut Vec<i8>) -> &'b [i8] {
+    /// The rows of `range`, borrowed from the cache or quantized into `buffer`.
+    pub fn rows<'b>(&'b self, range: Range<usize>, buffer: &'b mut Vec<i8>) -> &'b [i8] {
         let dim = self.vectors.dim();
-        if let Some(held) = &self.held {
+        if let Some(held) = &self.rows {
             return &held[range.start * dim..range.end * dim];
         }
-        room.resize(range.len() * dim, 0);
-        self.quantizer.rows(self.vectors, range, room);
-        room
+        buffer.resize(range.len() * dim, 0);
+        self.quantizer.rows(self.vectors, range, buffer);
+        buffer
     }
 
     /// Copies the rows of those numbers to `out`, row after row.
     pub fn gather(&self, rows: &[u32], out: &mut [i8]) {
         let dim = self.vectors.dim();
-        let Some(held) = &self.held else {
+        let Some(held) = &self.rows else {
             return self.quantizer.gather(self.vectors, rows, out);
         };
         for (&row, out) in rows.iter().zip(out.chunks_exact_mut(dim)) {
@@ -80,8 +79,8 @@ impl<'a> RowCache<'a> {
         }
     }
 
-    /// All rows, if they are held.
-    pub fn into_held(self) -> Option<HugePages<i8>> {
-        self.held
+    /// All rows, if they are cached.
+    pub fn into_rows(self) -> Option<HugePages<i8>> {
+        self.rows
     }
 }

@@ -30,7 +30,7 @@ pub struct Keep {
 pub struct Best {
     keep: Keep,
     /// So many are held before what cannot stay is forgotten.
-    room: usize,
+    capacity: usize,
     /// Pairs as numbers that compare like the ranking: see [`key`].
     keys: Vec<u64>,
     /// No lower key can stay.
@@ -48,7 +48,7 @@ impl Best {
     #[must_use]
     pub fn keeping(keep: Keep) -> Self {
         let keep = Keep { most: keep.most.max(keep.sure), ..keep };
-        Self { keep, room: room_beside(keep, keep.sure), keys: Vec::new(), floor: 0 }
+        Self { keep, capacity: capacity_for(keep, keep.sure), keys: Vec::new(), floor: 0 }
     }
 
     /// The lowest score that may still enter.
@@ -70,12 +70,12 @@ impl Best {
         let key = key(score, id);
         if key >= self.floor {
             if self.keys.capacity() == 0 {
-                self.keys.reserve_exact(self.room);
+                self.keys.reserve_exact(self.capacity);
             }
             self.keys.push(key);
-            if self.keys.len() >= self.room {
+            if self.keys.len() >= self.capacity {
                 self.shrink();
-                self.room = room_beside(self.keep, self.keys.len());
+                self.capacity = capacity_for(self.keep, self.keys.len());
             }
         }
     }
@@ -169,7 +169,7 @@ impl Best {
 }
 
 /// Room for so many that stay and for as many new ones as it takes to be worth looking through all.
-fn room_beside(keep: Keep, stay: usize) -> usize {
+fn capacity_for(keep: Keep, stay: usize) -> usize {
     stay + keep.sure.max(LANES)
 }
 
@@ -212,7 +212,7 @@ fn guess(scores: &[i32], rank: usize) -> i32 {
 }
 
 /// Writes the places from `from` on whose score is at least `threshold` to `places`, at least
-/// `GOOD` of them if there are; gives their number and where to go on.
+/// `GOOD` of them if there are; returns their number and where to go on.
 #[multiversion(targets = "simd")]
 fn good(
     scores: &[i32],

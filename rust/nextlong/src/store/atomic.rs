@@ -1,4 +1,4 @@
-//! Files that are whole or not there: temporary name, sync, rename.
+//! Atomic files: written under a temporary name, synced, renamed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// A file under way: under a temporary name until it is finished, gone if it never is.
+/// A file that appears when it is finished: until then it has a temporary name, and it is removed if it
+/// never is.
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
@@ -21,7 +22,7 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins the file that will be `path`.
+    /// Starts the file that will be `path`.
     ///
     /// # Errors
     ///
@@ -33,7 +34,7 @@ impl AtomicFile {
         Ok(Self { path: path.to_owned(), temporary, writer, bytes: 0 })
     }
 
-    /// Gives the file its name; gives its size in bytes.
+    /// Finishes the file: syncs it, renames it to its name, and returns its size in bytes.
     ///
     /// # Errors
     ///
@@ -90,7 +91,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |writer| writer.write_all(bytes).map_err(Error::io(path)))
 }
 
-/// Where `path` is written until it is complete: the same folder, `.tmp` at the end.
+/// The temporary name of `path`: in the same folder, with `.tmp` at the end.
 #[must_use]
 pub fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_write_leaves_nothing_behind() {
+    fn a_failed_write_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.bin");
         let failed: Result<()> = write_with(&path, |writer| {

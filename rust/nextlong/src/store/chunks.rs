@@ -1,4 +1,4 @@
-//! The chunk store: every chunk of the corpus with its text and where it came from.
+//! The chunk store: every chunk of the corpus with its text and origin.
 //!
 //! In: chunks of whole documents, part by part. Out: Arrow IPC parts, read memory-mapped, their
 //! chunks and documents numbered through in the order of the parts.
@@ -33,25 +33,25 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The schema of a part in which a document has a source; null behind the first chunk of a document.
+/// The schema of a part in which a document has a source; null after the first chunk of a document.
 static SCHEMA_WITH_SOURCE: LazyLock<SchemaRef> = LazyLock::new(|| {
     let source = Arc::new(Field::new("source", DataType::Utf8, true));
     let fields = SCHEMA.fields().iter().cloned().chain([source]);
     Arc::new(Schema::new(fields.collect::<Fields>()))
 });
 
-/// Where a document came from.
+/// The origin of a document.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
-    /// The user's id, or the one made for it.
+    /// The user's id, or a generated one.
     pub doc_id: &'a str,
     /// The input file (or iterable), as numbered by the plan.
     pub input: i32,
     /// The line or row in that input, from 0.
     pub row: i64,
-    /// The user's score, where a column of scores was named.
+    /// The user's score, if a column of scores was named.
     pub score: Option<f64>,
-    /// The user's name for its source, where a column of sources was named.
+    /// The user's name for its source, if a column of sources was named.
     pub source: Option<&'a str>,
 }
 
@@ -72,9 +72,9 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// A writer with room for so many bytes of text, which it can pass.
+    /// A writer with an initial capacity of `text_bytes` bytes of text.
     #[must_use]
-    pub fn with_room(text_bytes: usize) -> Self {
+    pub fn with_capacity(text_bytes: usize) -> Self {
         let text = LargeStringBuilder::with_capacity(text_bytes / 1024, text_bytes);
         Self { text, ..Self::default() }
     }
@@ -117,7 +117,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Writes the part, whole or not at all; gives (documents, chunks).
+    /// Writes the part, which appears when it is complete; returns (documents, chunks).
     ///
     /// # Errors
     ///
@@ -232,7 +232,7 @@ impl ChunkStore {
         self.starts[self.starts.len() - 1]
     }
 
-    /// Whether there is no chunk.
+    /// True if there is no chunk.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -268,7 +268,7 @@ impl ChunkStore {
         self.documents.partition_point(|&first| first as usize <= chunk) - 1
     }
 
-    /// The source of document `document`; none where it has none.
+    /// The source of document `document`; None if it has none.
     #[must_use]
     pub fn source(&self, document: usize) -> Option<&str> {
         let (part, row) = self.find(self.documents[document] as usize);
@@ -303,7 +303,7 @@ impl ChunkStore {
         part.char_start.value(row)..part.char_end.value(row)
     }
 
-    /// Where the document of `chunk` came from.
+    /// The origin of the document of `chunk`.
     #[must_use]
     pub fn origin(&self, chunk: usize) -> Origin<'_> {
         let (part, row) = self.find(chunk);

@@ -1,7 +1,6 @@
-//! Memory for rows that are many and stay: in the largest pages that the system gives.
+//! Memory for many long-lived rows, in the largest pages that the system offers.
 //!
-//! Who reads rows here and there then waits less often until an address is translated, and a page
-//! is used for the first time less often.
+//! Random access then causes fewer TLB misses, and first use fewer page faults.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -15,7 +14,7 @@ use crate::parallel;
 /// Values that one thread copies at a time.
 const PART: usize = 1 << 20;
 
-/// Some values, zero at first.
+/// An array in huge pages.
 #[derive(Debug)]
 pub struct HugePages<T> {
     memory: MmapMut,
@@ -23,7 +22,7 @@ pub struct HugePages<T> {
 }
 
 impl<T: Pod> HugePages<T> {
-    /// Room for `len` values.
+    /// `len` zeros.
     ///
     /// # Errors
     ///
@@ -36,13 +35,13 @@ impl<T: Pod> HugePages<T> {
                 bytes as f64 / 1e6
             ))
         })?;
-        // Where the system has but one size of pages, or keeps the others, the rows lie in small ones.
+        // A hint: without huge pages the rows are in small ones.
         #[cfg(target_os = "linux")]
         let _ = memory.advise(memmap2::Advice::HugePage);
         Ok(Self { memory, values: PhantomData })
     }
 
-    /// A copy of some values, made by some threads: who uses a page first has it cleared.
+    /// A copy of `values`, made by `threads` threads: the first write to a page clears it.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl<T> AsRef<[u8]> for HugePages<T> {
     }
 }
 
-/// To be shared out.
+/// For an arena that hands out parts of it.
 impl<T> From<HugePages<T>> for MmapRaw {
     fn from(large: HugePages<T>) -> Self {
         large.memory.into()
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_what_it_is_given() {
+    fn it_holds_a_copy() {
         for len in [0, 1, 5, 3 << 20] {
             let values: Vec<f32> = (0..len).map(|value| value as f32).collect();
             let mut large = HugePages::of(&values, 1 + len % 3).expect("memory");
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_is_is_an_error() {
+    fn too_much_memory_is_an_error() {
         let error = HugePages::<f32>::zeros(1 << 60).expect_err("so much memory is nowhere");
         assert!(error.to_string().contains("memory"), "{error}");
         assert!(HugePages::<f32>::zeros(usize::MAX).is_err());

@@ -1,4 +1,4 @@
-//! Arrow IPC files of the run directory: written whole, read memory-mapped, trusted in nothing.
+//! Arrow IPC files of the run directory: written atomically, read memory-mapped, never trusted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,7 +16,7 @@ use arrow::ipc::{Block, root_as_footer, root_as_message};
 use crate::error::{Error, Result};
 use crate::store::atomic;
 
-/// Writes `batches` of one schema as an Arrow IPC file, whole or not at all.
+/// Writes `batches` of one schema as an Arrow IPC file, which appears when it is complete.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub fn write(path: &Path, schema: &Schema, batches: &[RecordBatch]) -> Result<()
 
 /// The record batches of an Arrow IPC file, memory-mapped without a copy.
 ///
-/// Lengths, offsets and UTF-8 are checked before anything is handed out.
+/// Lengths, offsets and UTF-8 are checked before anything is returned.
 ///
 /// # Errors
 ///
@@ -86,7 +86,7 @@ pub fn map_either(path: &Path, schemas: &[&SchemaRef]) -> Result<Vec<RecordBatch
         let data = buffer.slice_with_length(offset, length);
         check_buffers(&data, block)
             .ok_or_else(|| broken("a buffer passes the end of its block"))?;
-        // The decoder checks what it decodes; where it missed something it panics on a safe slice.
+        // The decoder checks what it decodes; if it misses something, it panics on a safe slice.
         let decoded = catch_unwind(AssertUnwindSafe(|| decoder.read_record_batch(block, &data)));
         let decoded = decoded.map_err(|_| broken("damaged"))?;
         batches.extend(decoded.map_err(damaged)?);
@@ -94,10 +94,10 @@ pub fn map_either(path: &Path, schemas: &[&SchemaRef]) -> Result<Vec<RecordBatch
     Ok(batches)
 }
 
-/// Whether every buffer that the batch of `block` names lies inside it; none where one does not.
+/// True if every buffer that the batch of `block` names is inside it; None if one is not.
 fn check_buffers(data: &[u8], block: &Block) -> Option<()> {
     let (head, body) = data.split_at_checked(usize::try_from(block.metaDataLength()).ok()?)?;
-    // A length stands before the message, since format version 5 behind a mark of four 0xFF.
+    // The message follows its length, which since format version 5 follows four bytes 0xFF.
     let head = head.strip_prefix(&[0xff; 4]).unwrap_or(head);
     let message = root_as_message(head.get(4..)?).ok()?;
     for buffer in message.header_as_record_batch()?.buffers()? {

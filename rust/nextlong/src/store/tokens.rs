@@ -1,6 +1,6 @@
-//! The token ids of the chunks that sequences use: each tokenized once, kept on disk, mapped.
+//! The token cache: token ids of the chunks that sequences use, each tokenized once.
 //!
-//! In: ids of chunks, wave by wave. Out: the ids of any chunk seen so far.
+//! In: ids of chunks, batch by batch. Out: the ids of any chunk seen so far, in memory or memory-mapped.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,16 +26,16 @@ fn item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::UInt32, false))
 }
 
-/// Where the ids of a chunk are, and how many.
+/// The place and the number of the ids of a chunk.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The part, as many as are closed for the open one, and the row there.
+    /// The part (the number of closed parts for the open one), and the row there.
     part: u32,
     row: u32,
     count: u32,
 }
 
-/// The ids of a closed wave, to be moved while they are asked for.
+/// The ids of a closed batch, to be moved to disk while they are in use.
 pub struct ClosedBatch {
     part: usize,
     batch: RecordBatch,
@@ -53,7 +53,7 @@ impl ClosedBatch {
     }
 }
 
-/// Token ids by chunk: those of the open wave in memory, those of closed waves mapped.
+/// Token ids by chunk: those of the open batch in memory, those of closed batches memory-mapped.
 #[derive(Default)]
 pub struct TokenCache {
     closed: Vec<LargeListArray>,
@@ -69,13 +69,13 @@ impl TokenCache {
         self.places.len()
     }
 
-    /// Whether no chunk was tokenized yet.
+    /// True if no chunk was tokenized yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Takes the ids of `chunks`, a row each. A chunk that is known already is an error.
+    /// Adds the ids of `chunks`, one row each. A known chunk is an error.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl TokenCache {
         self.places.get(&chunk).map(|place| place.count)
     }
 
-    /// Closes the open wave: its ids stay in memory until they are moved ([`ClosedBatch::moved_to`],
+    /// Closes the open batch: its ids stay in memory until they are moved ([`ClosedBatch::moved_to`],
     /// [`TokenCache::take_moved`]).
     ///
     /// # Errors
@@ -146,17 +146,17 @@ impl TokenCache {
             .and_then(|list| {
                 RecordBatch::try_new(SCHEMA.clone(), vec![Arc::new(chunks), Arc::new(list)])
             })
-            .map_err(|error| Error::Run(format!("the ids of a wave: {error}")))?;
+            .map_err(|error| Error::Run(format!("the ids of a batch: {error}")))?;
         self.closed.push(ids_of(&batch));
         Ok(ClosedBatch { part: self.closed.len() - 1, batch })
     }
 
-    /// Takes a closed wave that was moved: what held its ids before is let go.
-    pub fn take_moved(&mut self, wave: &ClosedBatch) {
-        self.closed[wave.part] = ids_of(&wave.batch);
+    /// Uses the moved ids of a closed batch from now on, and frees those in memory.
+    pub fn take_moved(&mut self, moved: &ClosedBatch) {
+        self.closed[moved.part] = ids_of(&moved.batch);
     }
 
-    /// Maps what [`ClosedBatch::moved_to`] left at `path` as the next closed wave.
+    /// Maps what [`ClosedBatch::moved_to`] left at `path` as the next closed batch.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Embeddings: `[n, d]` float16, row-major, in `.npy` parts that are memory-mapped, or held as given.
+//! Embeddings: `[n, d]` float16, row-major, memory-mapped from `.npy` parts, or in memory.
 //!
-//! The truth that re-ranking and recall are measured against. In: `embed/part-*.npy`. Out: rows.
+//! In: `embed/part-*.npy`. Out: rows in f32, the exact values for ranking and recall.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,9 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
-use crate::store::huge_pages::HugePages;
-use crate::store::npy;
+use crate::store::{huge_pages::HugePages, npy};
 
-/// Rows that a part must have to stay a part of its own when rows are added.
+/// Minimum rows of a part that is not merged with its neighbour.
 const WHOLE_PART: usize = 1 << 16;
 
 /// The rows of one or more parts, numbered through.
@@ -25,12 +24,12 @@ pub struct Vectors {
     starts: Vec<usize>,
 }
 
-/// Rows that lie one behind the other.
+/// Contiguous rows.
 #[derive(Debug, Clone)]
 enum Part {
     /// Little-endian float16.
     Half(Bytes),
-    /// Full precision: the values from `.1` on, as many as the part has rows.
+    /// Full precision: the values from `.1` on.
     Full(Arc<HugePages<f32>>, usize),
 }
 
@@ -58,7 +57,7 @@ impl Vectors {
         Ok(vectors)
     }
 
-    /// Rows held in memory as float16, as one part.
+    /// Rows in memory as float16, as one part.
     ///
     /// # Errors
     ///
@@ -69,7 +68,7 @@ impl Vectors {
         Self::of_part(Part::Half(Bytes::from(bytes)), values.len(), dim)
     }
 
-    /// Rows held in memory as they are, as one part, copied on `threads` threads.
+    /// Rows in memory at full precision, as one part, copied on `threads` threads.
     ///
     /// # Errors
     ///
@@ -110,7 +109,7 @@ impl Vectors {
         some
     }
 
-    /// These rows and then those of `more`; small parts are made one, in float16.
+    /// These rows followed by those of `more`; small parts are merged, in float16.
     ///
     /// # Errors
     ///
@@ -181,7 +180,7 @@ impl Vectors {
         self.starts[self.starts.len() - 1]
     }
 
-    /// Whether there is no row.
+    /// True if there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -221,20 +220,20 @@ impl Vectors {
 }
 
 impl Vectors {
-    /// Row `row`, where it lies or copied to `room`.
+    /// Row `row`, borrowed if it is f32, otherwise widened into `buffer`.
     ///
     /// # Panics
     ///
     /// When there is no such row.
     #[must_use]
-    pub fn row<'a>(&'a self, row: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+    pub fn row<'a>(&'a self, row: usize, buffer: &'a mut Vec<f32>) -> &'a [f32] {
         let part = self.starts.partition_point(|&start| start <= row) - 1;
         let local = (row - self.starts[part]) * self.dim;
         match &self.parts[part] {
             Part::Half(bytes) => {
-                room.resize(self.dim, 0.0);
-                widen(&bytes[local * 2..(local + self.dim) * 2], room);
-                room
+                buffer.resize(self.dim, 0.0);
+                widen(&bytes[local * 2..(local + self.dim) * 2], buffer);
+                buffer
             }
             Part::Full(all, from) => &all[from + local..from + local + self.dim],
         }

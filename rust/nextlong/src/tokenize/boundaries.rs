@@ -1,9 +1,9 @@
-//! Where a text may be cut so that the ids of the pieces are those of the whole.
+//! Token boundaries: where a text may be cut so that the ids of the parts are those of the whole.
 //!
 //! In: the kind of a tokenizer and the text left and right of a cut. Out: whether the cut is safe.
 //! Measured on 103,421 newline positions of real text: no cut called safe changed an id.
 
-/// How a tokenizer treats what lies around a cut.
+/// How a tokenizer treats the text around a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// White space separates words and leaves no trace (BERT, `XLNet`).
@@ -42,7 +42,7 @@ impl Kind {
             .find(|kind| kind.name() == name)
     }
 
-    /// Whether the ids of `left` followed by those of `right` are the ids of both together.
+    /// True if the ids of `left` followed by those of `right` are the ids of both together.
     ///
     /// "Yes" is certain; "no" means that it is not known. Texts with an empty side are safe.
     #[must_use]
@@ -65,7 +65,7 @@ impl Kind {
         }
     }
 
-    /// Whether a cut between two words of a line, before the space, changes no id.
+    /// True if a cut between two words of a line, before the space, changes no id.
     ///
     /// Asked only inside texts that are too long for the encoder.
     fn is_safe_between_words(self, left: &str, right: &str) -> bool {
@@ -108,12 +108,12 @@ impl Kind {
     }
 }
 
-/// Whether every tokenizer of words takes the character for white space: BERT joins words at others.
+/// True if every tokenizer of words takes the character for white space: BERT joins words at others.
 fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\n' | '\r')
 }
 
-/// Whether the white space that `text` starts with holds a line break.
+/// True if the white space that `text` starts with holds a line break.
 fn leads_to_a_line_break(text: &str) -> bool {
     text.chars()
         .take_while(|character| character.is_whitespace())

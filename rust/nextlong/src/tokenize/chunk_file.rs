@@ -10,7 +10,7 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// [`Error::Tokenizer`] if the text is no `tokenizer.json`.
+    /// [`Error::Tokenizer`] if the text is not a `tokenizer.json`.
     pub fn of_json(text: &str) -> Result<Self> {
         ChunkFile::of_json(text).map(|file| file.kind)
     }
@@ -24,7 +24,7 @@ pub struct ChunkFile {
     pub text: String,
     /// How the ids around a cut behave.
     pub kind: Kind,
-    /// Whether it still puts something before a text.
+    /// True if it still puts something before a text.
     pub marks_the_start: bool,
     /// What was found in the file and treated in a way worth knowing.
     pub notes: Vec<String>,

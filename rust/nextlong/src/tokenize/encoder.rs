@@ -244,7 +244,7 @@ impl Encoder {
     }
 }
 
-/// Whether special tokens found in a text are text.
+/// True if special tokens found in a text are text.
 #[derive(Clone, Copy)]
 enum Mode {
     Chunk,

@@ -85,7 +85,7 @@ impl<'a> Json<'a> {
         serde_json::to_string(&Canonical { rest, model }).ok()
     }
 
-    /// Whether the model has merges, be they null.
+    /// True if the model has merges, be they null.
     pub(super) fn has_merges(&self) -> bool {
         self.merges.is_some()
     }

@@ -15,7 +15,7 @@ pub(super) enum Pieces {
     Unjoined(Pairs),
     /// BERT's words: runs without white space, signs alone; with `ideographs`, these alone as well.
     Words {
-        /// Whether the tokenizer sets Chinese characters apart.
+        /// True if the tokenizer sets Chinese characters apart.
         ideographs: bool,
     },
 }
@@ -71,7 +71,7 @@ fn next_word(bytes: &[u8], mut at: usize, ideographs: bool) -> Range<usize> {
     start..at
 }
 
-/// Whether a character from U+4E00 to U+9FBF starts here: one that stands for itself in every
+/// True if a character from U+4E00 to U+9FBF starts here: one that stands for itself in every
 /// normal form.
 #[inline]
 fn is_ideograph(bytes: &[u8]) -> bool {

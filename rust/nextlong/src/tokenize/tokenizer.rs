@@ -175,7 +175,7 @@ impl Tokenizer {
         Ok(rows)
     }
 
-    /// The text of `ids` in the middle of a sequence; bytes that are no UTF-8 become U+FFFD.
+    /// The text of `ids` in the middle of a sequence; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Tokenizer {
         self.encoder().map_or(Kind::Unknown, |encoder| encoder.kind)
     }
 
-    /// Whether the ids of `left` followed by those of `right` are the ids of both together.
+    /// True if the ids of `left` followed by those of `right` are the ids of both together.
     #[must_use]
     pub fn is_safe_border(&self, left: &str, right: &str) -> bool {
         self.kind().is_safe_border(left, right)

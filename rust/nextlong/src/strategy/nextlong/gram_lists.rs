@@ -1,9 +1,9 @@
-//! The n-grams of chunks, as lists of hashes that all documents of a run share.
+//! A cache of the n-grams of chunks, shared by all documents of a run.
 //!
-//! In: a chunk. Out: a hash of 32 bits for each of its different n-grams, rising. To read the words of
-//! a chunk takes far longer than to compare its n-grams, and neighbours are asked for again and again.
-//! Where chunks are long, those n-grams stand for all whose hashes are divisible by a power of two: the
-//! same ones in every chunk, so that the share that two chunks have in common is about that of all.
+//! In: a chunk. Out: a 32-bit hash of each distinct n-gram, rising. Reading the words of a chunk takes
+//! far longer than comparing its n-grams, and the same chunks come up again and again. Long chunks are
+//! compared by a sample: the n-grams whose hashes are divisible by a power of two, the same ones in every
+//! chunk, so that the share two chunks have in common is about that of all n-grams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,32 +15,32 @@ use crate::hash::BuildIntHasher;
 use crate::parallel::lock;
 use crate::store::ChunkStore;
 
-/// Memory of the lists where the caller does not set it, in bytes.
+/// Default size of the cache, in bytes.
 const DEFAULT_BYTES: usize = 64 << 20;
-/// Parts of the memory that threads lock one by one.
+/// Parts of the cache with a lock each.
 const SHARDS: usize = 256;
-/// What a list takes beside its hashes, in bytes.
+/// Overhead of a list, in bytes.
 const LIST_BYTES: usize = 48;
-/// Characters of a word, the space after it included, about.
+/// Approximate characters of a word with the space after it.
 const WORD_CHARACTERS: usize = 6;
-/// N-grams of a full chunk that are enough to compare it by, at least.
+/// Minimum number of n-grams that a full chunk is compared by.
 const SAMPLE: usize = 128;
 
-/// The n-grams of one chunk: different hashes above 0, rising.
+/// The n-grams of one chunk: distinct hashes above 0, rising.
 pub(super) type Grams = Arc<[u32]>;
 
-/// Lists of n-grams for all threads, kept as far as their memory suffices.
+/// A cache of lists of n-grams, shared by all threads, of limited size.
 #[derive(Debug)]
 pub struct GramLists {
     gram_words: usize,
-    /// One n-gram of this number is compared; a power of two.
+    /// One n-gram in `stride` is compared; a power of two.
     stride: usize,
-    /// Bytes of a list, about.
+    /// Approximate bytes of a list.
     list_bytes: usize,
-    /// Bytes of a shard, at most.
+    /// Maximum bytes of a shard.
     shard_bytes: usize,
     shards: Vec<Mutex<Shard>>,
-    /// Memory of sequences that are finished.
+    /// Buffers of finished sequences, for reuse.
     idle: Mutex<Vec<Overlap>>,
 }
 
@@ -51,7 +51,7 @@ struct Shard {
 }
 
 impl GramLists {
-    /// No lists yet, for chunks under `settings`.
+    /// An empty cache for chunks under `settings`.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let characters = match settings.chunk_unit {
@@ -72,15 +72,14 @@ impl GramLists {
         }
     }
 
-    /// The same with at most `bytes` bytes; the list of a chunk that has no room is made each time
-    /// it is asked for.
+    /// Limits the cache to `bytes`; a list that does not fit is rebuilt on each use.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
         self.shard_bytes = bytes / SHARDS;
         self
     }
 
-    /// What the list of a chunk takes, in bytes, about.
+    /// Approximate bytes of the list of one chunk.
     #[must_use]
     pub fn bytes_of_one(&self) -> usize {
         self.list_bytes
@@ -103,22 +102,22 @@ impl GramLists {
         list
     }
 
-    /// An empty sequence.
+    /// The n-grams of an empty sequence.
     pub(super) fn overlap(&self) -> Overlap {
         lock(&self.idle).pop().unwrap_or_default()
     }
 
-    /// Takes the memory of a sequence for the next one.
+    /// Recycles the buffers of a finished sequence.
     pub(super) fn give_back(&self, mut overlap: Overlap) {
         overlap.clear();
         lock(&self.idle).push(overlap);
     }
 }
 
-/// The different ones of those n-grams whose hashes are divisible by `stride`, a power of two, by the
-/// high bits of the hashes.
+/// The distinct n-grams whose hashes are divisible by `stride`, a power of two, as the high bits of
+/// the hashes.
 pub(super) fn distinct(grams: &[u64], stride: u64) -> Grams {
-    // Written without a branch: which n-grams are kept cannot be predicted.
+    // Branch-free: which n-grams are selected cannot be predicted.
     let mut kept = vec![0u32; grams.len()];
     let mut count = 0;
     for &gram in grams {

@@ -1,7 +1,6 @@
-//! Which chunks are near-duplicates of what a sequence holds, by their words.
+//! The rule on near-duplicates: chunks of one sequence share few word n-grams.
 //!
-//! In: the meta-chunks of one document, and the chunks that are to join its sequence. Out: which of
-//! them may.
+//! In: the meta-chunks of one document, and candidates for its sequence. Out: which of them may join.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,30 +13,29 @@ use crate::store::ChunkStore;
 
 /// The near-duplicate rule for the sequence of one document.
 ///
-/// Of every chunk of the sequence at most `max_containment` of its n-grams may stand in the others:
-/// of a meta-chunk in the negatives, of a negative in the meta-chunks and the other negatives. Chunks
-/// of the own document are not compared: as negatives they are wanted repeats. Of long chunks the
-/// n-grams are a sample ([`GramLists`]).
+/// For every chunk of the sequence, at most the share `max_containment` of its n-grams may occur in the
+/// others: for a meta-chunk in the negatives, for a negative in the meta-chunks and the other negatives.
+/// Chunks of the own document are not compared: as negatives they are intended repeats. Long chunks are
+/// compared by a sample of n-grams ([`GramLists`]).
 #[derive(Debug)]
 pub(super) struct NearDuplicates {
     most: f32,
     lists: Arc<GramLists>,
     metas: Range<u32>,
-    /// The hashes of their texts, rising; made when the first chunk is asked for.
+    /// The hashes of their texts, rising; computed for the first chunk.
     texts: Vec<u64>,
     /// The negatives of the sequence, in the order in which they joined.
     held: Vec<u32>,
-    /// The chunks that were to join a sequence without negatives, one after the other, and whether
-    /// they did.
+    /// The chunks that tried to join since the sequence had no negatives, in order; true if one joined.
     decided: Vec<(u32, bool)>,
-    /// How many of them make the sequence what it is; none once a negative left it.
+    /// How many of these decisions the sequence has repeated; None after a negative left it.
     repeated: Option<usize>,
-    /// The n-grams of what the sequence holds, once they are needed.
+    /// The n-grams of the sequence, once they are needed.
     joined: Option<Joined>,
     buffer: Vec<u64>,
 }
 
-/// What a sequence holds: its n-grams, and for each negative its place among them.
+/// The n-grams of a sequence, and for each negative its place among them.
 #[derive(Debug)]
 struct Joined {
     overlap: Overlap,
@@ -45,7 +43,7 @@ struct Joined {
 }
 
 impl NearDuplicates {
-    /// The rule for a document whose chunks are `metas`; `None` where the settings have none.
+    /// The rule for a document whose chunks are `metas`; `None` if the settings have none.
     pub(super) fn new(
         settings: &Settings,
         lists: &Arc<GramLists>,
@@ -64,7 +62,7 @@ impl NearDuplicates {
         })
     }
 
-    /// Whether `chunk`, of another document, has the text of a meta-chunk.
+    /// True if `chunk`, of another document, has the text of a meta-chunk.
     pub(super) fn repeats_a_meta_chunk(&mut self, store: &ChunkStore, chunk: u32) -> bool {
         if self.texts.is_empty() {
             self.texts = self.metas.clone().map(|meta| store.text_hash(meta as usize)).collect();
@@ -74,8 +72,8 @@ impl NearDuplicates {
             && self.texts.binary_search(&store.text_hash(chunk as usize)).is_ok()
     }
 
-    /// Enters `chunk` as a negative of the sequence, unless one of the two would be a near-duplicate
-    /// of the other: whether it joined.
+    /// Adds `chunk` as a negative of the sequence, unless that makes a near-duplicate; true if it was
+    /// added.
     pub(super) fn join(&mut self, store: &ChunkStore, chunk: u32) -> bool {
         if self.metas.contains(&chunk) {
             return true;
@@ -98,7 +96,7 @@ impl NearDuplicates {
         joins
     }
 
-    /// Enters the n-grams of `chunk`, unless that is against the rule: whether they were.
+    /// Adds the n-grams of `chunk`, unless that is against the rule; true if they were added.
     fn compare(&mut self, store: &ChunkStore, chunk: u32) -> bool {
         let Self { lists, buffer, .. } = self;
         let joined = self.joined.get_or_insert_with(|| {
@@ -119,7 +117,7 @@ impl NearDuplicates {
         place.is_some()
     }
 
-    /// Takes `chunk` out of the negatives of the sequence.
+    /// Removes `chunk` from the negatives of the sequence.
     pub(super) fn leave(&mut self, chunk: u32) {
         let Some(at) = self.held.iter().rposition(|&held| held == chunk) else { return };
         self.held.remove(at);
@@ -130,7 +128,7 @@ impl NearDuplicates {
         }
     }
 
-    /// Takes all negatives out of the sequence.
+    /// Removes all negatives from the sequence.
     pub(super) fn clear(&mut self) {
         self.held.clear();
         self.repeated = Some(0);
@@ -146,7 +144,7 @@ impl Drop for NearDuplicates {
     }
 }
 
-/// Of each of some texts, the share of its n-grams of `words` words that stand in the others.
+/// For each text, the share of its n-grams of `words` words that occur in the others.
 #[must_use]
 pub fn shares_in_the_others(texts: &[&str], words: usize) -> Vec<f32> {
     let mut found = Vec::new();

@@ -20,7 +20,7 @@ pub fn grams(text: &str, words: usize, out: &mut Vec<u64>) {
         return;
     }
     // A polynomial over the words: the next gram follows from the one before in two products. Each
-    // gram takes the place of its first word: the words behind it are still there.
+    // gram takes the place of its first word: the words after it are still there.
     let oldest = (1..words).fold(1u64, |power, _| power.wrapping_mul(BASE));
     let mut sum = out[..words - 1].iter().fold(0, |sum: u64, &word| join(sum, word));
     for at in 0..count {
@@ -93,7 +93,7 @@ const FIRST_BYTES: [u64; 9] = {
     masks
 };
 
-/// The sixteen bytes at `at`, zeros behind the end.
+/// The sixteen bytes at `at`, zeros after the end.
 #[inline]
 fn sixteen(bytes: &[u8], at: usize) -> (u64, u64) {
     let mut last = [0; 16];
@@ -169,7 +169,7 @@ fn words_beyond_ascii(run: &str, current: &mut Vec<u8>, out: &mut Vec<u64>) {
 /// What the first characters are lower-cased, those of scripts with spaces: as far as it is one
 /// character, [`MARK`] for those that end a word, [`BY_RULES`] for all others.
 static LOWERED: LazyLock<Vec<u16>> = LazyLock::new(|| {
-    // Behind them stand the ideographs.
+    // The ideographs follow.
     let lowered = ('\0'..'\u{3040}').map(|character| {
         if Script::of(character) != Script::Spaced || joins_letters(character) {
             return BY_RULES;
@@ -218,13 +218,13 @@ impl Script {
     }
 }
 
-/// Whether a word of a script without spaces ends behind the second of two characters: one pair in
+/// True if a word of a script without spaces ends after the second of two characters: one pair in
 /// four, and the same pairs in every text, so that a copy has the same words.
 fn ends_word(before: char, character: char) -> bool {
     mix(u64::from(u32::from(before)) << 32 | u64::from(u32::from(character))) >> 62 == 0
 }
 
-/// Whether a character is no letter but stands inside a word: the signs of Indic scripts that join
+/// True if a character is not a letter but occurs inside a word: the signs of Indic scripts that join
 /// consonants or mark them.
 fn joins_letters(character: char) -> bool {
     matches!(character, '\u{0900}'..='\u{0D7F}') && matches!(character as u32 & 0x7F, 0x3C | 0x4D)
@@ -305,7 +305,7 @@ mod tests {
             if script == Script::Unspaced && ends_word(last, character) {
                 words.push(String::new());
             }
-            // Runs begin behind ASCII marks.
+            // Runs start after ASCII marks.
             (before, last) = match character {
                 mark if mark.is_ascii() && !is_word => (Script::Spaced, '\0'),
                 _ => (script, character),

@@ -1,23 +1,23 @@
 //! Which chunks of one sequence share too many n-grams with the others.
 //!
-//! In: the n-grams of the chunks of one sequence, as hashes. Out: whether a chunk may join those that
-//! the sequence holds. The n-grams of all chunks stand in one hash table, so that a question takes a
-//! look-up for each n-gram of the chunk in question, whatever the sequence holds.
+//! In: the n-grams of the chunks of one sequence, as hashes. Out: whether a chunk may join the others.
+//! One hash table holds the n-grams of all chunks, so that a decision costs one look-up per n-gram of the
+//! new chunk, regardless of the size of the sequence.
 
 /// No n-gram has this hash.
 const FREE: u32 = 0;
 /// Slots of the smallest table.
 const FEWEST_SLOTS: usize = 1 << 12;
-/// Slots for each n-gram, at least.
+/// Minimum slots per n-gram.
 const SLOTS_PER_GRAM: usize = 2;
 /// The end of a list of holders.
 const END: u32 = u32::MAX;
 
 /// The n-grams of the chunks that one sequence holds.
 ///
-/// The fixed chunks are in it from the beginning, and what they share with each other does not count.
-/// Others join and leave. The n-grams of a chunk are given as a list of different hashes above 0;
-/// rising ones are looked up fastest.
+/// Fixed chunks are in it from the start; what they share with each other does not count. Others join
+/// and leave. The n-grams of a chunk are a list of distinct hashes above 0; rising ones are looked up
+/// fastest.
 #[derive(Debug, Default)]
 pub(super) struct Overlap {
     /// The n-grams, each in the first free slot from the one that its high bits name.
@@ -28,7 +28,7 @@ pub(super) struct Overlap {
     chunks: Vec<Chunk>,
     /// The fixed chunks of all n-grams, as linked lists.
     holders: Vec<Holder>,
-    /// The slots of the n-grams in question.
+    /// The slots of the n-grams of the new chunk.
     found: Vec<u32>,
     touched: Vec<u32>,
 }
@@ -36,9 +36,9 @@ pub(super) struct Overlap {
 #[derive(Debug, Clone)]
 struct Chunk {
     size: u32,
-    /// How many of its n-grams other chunks of the sequence have.
+    /// The number of its n-grams that other chunks of the sequence have.
     covered: u32,
-    /// How many a chunk in question would be the first to share with it; 0 between questions.
+    /// The number that the new chunk would be the first to share with it; 0 between decisions.
     fresh: u32,
 }
 
@@ -57,7 +57,7 @@ const NOBODY: u32 = SHARED - 1;
 struct Shared {
     /// The chunks with it that joined the sequence.
     joined: u32,
-    /// Their places combined by exclusive or: of one alone, its place.
+    /// Their places combined by exclusive or: for a single chunk, its place.
     places: u32,
     /// The first of the fixed chunks with it, as a place in `holders`.
     fixed: u32,
@@ -70,7 +70,7 @@ struct Holder {
 }
 
 impl Overlap {
-    /// Takes all chunks out of the sequence; the memory is used again.
+    /// Removes all chunks; buffers are reused.
     pub(super) fn clear(&mut self) {
         self.slots.fill(Slot { gram: FREE, state: NOBODY });
         self.used = 0;
@@ -79,7 +79,7 @@ impl Overlap {
         self.holders.clear();
     }
 
-    /// Puts a fixed chunk into the sequence, before any chunk joins; gives its place.
+    /// Puts a fixed chunk into the sequence, before any chunk joins; returns its place.
     pub(super) fn fix(&mut self, grams: &[u32]) -> u32 {
         let chunk = self.chunks.len() as u32;
         self.chunks.push(Chunk { size: grams.len() as u32, covered: 0, fresh: 0 });
@@ -98,8 +98,8 @@ impl Overlap {
         chunk
     }
 
-    /// Puts a chunk into the sequence and gives its place. If more than `most` of the n-grams of it
-    /// or of a chunk that the sequence holds stood in the others then, nothing is changed.
+    /// Adds a chunk and returns its place. Changes nothing and returns None if more than the share `most`
+    /// of the n-grams of this or another chunk would then occur in the others.
     pub(super) fn join(&mut self, grams: &[u32], most: f32) -> Option<u32> {
         self.reserve(grams.len());
         self.look_up(grams);
@@ -153,7 +153,7 @@ impl Overlap {
         Some(place)
     }
 
-    /// Takes the chunk at `place`, which joined with these n-grams, out of the sequence.
+    /// Removes the chunk at `place`, which joined with these n-grams.
     pub(super) fn leave(&mut self, place: u32, grams: &[u32]) {
         self.look_up(grams);
         for &slot in &self.found {
@@ -176,7 +176,7 @@ impl Overlap {
         share(chunk.covered, chunk.size)
     }
 
-    /// Sets `found` to the slots of these n-grams: where they stand, or where they would.
+    /// Sets `found` to the slots of these n-grams: where they are, or where they would go.
     fn look_up(&mut self, grams: &[u32]) {
         let slots = self.slots.as_slice();
         self.found.clear();
@@ -189,7 +189,7 @@ impl Overlap {
         }));
     }
 
-    /// The slot of `gram`, which is entered if it is not there, looked for from `slot` on.
+    /// The slot of `gram`, searched from `slot` on; added if it is missing.
     fn enter(&mut self, gram: u32, mut slot: usize) -> usize {
         while self.slots[slot].gram != gram {
             if self.slots[slot].gram == FREE {
@@ -202,7 +202,7 @@ impl Overlap {
         slot
     }
 
-    /// Makes room for so many n-grams more.
+    /// Reserves slots for `more` n-grams.
     fn reserve(&mut self, more: usize) {
         let slots = ((self.used + more) * SLOTS_PER_GRAM).next_power_of_two().max(FEWEST_SLOTS);
         if slots <= self.slots.len() {
@@ -218,7 +218,7 @@ impl Overlap {
     }
 }
 
-/// Who has the n-gram of a slot that somebody had.
+/// The chunks that have the n-gram of a used slot.
 fn known(state: u32, shared: &[Shared]) -> Shared {
     match state & SHARED {
         0 => Shared { joined: 1, places: state, fixed: END },
@@ -226,8 +226,8 @@ fn known(state: u32, shared: &[Shared]) -> Shared {
     }
 }
 
-/// Calls `work` with the chunks of an n-gram that share it with no other, so that one more chunk with
-/// it would cover it in them.
+/// Calls `work` with the chunks of an n-gram that do not share it yet: one more chunk with it would
+/// cover it in them.
 fn each_alone(gram: Shared, holders: &[Holder], mut work: impl FnMut(u32)) {
     if gram.fixed == END {
         if gram.joined == 1 {
@@ -301,13 +301,13 @@ mod tests {
         ) {
             let fixed = fixed.min(all.len());
             let mut overlap = Overlap::default();
-            // What was in it before leaves nothing behind.
+            // Earlier content leaves no trace.
             let before = overlap.fix(&all[0]);
             overlap.join(&all[all.len() - 1], 1.0);
             prop_assert!(overlap.share(before) <= 1.0);
             overlap.clear();
             let fixed_places: Vec<u32> = all[..fixed].iter().map(|one| overlap.fix(one)).collect();
-            // Those that the sequence holds, and the place of each.
+            // The chunks of the sequence, and the place of each.
             let mut held: Vec<u32> = Vec::new();
             let mut places: Vec<u32> = Vec::new();
             for (index, leaves) in asked {

@@ -1,8 +1,8 @@
-//! Looks ahead of the selecting pass: what each document would take if it were alone.
+//! Looks ahead of the pass: what a document would take if it were alone.
 //!
-//! In: the lists of a document's meta-chunks. Out: the texts of the chunks that it would come to,
-//! compared, and the lists that would end before its sequence is full, to be searched deeper. So the
-//! pass itself, which has to go document by document, finds nearly all that it needs.
+//! In: the candidates of a document. Out: their near-duplicates decided, and deeper searches wanted for
+//! lists that would end before the sequence is full. This runs in parallel; the pass itself, which goes
+//! document by document, then rarely waits.
 
 use std::collections::HashSet;
 
@@ -14,9 +14,8 @@ use crate::progress::Progress;
 use crate::store::ChunkStore;
 
 impl Source {
-    /// Takes turns as the selecting pass would if no other sequence took any chunk, ahead of it and
-    /// on the caller's thread: texts are compared, and lists that end too early are to be searched
-    /// deeper. Gives how many these are.
+    /// Takes turns as the pass would if no other sequence took any chunk: texts are compared, and deeper
+    /// searches wanted for lists that end too early. Returns the number of these.
     pub fn look_ahead(
         &mut self,
         store: &ChunkStore,
@@ -58,7 +57,7 @@ impl Source {
                     found = seen.insert(text);
                 }
                 taken[meta] += u32::from(found);
-                // What a deeper search would find counts as well.
+                // Negatives that a deeper search would find count as well.
                 if found || !self.lists[meta].complete {
                     open += 1;
                     sum += 1.0;
@@ -80,18 +79,18 @@ impl Source {
     }
 }
 
-/// How many more negatives than estimated a sequence is looked ahead for: characters a token differ
-/// between documents.
+/// Looking ahead takes this many times the estimated negatives: characters per token differ between
+/// documents.
 const ESTIMATE_MARGIN: f64 = 1.08;
 
-/// How deep to search for `wanted` negatives where `depth` neighbours gave `taken`: the deeper, the
-/// more of them other meta-chunks have taken.
+/// The depth of a search for `wanted` negatives, if `depth` neighbours yielded `taken`: it grows faster
+/// than the negatives, since other meta-chunks take some.
 fn deeper_depth(depth: u32, taken: u32, wanted: u32) -> u32 {
     let growth = (f64::from(wanted) / f64::from(taken.max(1))).powf(1.3) * 1.1;
     step((f64::from(depth) * growth.clamp(1.25, 8.0)).ceil() as u32)
 }
 
-/// The next of few depths, so that meta-chunks are searched together.
+/// Rounds a depth up to one of few, so that meta-chunks are searched together.
 pub(super) fn step(depth: u32) -> u32 {
     match depth {
         0..=32 => 32,

@@ -1,7 +1,7 @@
 //! The rules on one neighbour: those that need no text and do not depend on other sequences.
 //!
-//! In: what a search found for a meta-chunk. Out: its list, longer by the neighbours that the rules
-//! allow, in order of use.
+//! In: the neighbours that a search found for a meta-chunk. Out: those that the rules allow, appended to
+//! its list in order of use.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -15,13 +15,13 @@ use crate::seed;
 use crate::store::{ChunkStore, Vectors};
 use crate::strategy::{Reason, Refusals};
 
-/// Asks every rule that needs no text and does not depend on other sequences.
+/// Checks every rule that needs no text and does not depend on other sequences.
 pub(super) struct Rules<'a> {
     store: &'a ChunkStore,
     settings: &'a Settings,
     chunks: Range<u32>,
     own: OwnScores,
-    /// The ceiling that the margins leave to each meta-chunk's negatives.
+    /// The maximum score that the margins allow to negatives of each meta-chunk.
     ceilings: Vec<f32>,
 }
 
@@ -53,7 +53,7 @@ impl<'a> Rules<'a> {
         let more = ids.len().saturating_sub(known.len());
         list.ids.reserve(more);
         list.scores.reserve(more);
-        // Among the chunks that may still be used a neighbour has another rank than among all.
+        // Among the remaining chunks a neighbour has another rank than among all.
         let passed = if list.remaining_only { list.depth as usize } else { 0 };
         for (rank, (&id, &score)) in ids.iter().zip(scores).enumerate() {
             let Ok(id) = u32::try_from(id) else {
@@ -83,7 +83,7 @@ impl<'a> Rules<'a> {
             }
         }
         if self.settings.exclude_same_doc {
-            // The search left them out: those that stand before its last neighbour were refused.
+            // The search left them out: those that score above its last neighbour count as refused.
             let last = scores.iter().rev().find(|score| score.is_finite());
             let full = ids.last().is_some_and(|&id| id >= 0);
             let floor = last.copied().filter(|_| full).unwrap_or(f32::NEG_INFINITY);
@@ -115,8 +115,8 @@ impl<'a> Rules<'a> {
         (score > self.ceilings[meta]).then_some(Reason::Margin)
     }
 
-    /// Brings the neighbours that were not looked at yet into the order of their use: by falling
-    /// score and rising number, or a random one.
+    /// Sorts the neighbours that were not looked at yet in order of use: falling score and rising
+    /// number, or random.
     fn order(&self, list: &mut CandidateList, meta: usize) {
         let chunk = u64::from(self.chunks.start) + meta as u64;
         let rest = list.cursor..list.ids.len();
@@ -135,7 +135,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// How similar the chunks of one document are to each other; nothing where no rule asks.
+/// Similarities between the chunks of one document; empty if no rule needs them.
 struct OwnScores {
     /// `[chunks, dim]`.
     rows: Vec<f32>,

@@ -88,7 +88,7 @@ impl Source {
         Next::End
     }
 
-    /// Gives `selection` back: its chunk is free for other sequences.
+    /// Returns `selection` back: its chunk is free for other sequences.
     pub fn give_back(
         &mut self,
         selection: Selection,

@@ -263,7 +263,7 @@ impl Encoder {
         }
     }
 
-    /// Whether the normal form of an ASCII text has each of its characters at the same place.
+    /// True if the normal form of an ASCII text has each of its characters at the same place.
     fn changes_bytes_in_place(&self, text: &str, normal: &str) -> bool {
         text.len() == normal.len()
             && text.is_ascii()
@@ -436,7 +436,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a normalizer can make a text shorter by what is added to it.
+/// True if a normalizer can make a text shorter by what is added to it.
 fn can_shrink(normalizer: &PipelineNormalizer) -> bool {
     matches!(normalizer, PipelineNormalizer::Replace(_) | PipelineNormalizer::Precompiled(_))
 }
