@@ -45,8 +45,8 @@ pub struct Selector {
     special_tokens: SpecialTokens,
     settings: config::Settings,
     pass: Mutex<fill::Pass>,
-    // Lock order: `made` before `tokens`.
-    made: RwLock<Vec<PlannedSequence>>,
+    // Lock order: `planned` before `tokens`.
+    planned: RwLock<Vec<PlannedSequence>>,
     tokens: RwLock<TokenCache>,
     /// The batch that was finished last, until its tokens are moved.
     closed: Mutex<Option<ClosedBatch>>,
@@ -72,7 +72,7 @@ impl Selector {
             pass: Mutex::new(pass),
             settings: settings.0.clone(),
             special_tokens,
-            made: RwLock::default(),
+            planned: RwLock::default(),
             tokens: RwLock::default(),
             closed: Mutex::default(),
         }
@@ -116,9 +116,9 @@ impl Selector {
             if closed.is_some() {
                 return Err(Error::Run("the tokens of the batch before were not moved".to_owned()));
             }
-            let made = lock(&self.pass).finish(&mut lock(&wave.0));
-            let count = made.len();
-            write(&self.made).extend(made);
+            let planned = lock(&self.pass).finish(&mut lock(&wave.0));
+            let count = planned.len();
+            write(&self.planned).extend(planned);
             let mut tokens = write(&self.tokens);
             *closed = Some(tokens.close_batch()?);
             Ok(count)
@@ -141,7 +141,7 @@ impl Selector {
     /// Writes the sequences from `start` to `stop`, a row a segment.
     fn save(&self, py: Python<'_>, start: usize, stop: usize, path: PathBuf) -> PyResult<()> {
         outside(py, None, |_| {
-            let all = read(&self.made);
+            let all = read(&self.planned);
             planned::write(all.get(start..stop).unwrap_or_default(), &path)
         })
     }
@@ -167,13 +167,13 @@ impl Selector {
                     "counts of an earlier pass: group {group}, expected less than {known}"
                 )));
             }
-            let mut made = write(&self.made);
+            let mut planned = write(&self.planned);
             let mut tokens = write(&self.tokens);
             tokens.restore_batch(&token_ids)?;
             let restored = planned::read(&pieces, &store.0, &tokens)?;
             lock(&self.pass).restore(&restored, tally);
             let count = restored.len();
-            made.extend(restored);
+            planned.extend(restored);
             Ok(count)
         })
     }
@@ -187,11 +187,11 @@ impl Selector {
     /// The cut chunks of the sequences from `start` on: their texts, and the ids that each keeps,
     /// `values[offsets[i]:offsets[i + 1]]`.
     fn cuts<'py>(&self, py: Python<'py>, store: &ChunkStore, start: usize) -> Cuts<'py> {
-        let made = read(&self.made);
+        let planned = read(&self.planned);
         let tokens = read(&self.tokens);
         let mut texts = Vec::new();
         let mut kept = Ragged::default();
-        for segment in made.iter().skip(start).flat_map(|(_, segments)| segments) {
+        for segment in planned.iter().skip(start).flat_map(|(_, segments)| segments) {
             if is_cut(segment, &tokens) {
                 let ids = tokens.get(segment.chunk).unwrap_or_default();
                 texts.push(store.0.text(segment.chunk as usize).to_owned());
@@ -204,9 +204,9 @@ impl Selector {
 
     /// Sets the number of characters that the kept ids of the cut chunks cover, in the order of `cuts`.
     fn set_covered(&self, start: usize, characters: PyReadonlyArray1<'_, i64>) -> PyResult<()> {
-        let mut made = write(&self.made);
+        let mut planned = write(&self.planned);
         let tokens = read(&self.tokens);
-        let segments = made.iter_mut().skip(start).flat_map(|(_, segments)| segments);
+        let segments = planned.iter_mut().skip(start).flat_map(|(_, segments)| segments);
         let cut: Vec<_> = segments.filter(|segment| is_cut(segment, &tokens)).collect();
         let characters = characters.as_slice()?;
         if cut.len() != characters.len() {
@@ -253,7 +253,7 @@ impl Selector {
     }
 
     fn __len__(&self) -> usize {
-        read(&self.made).len()
+        read(&self.planned).len()
     }
 
     /// Counts of sequences made, documents dropped and neighbours refused, by name.
@@ -291,8 +291,8 @@ impl Selector {
     /// The similarity of the negatives to their meta-chunks, as JSON; null if there are none.
     fn similarity(&self, py: Python<'_>, vectors: &Vectors) -> PyResult<String> {
         outside(py, None, |_| {
-            let made = read(&self.made);
-            as_json(serde_json::to_string(&similarity(&vectors.0, &made, self.settings.seed)))
+            let planned = read(&self.planned);
+            as_json(serde_json::to_string(&similarity(&vectors.0, &planned, self.settings.seed)))
         })
     }
 
@@ -307,7 +307,7 @@ impl Selector {
         watch: &Watch,
     ) -> PyResult<Option<String>> {
         outside(py, Some(watch), |progress| {
-            let made = read(&self.made);
+            let planned = read(&self.planned);
             let (groups, counts) = {
                 let pass = lock(&self.pass);
                 (pass.groups().cloned(), pass.group_counts().to_vec())
@@ -317,7 +317,7 @@ impl Selector {
                 store: &store.0,
                 vectors: &vectors.0,
                 groups: &groups,
-                made: &made,
+                sequences: &planned,
                 counts: &counts,
                 seed: self.settings.seed,
             };
@@ -379,10 +379,10 @@ impl Selector {
         stop: usize,
         work: impl FnOnce(&[Sequence<'_>], &TokenCache) -> nextlong::Result<T>,
     ) -> nextlong::Result<T> {
-        let made = read(&self.made);
+        let planned = read(&self.planned);
         let tokens = read(&self.tokens);
-        let rows = made.get(start..stop).ok_or_else(|| {
-            Error::Config(format!("sequences {start} to {stop} of {}", made.len()))
+        let rows = planned.get(start..stop).ok_or_else(|| {
+            Error::Config(format!("sequences {start} to {stop} of {}", planned.len()))
         })?;
         let sequences: Vec<Sequence<'_>> = (start as i64..)
             .zip(rows)

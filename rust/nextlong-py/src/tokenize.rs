@@ -128,7 +128,7 @@ impl Tokenizer {
         left: PyBackedStr,
         right: PyBackedStr,
     ) -> PyResult<bool> {
-        outside(py, None, |_| Ok(self.0.is_safe_border(&left, &right)))
+        outside(py, None, |_| Ok(self.0.is_safe_boundary(&left, &right)))
     }
 
     #[getter]
@@ -185,7 +185,7 @@ pub fn chunk_file(
 /// True if a cut is safe with a tokenizer of that kind.
 #[pyfunction]
 pub fn is_safe_border(kind: &str, left: &str, right: &str) -> bool {
-    Kind::from_name(kind).is_some_and(|kind| kind.is_safe_border(left, right))
+    Kind::from_name(kind).is_some_and(|kind| kind.is_safe_boundary(left, right))
 }
 
 /// Chunk numbers from a contiguous uint32 or int64 array.

@@ -188,7 +188,7 @@ proptest! {
             store: &store,
             vectors: &Vectors::from_f32(&vectors, 4).expect("vectors"),
             groups: out.pass.groups().expect("groups"),
-            made: &out.made,
+            sequences: &out.made,
             counts: out.pass.group_counts(),
             seed: 3,
         };

@@ -156,8 +156,8 @@ impl Batch {
     /// was searched for, rising: the last search, except those among the remaining chunks alone.
     #[must_use]
     pub fn used_lists(&self, limit: usize) -> Vec<(u32, u32)> {
-        let made = self.documents.iter().filter(|one| matches!(one.state, State::Made(_)));
-        let sources = made.take(limit).map(|document| &document.source);
+        let planned = self.documents.iter().filter(|one| matches!(one.state, State::Planned(_)));
+        let sources = planned.take(limit).map(|document| &document.source);
         let lists = sources.flat_map(|source| source.chunks.clone().zip(&source.lists));
         lists.filter(|(_, list)| list.depth > 0).map(|(chunk, list)| (chunk, list.depth)).collect()
     }

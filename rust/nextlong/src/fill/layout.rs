@@ -67,7 +67,7 @@ impl Pass {
             return (State::Dropped, false);
         }
         self.tally.shortened += u64::from(short);
-        (State::Made(self.cut(segments)), false)
+        (State::Planned(self.cut(segments)), false)
     }
 
     pub(super) fn complete(
@@ -80,7 +80,7 @@ impl Pass {
         for segment in &mut segments {
             segment.tokens = tokens.count(segment.chunk).unwrap_or(0);
         }
-        State::Made(self.cut(segments))
+        State::Planned(self.cut(segments))
     }
 
     /// Cuts what exceeds `seq_len` off the last negatives; counts the rest.

@@ -36,7 +36,7 @@ pub(super) enum State {
     /// Segments are laid out in their order until the sequence is full.
     LayingOut(Vec<Segment>),
     /// A sequence: its segments in order.
-    Made(Vec<Segment>),
+    Planned(Vec<Segment>),
     /// It does not become a sequence.
     Dropped,
 }
@@ -125,11 +125,11 @@ impl Pass {
     }
 
     /// Resumes after some batches of an earlier pass: the sequences they made, and its counts.
-    pub fn restore(&mut self, made: &[PlannedSequence], tally: Tally) {
+    pub fn restore(&mut self, planned: &[PlannedSequence], tally: Tally) {
         self.ledger.forget_exhausted();
-        let segments = made.iter().flat_map(|(_, segments)| segments);
+        let segments = planned.iter().flat_map(|(_, segments)| segments);
         segments.filter(|segment| !segment.is_meta()).for_each(|one| self.ledger.take(one.chunk));
-        self.to_make = self.to_make.map(|left| left.saturating_sub(made.len() as u64));
+        self.to_make = self.to_make.map(|left| left.saturating_sub(planned.len() as u64));
         self.tally = tally;
         self.add_groups();
         self.remaining = None;
@@ -183,23 +183,24 @@ impl Pass {
 
     /// The sequences of a complete batch, in order.
     pub fn finish(&mut self, batch: &mut Batch) -> Vec<PlannedSequence> {
-        let mut made = Vec::new();
+        let mut planned = Vec::new();
         let mut tried = 0;
         for document in &mut batch.documents {
             if self.to_make == Some(0) {
                 break;
             }
             tried += 1;
-            if let State::Made(segments) = std::mem::replace(&mut document.state, State::Dropped) {
+            if let State::Planned(segments) = std::mem::replace(&mut document.state, State::Dropped)
+            {
                 self.to_make = self.to_make.map(|left| left - 1);
                 self.tally.made += 1;
-                made.push((document.number, segments));
+                planned.push((document.number, segments));
             }
         }
         add(&mut self.tally.refused, batch.refused());
         self.tally.deeper_searches += batch.deeper;
         self.count_groups(&batch.documents, tried);
-        made
+        planned
     }
 
     fn advance(
@@ -221,7 +222,7 @@ impl Pass {
                 done => (done, false),
             };
             document.state = state;
-            if matches!(document.state, State::Made(_) | State::Dropped) {
+            if matches!(document.state, State::Planned(_) | State::Dropped) {
                 document.source.close();
             }
             if !go_on {

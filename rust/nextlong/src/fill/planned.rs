@@ -32,9 +32,9 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 /// # Errors
 ///
 /// What the file system reports.
-pub fn write(made: &[PlannedSequence], path: &Path) -> Result<()> {
+pub fn write(planned: &[PlannedSequence], path: &Path) -> Result<()> {
     let rows = || {
-        made.iter().enumerate().flat_map(|(sequence, (document, segments))| {
+        planned.iter().enumerate().flat_map(|(sequence, (document, segments))| {
             segments.iter().map(move |segment| (sequence as u32, *document, segment))
         })
     };
@@ -63,7 +63,7 @@ pub fn write(made: &[PlannedSequence], path: &Path) -> Result<()> {
 ///
 /// [`Error::Run`] for a file that is damaged or belongs to another corpus.
 pub fn read(path: &Path, store: &ChunkStore, tokens: &TokenCache) -> Result<Vec<PlannedSequence>> {
-    let mut made: Vec<PlannedSequence> = Vec::new();
+    let mut planned: Vec<PlannedSequence> = Vec::new();
     let wrong = |what: String| {
         Error::Run(format!("{}: {what}; it is damaged or of another run", path.display()))
     };
@@ -80,18 +80,18 @@ pub fn read(path: &Path, store: &ChunkStore, tokens: &TokenCache) -> Result<Vec<
                 return Err(wrong(format!("{kept} tokens of chunk {chunk}, which has fewer")));
             }
             match sequence as usize {
-                next if next == made.len() => made.push((document, Vec::new())),
-                same if same + 1 == made.len() && made[same].0 == document => {}
-                other => return Err(wrong(format!("sequence {other} after {}", made.len()))),
+                next if next == planned.len() => planned.push((document, Vec::new())),
+                same if same + 1 == planned.len() && planned[same].0 == document => {}
+                other => return Err(wrong(format!("sequence {other} after {}", planned.len()))),
             }
             let cut = numbers(6);
             let characters = (!arrow::array::Array::is_null(cut, row)).then(|| cut.value(row));
             let segment =
                 Segment { chunk, meta, score: scores.value(row), tokens: kept, characters };
-            if let Some((_, segments)) = made.last_mut() {
+            if let Some((_, segments)) = planned.last_mut() {
                 segments.push(segment);
             }
         }
     }
-    Ok(made)
+    Ok(planned)
 }

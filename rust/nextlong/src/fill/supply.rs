@@ -93,7 +93,7 @@ impl Pass {
                     let negatives = segments.iter().filter(|segment| !segment.is_meta());
                     negatives.for_each(|segment| hold(segment.chunk));
                 }
-                State::Measuring | State::Made(_) | State::Dropped => {}
+                State::Measuring | State::Planned(_) | State::Dropped => {}
             }
         }
         let chunks = self.left(most, &held, store).count();

@@ -43,7 +43,7 @@ pub struct Measured<'a> {
     /// Their groups.
     pub groups: &'a Groups,
     /// The sequences.
-    pub made: &'a [PlannedSequence],
+    pub sequences: &'a [PlannedSequence],
     /// What the selecting pass counted by group.
     pub counts: &'a [GroupCounts],
     /// The seed of the run.
@@ -109,7 +109,7 @@ pub fn group_report(
     let mut tallies: Vec<Tally> = (0..groups.len()).map(|_| Tally::default()).collect();
     let most_metas = METAS.min(PAIRS / DRAWS / groups.len().max(1));
     let mut metas = vec![Sample::new(most_metas); groups.len()];
-    for (document, segments) in measured.made {
+    for (document, segments) in measured.sequences {
         progress.check()?;
         let chunks = measured.store.document_chunks(*document as usize);
         tallies[usize::from(groups.of_document(chunks.clone()))].sequences += 1;

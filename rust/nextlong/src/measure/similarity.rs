@@ -35,12 +35,16 @@ pub struct Similarity {
 
 /// Measures how similar the negatives of the sequences are; None where there are none.
 #[must_use]
-pub fn similarity(vectors: &Vectors, made: &[PlannedSequence], seed: u64) -> Option<Similarity> {
+pub fn similarity(
+    vectors: &Vectors,
+    sequences: &[PlannedSequence],
+    seed: u64,
+) -> Option<Similarity> {
     let mut all = Mean::default();
     let (mut first, mut last) = (Mean::default(), Mean::default());
-    let tenth = made.len().div_ceil(10);
+    let tenth = sequences.len().div_ceil(10);
     let (mut early, mut late) = (Mean::default(), Mean::default());
-    for (number, (_, segments)) in made.iter().enumerate() {
+    for (number, (_, segments)) in sequences.iter().enumerate() {
         let mut ends: Vec<(f32, f32)> = Vec::new();
         let mut metas: Vec<u32> = Vec::new();
         for segment in segments.iter().filter(|segment| !segment.is_meta()) {
@@ -48,7 +52,7 @@ pub fn similarity(vectors: &Vectors, made: &[PlannedSequence], seed: u64) -> Opt
             if number < tenth {
                 early.add(segment.score);
             }
-            if number >= made.len() - tenth {
+            if number >= sequences.len() - tenth {
                 late.add(segment.score);
             }
             if metas.last() == Some(&segment.meta) {
@@ -69,8 +73,8 @@ pub fn similarity(vectors: &Vectors, made: &[PlannedSequence], seed: u64) -> Opt
     let dim = vectors.dim();
     let (mut left, mut right) = (vec![0.0; dim], vec![0.0; dim]);
     let mut cosine = |a: u32, b: u32| cosine_of(vectors, [a, b], [&mut left, &mut right]);
-    for sequence in seed::sample(seed, "similarity", made.len(), SEQUENCES) {
-        let metas: Vec<u32> = made[sequence]
+    for sequence in seed::sample(seed, "similarity", sequences.len(), SEQUENCES) {
+        let metas: Vec<u32> = sequences[sequence]
             .1
             .iter()
             .filter(|segment| segment.is_meta())
@@ -153,13 +157,13 @@ mod tests {
 
     #[test]
     fn the_first_and_the_last_sequences_are_told_apart() {
-        let made: Vec<PlannedSequence> = (0..20u8)
+        let sequences: Vec<PlannedSequence> = (0..20u8)
             .map(|number| (0, vec![Segment::negative(2, 0, f32::from(number) / 32.0)]))
             .map(|(document, negative)| {
                 (document, [vec![Segment::meta_chunk(0, 0)], negative].concat())
             })
             .collect();
-        let measured = similarity(&vectors(), &made, 0).expect("there are negatives");
+        let measured = similarity(&vectors(), &sequences, 0).expect("there are negatives");
         assert!((measured.first_sequences.expect("negatives") - 0.5 / 32.0).abs() < 1e-9);
         assert!((measured.last_sequences.expect("negatives") - 18.5 / 32.0).abs() < 1e-9);
     }
@@ -167,11 +171,11 @@ mod tests {
     #[test]
     fn a_tenth_without_negatives_has_no_similarity() {
         let meta = Segment::meta_chunk(0, 0);
-        let made: Vec<PlannedSequence> = [(0, vec![meta, Segment::negative(2, 0, 0.5)])]
+        let sequences: Vec<PlannedSequence> = [(0, vec![meta, Segment::negative(2, 0, 0.5)])]
             .into_iter()
             .chain((1..20).map(|document| (document, vec![meta])))
             .collect();
-        let measured = similarity(&vectors(), &made, 0).expect("there are negatives");
+        let measured = similarity(&vectors(), &sequences, 0).expect("there are negatives");
         assert_eq!((measured.first_sequences, measured.last_sequences), (Some(0.5), None));
     }
 

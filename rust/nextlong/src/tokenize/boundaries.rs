@@ -46,7 +46,7 @@ impl Kind {
     ///
     /// "Yes" is certain; "no" means that it is not known. Texts with an empty side are safe.
     #[must_use]
-    pub fn is_safe_border(self, left: &str, right: &str) -> bool {
+    pub fn is_safe_boundary(self, left: &str, right: &str) -> bool {
         if left.is_empty() || right.is_empty() {
             return true;
         }
@@ -87,7 +87,7 @@ impl Kind {
         }
         let safe = |place: usize| {
             let (left, right) = text.split_at(place);
-            self.is_safe_border(left, right)
+            self.is_safe_boundary(left, right)
                 || (between_words && self.is_safe_between_words(left, right))
         };
         let places = |range: std::ops::Range<usize>| {
@@ -144,7 +144,7 @@ mod tests {
             (Kind::Unknown, "a\n", "b", false),
             (Kind::Unknown, "", "b", true),
         ] {
-            assert_eq!(kind.is_safe_border(left, right), safe, "{kind:?} {left:?} {right:?}");
+            assert_eq!(kind.is_safe_boundary(left, right), safe, "{kind:?} {left:?} {right:?}");
         }
     }
 

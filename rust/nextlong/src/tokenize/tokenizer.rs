@@ -232,8 +232,8 @@ impl Tokenizer {
 
     /// True if the ids of `left` followed by those of `right` are the ids of both together.
     #[must_use]
-    pub fn is_safe_border(&self, left: &str, right: &str) -> bool {
-        self.kind().is_safe_border(left, right)
+    pub fn is_safe_boundary(&self, left: &str, right: &str) -> bool {
+        self.kind().is_safe_boundary(left, right)
     }
 
     /// What was found in the file and treated in a way worth knowing.
