@@ -23,7 +23,7 @@ fn settings_of(json: &str) -> PyResult<Settings> {
         .map_err(|error| into_py(nextlong::Error::Config(format!("corpus settings: {error}"))))
 }
 
-/// The kind that a file's name tells; none for a name that tells no kind.
+/// The kind by a file's name; None for an unknown name.
 #[pyfunction]
 pub fn corpus_kind(path: PathBuf) -> Option<&'static str> {
     Kind::of(&path).map(Kind::as_str)
@@ -372,7 +372,7 @@ pub struct Block {
     /// The bytes of the files, as they lie on the disk, that the block stands for; 0 without one.
     #[pyo3(get)]
     file_bytes: u64,
-    /// Where the block behind it begins: number of the input, row, and what `of_files` needs.
+    /// The start of the next block: number of the input, row, and what `of_files` needs.
     #[pyo3(get)]
     next: (i32, i64, u64),
     settings: Arc<Settings>,

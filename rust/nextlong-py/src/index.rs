@@ -234,7 +234,7 @@ impl Depths {
         (0..queries.len()).map(row).collect::<Vec<_>>().into_pyarray(py)
     }
 
-    /// What is measured at `k`, the same whatever was asked for before, and the lists that a query of
+    /// What is measured at `k`, independent of earlier calls, and the lists that a query of
     /// the clustered scan scans.
     #[pyo3(signature = (k, threads = 1, watch = None))]
     fn at(
@@ -378,7 +378,7 @@ pub fn recall_sample(
 }
 
 /// A random number for each item, the same for the same seed: the items with the smallest are a
-/// sample, whatever the parts in which they come.
+/// sample, regardless of the parts in which they come.
 #[pyfunction]
 pub fn sample_keys<'py>(
     py: Python<'py>,

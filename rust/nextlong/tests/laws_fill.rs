@@ -1,4 +1,4 @@
-//! What every sequence keeps, whatever the corpus, the neighbours and the settings.
+//! Guarantees for every sequence, for any corpus, neighbours and settings.
 
 #![recursion_limit = "256"]
 #![allow(

@@ -2,7 +2,7 @@
 //!
 //! In: a text. Out: the same places that `unicode_segmentation` gives, rising.
 //!
-//! A sentence ends behind a terminator or a paragraph separator only, so the bytes between two of
+//! A sentence ends after a terminator or a paragraph separator only, so the bytes between two of
 //! them are passed. What follows a terminator is judged here where it is ASCII; else
 //! `unicode_segmentation` is entered at the terminator and says where the sentence ends.
 
@@ -114,7 +114,7 @@ fn decides(byte: u8) -> bool {
         || matches!(byte, b'.' | b'!' | b'?' | b'\n' | b'\r')
 }
 
-/// The place behind the line break at `at`.
+/// The place after the line break at `at`.
 fn after_break(bytes: &[u8], at: usize) -> usize {
     at + if bytes[at..].starts_with(b"\r\n") { 2 } else { 1 }
 }

@@ -1,4 +1,4 @@
-//! Columns of texts in all the types that Arrow has for them, each read where it lies.
+//! Columns of texts in all the types that Arrow has for them, each read in place.
 //!
 //! Nothing is unpacked: a value that a million rows share is held once.
 

@@ -116,7 +116,7 @@ impl BadRow {
 /// The good rows of a block, in order, and its bad ones.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Documents {
-    /// The texts, each UTF-8, up to `filled`; behind it what a parser has not yet read.
+    /// The texts, each UTF-8, up to `filled`; after it the bytes that a parser has not read yet.
     text: Recycled,
     filled: usize,
     text_ends: Vec<usize>,
@@ -253,7 +253,7 @@ impl Documents {
         }
     }
 
-    /// Builds on the text behind the last document; [`Self::close`] makes it one.
+    /// Appends to the text after the last document; [`Self::close`] makes it one.
     pub(super) fn pending(&mut self, text: &str) {
         self.text.truncate(self.filled);
         self.text.extend_from_slice(text.as_bytes());
@@ -276,7 +276,7 @@ impl Documents {
         self.row.first().copied().into_iter().chain(bad).min().unwrap_or(0)
     }
 
-    /// Ends the document whose text was written behind the last.
+    /// Ends the document whose text was written after the last.
     pub(super) fn close(&mut self, origin: Origin<'_>) {
         self.text_ends.push(self.filled);
         self.doc_id.push_str(origin.doc_id);

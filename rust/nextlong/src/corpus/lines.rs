@@ -26,7 +26,7 @@ const PASSED_STEP: usize = 1 << 18;
 const SHOWN_BYTES: usize = 800;
 /// So much of a file may be passed, unheld, before its growth counts.
 const FREE_PASSED_BYTES: u64 = 1 << 36;
-/// How files of other kinds begin.
+/// The first bytes of files of other kinds.
 const MARKS: [(&[u8], &str); 4] = [
     (b"\x1F\x8B", "gzip (.gz)"),
     (b"\x28\xB5\x2F\xFD", "Zstandard (.zst)"),
@@ -104,14 +104,14 @@ impl LineReader {
         self.entered
     }
 
-    /// The bytes of the file behind the lines given out so far.
+    /// Bytes of the file for the lines returned so far.
     pub fn consumed(&self) -> u64 {
         let packed = u128::from(self.source.taken());
         let given = u128::from(self.offset - self.entered);
         self.entered + (packed * given / u128::from(self.unpacked.max(1))) as u64
     }
 
-    /// Where the next block begins; none at the end of the file.
+    /// The start of the next block; None at the end of the file.
     pub fn place(&self) -> Option<Place> {
         let at_end = self.ended && self.carry.is_empty();
         (!at_end).then_some(Place { row: self.row, at: self.offset })

@@ -1,4 +1,4 @@
-//! The last check of a row, whatever it was read from: it becomes a document or a bad row.
+//! The last check of a row of any input: it becomes a document or a bad row.
 
 use std::fmt::Write;
 
@@ -54,7 +54,7 @@ pub struct Item<'a> {
     pub source: Field<&'a str>,
 }
 
-/// Where a row lies in its input.
+/// The place of a row in its input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub input: &'a Input,

@@ -13,14 +13,14 @@ use numkong::tensor::{Allocator, Global};
 use crate::error::Result;
 use crate::store::huge_pages::HugePages;
 
-/// Memory that is handed out from front to back, and freed as a whole.
+/// Memory that is allocated from front to back and freed as a whole.
 #[derive(Debug)]
 pub struct Arena {
     memory: MmapRaw,
     used: AtomicUsize,
 }
 
-/// Where packed rows lie.
+/// The memory of packed rows.
 #[derive(Debug, Clone)]
 pub enum Home {
     /// In memory of their own.
@@ -30,7 +30,7 @@ pub enum Home {
 }
 
 impl Arena {
-    /// Memory for so many bytes.
+    /// An arena of `bytes` bytes.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Arena {
         if !fits || !place.is_multiple_of(layout.align()) {
             return None;
         }
-        // SAFETY: the place lies in the memory.
+        // SAFETY: the place is inside the memory.
         NonNull::new(unsafe { self.memory.as_mut_ptr().add(place) })
     }
 }

@@ -33,8 +33,8 @@ const PAIRS: usize = 1 << 22;
 /// Lists that a query may come to by its gap before all lists are put in order for it.
 const PROBED: usize = 64;
 
-/// A row is near the lists that are near its own: so many times those that it scans, and at least
-/// so many, are asked.
+/// A row is near the lists that are near its own. The number of these that are considered: a multiple
+/// of the lists scanned, and the minimum.
 pub(super) const ASKED: (usize, usize) = (12, 128);
 
 /// The lists, once they are built or loaded, and the packed rows that may be kept.
@@ -50,13 +50,13 @@ struct Ready {
     blocks: Vec<usize>,
     /// The first blocks, packed when they are first used.
     kept: Vec<OnceLock<Packed>>,
-    /// Where they lie.
+    /// Their memory.
     arena: Arc<Arena>,
     /// The place of every row.
     places: Vec<u32>,
 }
 
-/// How far lists lie below the `k`-th nearest row of a query.
+/// Gaps of lists below the `k`-th nearest row of a query.
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// The lists of its nearest rows.

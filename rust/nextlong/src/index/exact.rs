@@ -27,9 +27,9 @@ pub struct Exact {
     /// The rows that are scanned, rising; none: all.
     some: Option<Arc<Vec<u32>>>,
     kept: Vec<OnceLock<Packed>>,
-    /// Where they lie.
+    /// Their memory.
     arena: Arc<Arena>,
-    /// Calls so far: each begins at another block, so that threads do not all pack the same one.
+    /// Calls so far: each starts at another block, so that threads do not all pack the same one.
     calls: AtomicUsize,
 }
 

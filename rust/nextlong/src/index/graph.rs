@@ -30,7 +30,7 @@ use crate::store::vectors::{self, Vectors};
 /// Rows of the smallest shard; fewer are scanned.
 const SHARD: usize = 16_384;
 
-/// The largest shard is so many times smaller than all rows, and at least [`SHARD`].
+/// The largest shard is this many times smaller than all rows, and at least [`SHARD`].
 const SHARDS: usize = 4;
 
 /// Bytes of a file of vectors, about.
@@ -69,7 +69,7 @@ pub struct Saved {
     pub hash: u128,
 }
 
-/// The shards of so many rows; the rows after the last are scanned.
+/// The shards of `rows` rows; the rows after the last shard are scanned.
 ///
 /// Sizes are powers of four times 16,384, none larger than a quarter of all rows but the
 /// smallest; larger ones come first.

@@ -56,7 +56,7 @@ pub struct SearchWidth {
     /// A number whose meaning depends on the engine.
     pub width: usize,
     /// For the clustered scan: instead of the `width` nearest lists a query scans all whose centroid's
-    /// product is at most so much below that of its `k`-th best row so far.
+    /// product is at most this much below that of its `k`-th best row so far.
     pub gap: Option<i32>,
 }
 

@@ -40,7 +40,7 @@ struct Shape {
     queries: usize,
     /// So do packed rows.
     packed: usize,
-    /// Packed rows are at least so many times the queries, or sums are held in memory.
+    /// Packed rows are at least this many times the queries, or sums are held in memory.
     wider: usize,
 }
 

@@ -1,5 +1,5 @@
 //! How many of the true neighbours an engine finds, measured on a sample of distinct vectors;
-//! searching wider until it is enough.
+//! widening the search until it suffices.
 
 use std::collections::HashSet;
 
@@ -63,8 +63,8 @@ pub struct Sample {
     pub copies: f64,
 }
 
-/// The number of queries, of `total`, that recall is measured on: at most 256, fewer where exact
-/// search of so many takes long.
+/// The number of queries, of `total`, that recall is measured on: at most 256, fewer if their
+/// exact search takes long.
 #[must_use]
 pub fn sample_size(total: usize, rows: usize, dim: usize) -> usize {
     // About 100 G multiplications for the truth, a few seconds of one core.
@@ -112,11 +112,11 @@ pub fn distinct_sample(
 }
 
 /// Searches wider and wider until recall@k is `enough`, of what was measured and of (found, wanted) of
-/// each query: `found` has what a search as wide as it is told finds, `wider` the next width if
+/// each query: `found` searches at a given width, `wider` the next width if
 /// there is one, `truth` the true neighbours, at least `k` of each. The queries are a sample of
 /// `total`.
 ///
-/// A neighbour as near as the last true one counts as found, whatever its id.
+/// A neighbour as near as the last true one counts as found, regardless of its id.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! How the ids around a cut behave, told from the settings of a file.
+//! How the ids around a cut behave, derived from the settings of a file.
 //!
 //! In: the file, read. Out: its [`Kind`]; `Unknown` wherever a part is not known to leave cuts alone.
 

@@ -18,22 +18,22 @@ use crate::store::ChunkStore;
 
 /// A tokenizer, shared by all threads.
 ///
-/// Reading a file is quick; the tables that encode take a second for a large one. They are made once,
-/// by the first who needs them: all others wait.
+/// Reading a file is quick; the tables that encode take a second for a large one. They are
+/// built once, on first use; other threads wait.
 pub struct Tokenizer {
     names: Names,
     added: Vec<Added>,
     hash: u128,
     unproven: Option<String>,
-    /// The file, until the tables are made of it.
+    /// The file, until the tables are built.
     text: Mutex<Option<String>>,
     encoder: OnceLock<std::result::Result<Encoder, String>>,
-    /// What calls of [`Tokenizer::encode_texts`] left behind, warm for the next.
+    /// Buffers of finished calls of [`Tokenizer::encode_texts`], for reuse.
     scratches: Mutex<Vec<Scratch>>,
 }
 
 impl Tokenizer {
-    /// Reads the text of a `tokenizer.json` and makes its tables.
+    /// Reads the text of a `tokenizer.json` and builds its tables.
     ///
     /// # Errors
     ///

@@ -133,7 +133,7 @@ pub fn run(
     run_stopped(store, settings, special_tokens, batch_size, None)
 }
 
-/// A run that is thrown away after so many batches, and taken up from what it wrote.
+/// A run that is stopped after `stop` batches and resumed from its files.
 pub fn run_stopped(
     store: &ChunkStore,
     settings: &Settings,

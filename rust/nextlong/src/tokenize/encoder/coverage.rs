@@ -38,9 +38,9 @@ pub(super) struct Stages {
 enum Walked {
     /// Its tokens are others.
     Differs,
-    /// The kept tokens end inside it, and cover so many bytes.
+    /// The kept tokens end inside it, and cover this number of bytes.
     Inside(usize),
-    /// All its tokens are kept, `tokens` in number; without what follows they cover so many bytes.
+    /// All its tokens are kept, `tokens` in number; without what follows they cover this number of bytes.
     Past { tokens: usize, covered: usize },
 }
 
