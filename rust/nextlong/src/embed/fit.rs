@@ -15,7 +15,10 @@ use super::linear::{
 };
 use super::model::LsaModel;
 use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
-use super::strips::{STRIP, back_product, balanced, normal_product, product, sketched};
+use super::strips::{
+    STRIP, Sketch, Work, back_product, gram_product, normal_product, normal_product_of_sketch,
+    product, sketched,
+};
 use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
 use crate::parallel;
@@ -222,9 +225,10 @@ impl LsaModel {
                 members[group].push(text);
             }
         }
+        let work = Work::new(threads, progress);
         let mut groups = Vec::with_capacity(members.len());
         for (group, texts) in members.iter().enumerate() {
-            let mut fitted = fit_group(texts, options, group, threads, progress)?;
+            let mut fitted = fit_group(texts, options, group, &work)?;
             fitted.name = names::name(&examples[group]);
             groups.push(fitted);
         }
@@ -238,14 +242,13 @@ fn fit_group(
     texts: &[TextCounts<'_>],
     options: FitOptions,
     group: usize,
-    threads: usize,
-    progress: &Progress,
+    work: &Work<'_>,
 ) -> Result<GroupRows> {
     let FitOptions { dim, seed, idf_power, power_iterations, .. } = options;
     let available = if group == 0 { dim } else { dim - 1 };
     // In a small group with more texts than directions, words of one text only cost time.
     let min_texts = if group == 0 || texts.len() <= available { 1 } else { 2 };
-    let sample = Sample::new(texts, min_texts, idf_power, threads)?;
+    let sample = Sample::new(texts, min_texts, idf_power, work.threads)?;
     let matrix = &sample.matrix;
     // No more directions than texts or words: following others costs much and finds noise.
     let most = available.min(matrix.rows()).min(sample.buckets.len());
@@ -256,14 +259,14 @@ fn fit_group(
         (most + OVERSAMPLE).next_multiple_of(WIDTH_STEP)
     };
     let random = |text| seed::bits(seed, "embed sketch", u64::from(text));
-    let places = balanced(matrix.rows(), width, random);
-    let start = sketched(matrix, width, &places, threads, progress)?;
-    let (words, vectors, squares) = if is_whole {
-        from_few(matrix, start, &places, threads, progress)?
-    } else if matrix.rows() * 2 < matrix.columns() {
-        from_texts(matrix, &start, power_iterations, threads, progress)?
+    let sketch = Sketch::balanced(matrix.rows(), width, random);
+    let is_by_texts = is_whole || matrix.rows() * 2 < matrix.columns();
+    let (basis, vectors, squares) = if is_whole {
+        from_few(matrix, &sketch, work)?
+    } else if is_by_texts {
+        from_texts(matrix, &sketch, power_iterations, work)?
     } else {
-        from_words(matrix, start, power_iterations, threads, progress)?
+        from_words(matrix, &sketch, power_iterations, work)?
     };
     let found = |row: usize, column: usize| {
         if column >= width || column >= available || squares[column] == 0.0 {
@@ -280,8 +283,15 @@ fn fit_group(
         let found = Mat::from_fn(width, available, found);
         (found * turn.subcols(1, available).transpose(), identity)
     };
-    let rotated = rotate(&words, &turned, threads, progress)?;
-    let (rows, scales) = quantised(&rotated, threads)?;
+    let rows = if is_by_texts {
+        let turned = Mat::from_fn(width, dim.next_multiple_of(STRIP), |row, column| {
+            if column < dim { turned[(row, column)] } else { 0.0 }
+        });
+        back_product(matrix, &rotate(&basis, &turned, work.threads, work.progress)?, work)?
+    } else {
+        rotate(&basis, &turned, work.threads, work.progress)?
+    };
+    let (rows, scales) = quantised(&rows, dim, work.threads)?;
     Ok(GroupRows {
         rows,
         buckets: sample.buckets,
@@ -294,48 +304,46 @@ fn fit_group(
     })
 }
 
-/// What [`from_words`] and [`from_texts`] find: a basis of directions of words (a column a word), the
-/// matrix that turns it into the strongest directions, one a column, and their squares.
+/// What the decompositions find: a basis, the matrix that turns it into the strongest directions, one
+/// a column, and their squares. The basis has a column a word ([`from_words`]), or a column a text: then
+/// the transposed word matrix turns the directions into those of words.
 type Found = (Mat<f32>, Mat<f32>, Vec<f64>);
 
-/// The exact decomposition of few texts, each of which has a column of `start` of its own.
-fn from_few(
-    matrix: &Sparse,
-    start: Mat<f32>,
-    places: &[(usize, f32)],
-    threads: usize,
-    progress: &Progress,
-) -> Result<Found> {
-    let texts = product(matrix, &start, threads, progress)?;
-    let mut gram = Mat::zeros(start.nrows(), start.nrows());
-    for (text, &(place, sign)) in places.iter().enumerate() {
-        for column in 0..start.nrows() {
+/// The exact decomposition of few texts, each of which has a column of the sketch of its own.
+fn from_few(matrix: &Sparse, sketch: &Sketch, work: &Work<'_>) -> Result<Found> {
+    let basis = sketch.dense();
+    let texts = gram_product(matrix, &basis, work)?;
+    let mut gram = Mat::zeros(sketch.width, sketch.width);
+    for (text, &(place, sign)) in sketch.places.iter().enumerate() {
+        for column in 0..sketch.width {
             gram[(place, column)] = f64::from(sign * texts[(column, text)]);
         }
     }
     let (vectors, squares) = directions_of_gram(&gram)?;
     let whitening = whitening(&vectors, &squares);
-    Ok((start, whitening, squares))
+    Ok((basis, whitening, squares))
 }
 
 /// The decomposition with the dense matrices on the side of the words.
 fn from_words(
     matrix: &Sparse,
-    start: Mat<f32>,
+    sketch: &Sketch,
     power_iterations: usize,
-    threads: usize,
-    progress: &Progress,
+    work: &Work<'_>,
 ) -> Result<Found> {
-    let mut words = start;
-    for iteration in 0..power_iterations {
+    let Work { threads, progress, .. } = *work;
+    let mut words = if power_iterations == 0 {
+        sketched(matrix, sketch, work)?
+    } else {
+        normal_product_of_sketch(matrix, sketch, work)?
+    };
+    for _ in 1..power_iterations {
         // Float32 bears the spread of one iteration, not of two.
-        if iteration > 0 {
-            orthonormalise(&mut words, threads, progress)?;
-        }
-        words = normal_product(matrix, &words, threads, progress)?;
+        orthonormalise(&mut words, threads, progress)?;
+        words = normal_product(matrix, &words, work)?;
     }
     orthonormalise(&mut words, threads, progress)?;
-    let texts = product(matrix, &words, threads, progress)?;
+    let texts = product(matrix, &words, work)?;
     let (vectors, squares) = directions(&texts, threads, progress)?;
     let vectors =
         Mat::from_fn(vectors.nrows(), vectors.ncols(), |row, at| vectors[(row, at)] as f32);
@@ -346,20 +354,18 @@ fn from_words(
 /// orthonormal basis Q of X Xᵀ × random, the words' side is W = Xᵀ Q, and Wᵀ W = Qᵀ (X W).
 fn from_texts(
     matrix: &Sparse,
-    start: &Mat<f32>,
+    sketch: &Sketch,
     power_iterations: usize,
-    threads: usize,
-    progress: &Progress,
+    work: &Work<'_>,
 ) -> Result<Found> {
-    let mut basis = product(matrix, start, threads, progress)?;
+    let Work { threads, progress, .. } = *work;
+    let mut basis = gram_product(matrix, &sketch.dense(), work)?;
     orthonormalise(&mut basis, threads, progress)?;
     for _ in 1..power_iterations {
-        let words = back_product(matrix, &basis, threads, progress)?;
-        basis = product(matrix, &words, threads, progress)?;
+        basis = gram_product(matrix, &basis, work)?;
         orthonormalise(&mut basis, threads, progress)?;
     }
-    let words = back_product(matrix, &basis, threads, progress)?;
-    let texts = product(matrix, &words, threads, progress)?;
+    let texts = gram_product(matrix, &basis, work)?;
     let (vectors, squares) = directions_of_gram(&cross(&basis, &texts, threads, progress)?)?;
     let whitening = whitening(&vectors, &squares);
     // X times the orthonormal basis of the words' side.
@@ -367,12 +373,12 @@ fn from_texts(
     let (vectors, squares) = directions(&texts, threads, progress)?;
     let width = vectors.nrows();
     let vectors = Mat::from_fn(width, width, |row, at| vectors[(row, at)] as f32);
-    Ok((words, whitening * vectors, squares))
+    Ok((basis, whitening * vectors, squares))
 }
 
-/// The columns of `rows` as int8, one after another, and the scale of each.
-fn quantised(rows: &Mat<f32>, threads: usize) -> Result<(Vec<i8>, Vec<f32>)> {
-    let (dim, words) = (rows.nrows(), rows.ncols());
+/// The first `dim` values of the columns of `rows` as int8, one after another, and the scale of each.
+fn quantised(rows: &Mat<f32>, dim: usize, threads: usize) -> Result<(Vec<i8>, Vec<f32>)> {
+    let words = rows.ncols();
     let (mut bytes, mut scales) = (vec![0; words * dim], vec![0.0; words]);
     let blocks = bytes.chunks_mut(BLOCK * dim).zip(scales.chunks_mut(BLOCK));
     parallel::map_parts(blocks, threads, |number, (bytes, scales)| {
@@ -387,7 +393,7 @@ fn quantised(rows: &Mat<f32>, threads: usize) -> Result<(Vec<i8>, Vec<f32>)> {
 
 /// Writes a fitted row as int8 and gives its scale; 0 for a row without a value.
 fn quantise(rows: &Mat<f32>, column: usize, bytes: &mut [i8]) -> f32 {
-    let values = rows.col(column);
+    let values = rows.col(column).subrows(0, bytes.len());
     let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     if !(largest.is_finite() && largest > 0.0) {
         return 0.0;

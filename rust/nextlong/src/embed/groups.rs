@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 
+use multiversion::multiversion;
+
 use super::sparse::TextCounts;
 use super::words::BUCKETS;
 use crate::error::Result;
@@ -40,7 +42,7 @@ const MIN_TEXTS: u32 = 8;
 const MIN_WORDS: u64 = 640;
 /// Texts from which on a centroid stays where it is.
 const SETTLED: u32 = 4096;
-/// Texts between two merges of leaders; two merges come earlier.
+/// Texts between two merges of leaders, where there are many; two merges come earlier.
 const TIDY: usize = 16_384;
 
 /// The frequent words of each group, as unit vectors in int8, for comparing texts with them.
@@ -62,9 +64,12 @@ impl Centroids {
                 continue;
             }
             leaders.add(text);
-            if (number + 1) % TIDY == 0 || number + 1 == TIDY / 4 || number + 1 == TIDY / 16 {
+            let number = number + 1;
+            if number % TIDY == 0 || number == TIDY / 4 || number == TIDY / 16 {
                 progress.check()?;
-                leaders.tidy(2, 0);
+                if number <= TIDY || leaders.sizes.len() > LEADERS / 2 {
+                    leaders.tidy(2, 0);
+                }
             }
         }
         leaders.tidy(MIN_TEXTS.min(texts.len() as u32), MIN_WORDS);
@@ -82,19 +87,34 @@ impl Centroids {
     }
 
     fn new(leaders: &Leaders) -> Self {
-        let count = leaders.sizes.len().max(1);
-        let mut values = vec![vec![0i8; BUCKETS]; count];
-        let mut scales = vec![0.0; count];
-        for leader in 0..leaders.sizes.len() {
-            let column = || leaders.column(leader);
-            let largest = column().fold(0.0f32, f32::max);
-            let length = leaders.squares[leader].sqrt();
-            for (to, value) in values[leader].iter_mut().zip(column()) {
-                *to = (value / largest * 127.0).round() as i8;
+        let mut panels = Vec::with_capacity(leaders.panels.len());
+        let mut scales = vec![0.0; leaders.sizes.len().max(1)];
+        for (number, sums) in leaders.panels.iter().enumerate() {
+            let mut largest = [0.0f32; LANES];
+            for line in sums {
+                for (largest, &sum) in largest.iter_mut().zip(line) {
+                    *largest = largest.max(sum);
+                }
             }
-            scales[leader] = (f64::from(largest) / 127.0 / length) as f32;
+            let factors = largest.map(|largest| if largest > 0.0 { 127.0 / largest } else { 0.0 });
+            let byte = |line: &[f32; LANES]| -> [i8; LANES] {
+                std::array::from_fn(|lane| (line[lane] * factors[lane] + 0.5) as i8)
+            };
+            panels.push(sums.iter().map(byte).collect());
+            for (lane, scale) in scales.iter_mut().skip(number * LANES).take(LANES).enumerate() {
+                let length = leaders.squares[number * LANES + lane].sqrt();
+                *scale = (f64::from(largest[lane]) / 127.0 / length) as f32;
+            }
         }
-        Self::from_values(&values, scales)
+        if panels.is_empty() {
+            panels.push(vec![[0; LANES]; BUCKETS]);
+        }
+        Self::from_panels(panels, scales)
+    }
+
+    fn from_panels(panels: Vec<Vec<[i8; LANES]>>, scales: Vec<f32>) -> Self {
+        let largest = panels[0].iter().map(|line| line[0]).collect();
+        Self { largest, panels, scales }
     }
 
     /// Centroids by their `BUCKETS` values each, and the factor that makes a unit vector of them.
@@ -106,7 +126,7 @@ impl Centroids {
             }
             panel
         });
-        Self { largest: values[0].clone(), panels: panels.collect(), scales }
+        Self::from_panels(panels.collect(), scales)
     }
 
     /// The values of one centroid.
@@ -136,26 +156,35 @@ impl Centroids {
         if self.len() == 1 || length == 0 {
             return 0;
         }
-        let words =
-            words.map(|(word, count)| (usize::from(*word.borrow()), square_root(*count.borrow())));
+        let words = words.map(|(word, count)| (*word.borrow(), square_root(*count.borrow())));
         // The first words are enough to recognise the largest group.
+        let first = words.clone().take(FIRST_WORDS);
         let (mut sum, mut squares) = (0.0, 0.0);
-        for (word, value) in words.clone().take(FIRST_WORDS) {
-            sum += value * f32::from(self.largest[word]);
+        for (word, value) in first.clone() {
+            sum += value * f32::from(self.largest[usize::from(word)]);
             squares += value * value;
         }
         if sum * self.scales[0] >= ACCEPT * squares.sqrt() {
             return 0;
         }
-        let unit = 1.0 / (length as f32).sqrt();
+        // Nor are more needed for a group that they are as close to.
+        let (cosine, group) = self.nearest_of(first, 1.0 / squares.sqrt());
+        if cosine >= ACCEPT {
+            return group;
+        }
+        self.nearest_of(words, 1.0 / (length as f32).sqrt()).1
+    }
+
+    /// The cosine with the nearest centroid, and its number; those of smaller groups are not looked at
+    /// once it is [`ACCEPT`]. `unit` makes a unit vector of the values of `words`.
+    fn nearest_of(
+        &self,
+        words: impl Iterator<Item = (u16, f32)> + Clone,
+        unit: f32,
+    ) -> (f32, usize) {
         let mut best = (f32::NEG_INFINITY, 0);
         for (number, panel) in self.panels.iter().enumerate() {
-            let mut sums = [0.0f32; LANES];
-            for (word, value) in words.clone() {
-                for (sum, &other) in sums.iter_mut().zip(&panel[word]) {
-                    *sum += value * f32::from(other);
-                }
-            }
+            let sums = dots_of_bytes(panel, words.clone());
             let groups = number * LANES..self.len().min((number + 1) * LANES);
             for (group, sum) in groups.zip(sums) {
                 let cosine = sum * self.scales[group] * unit;
@@ -167,7 +196,7 @@ impl Centroids {
                 break;
             }
         }
-        best.1
+        best
     }
 }
 
@@ -181,6 +210,8 @@ struct Leaders {
     words: Vec<u64>,
     /// Leaders in the order in which they began, with the words of their first text.
     young: VecDeque<(usize, Vec<u16>)>,
+    /// Leaders whose sums no longer change, with the sum of each word.
+    settled: Vec<(usize, Vec<f32>)>,
 }
 
 impl Leaders {
@@ -205,7 +236,8 @@ impl Leaders {
     }
 
     fn add(&mut self, text: &TextCounts<'_>) {
-        if let Some(leader) = self.nearest_at_a_glance(text) {
+        let glance = self.settled_at_a_glance(text).or_else(|| self.nearest_at_a_glance(text));
+        if let Some(leader) = glance {
             self.join(leader, text);
             return;
         }
@@ -253,6 +285,20 @@ impl Leaders {
         None
     }
 
+    /// The first settled leader that the first words of a text are close to.
+    fn settled_at_a_glance(&self, text: &TextCounts<'_>) -> Option<usize> {
+        let (leader, _) = self.settled.iter().find(|(leader, sums)| {
+            let (mut sum, mut squares) = (0.0, 0.0);
+            for (&word, &count) in text.words.iter().zip(text.counts).take(FIRST_WORDS) {
+                let value = square_root(count);
+                sum += value * sums[usize::from(word)];
+                squares += value * value;
+            }
+            sum >= ACCEPT * squares.sqrt() * self.squares[*leader].sqrt() as f32
+        })?;
+        Some(*leader)
+    }
+
     /// The leader, among the largest, that the first words of a text are close to.
     fn nearest_at_a_glance(&self, text: &TextCounts<'_>) -> Option<usize> {
         let first = text.words.len().min(FIRST_WORDS);
@@ -282,6 +328,14 @@ impl Leaders {
             squares += f64::from(*sum).powi(2) - before.powi(2);
         }
         self.squares[leader] += squares;
+        self.settle(leader);
+    }
+
+    /// Keeps the sums of a leader within reach, if they no longer change.
+    fn settle(&mut self, leader: usize) {
+        if self.sizes[leader] >= SETTLED {
+            self.settled.push((leader, self.column(leader).collect()));
+        }
     }
 
     /// Merges leaders that are alike, drops those of fewer than `min_texts` texts or `min_words` words
@@ -297,13 +351,11 @@ impl Leaders {
         let cosine = |products: &[Vec<f64>], a: usize, b: usize| {
             products[a][b] / (products[a][a] * products[b][b]).sqrt()
         };
+        let mut left: Vec<usize> = (0..count).collect();
         loop {
             let mut best = (MERGE, None);
-            for a in 0..count {
-                for b in 0..a {
-                    if members[a].is_empty() || members[b].is_empty() {
-                        continue;
-                    }
+            for (number, &a) in left.iter().enumerate() {
+                for &b in &left[..number] {
                     let cosine = cosine(&products, a, b);
                     if cosine >= best.0 {
                         best = (cosine, Some((a, b)));
@@ -311,6 +363,7 @@ impl Leaders {
                 }
             }
             let Some((a, b)) = best.1 else { break };
+            left.retain(|&leader| leader != a);
             let taken = std::mem::take(&mut members[a]);
             members[b].extend(taken);
             let row = products[a].clone();
@@ -340,7 +393,9 @@ impl Leaders {
             tidied.sizes[leader] = size(members);
             tidied.words[leader] = words(members);
         }
+        let mut squares = vec![[0.0f64; LANES]; tidied.panels.len()];
         for word in 0..BUCKETS {
+            let mut is_used = false;
             for (panel, places) in self.panels.iter().zip(place_of.chunks_exact(LANES)) {
                 if is_empty(&panel[word]) {
                     continue;
@@ -348,13 +403,21 @@ impl Leaders {
                 for (&value, place) in panel[word].iter().zip(places) {
                     if let (true, Some(place)) = (value != 0.0, *place) {
                         tidied.panels[place / LANES][word][place % LANES] += value;
+                        is_used = true;
                     }
                 }
             }
-            for (leader, square) in tidied.squares.iter_mut().enumerate() {
-                *square += f64::from(tidied.panels[leader / LANES][word][leader % LANES]).powi(2);
+            if is_used {
+                for (panel, squares) in tidied.panels.iter().zip(&mut squares) {
+                    for (square, &sum) in squares.iter_mut().zip(&panel[word]) {
+                        *square += f64::from(sum) * f64::from(sum);
+                    }
+                }
             }
         }
+        tidied.squares = squares.concat();
+        tidied.squares.truncate(tidied.sizes.len());
+        (0..tidied.sizes.len()).for_each(|leader| tidied.settle(leader));
         *self = tidied;
     }
 
@@ -363,26 +426,30 @@ impl Leaders {
         let count = self.sizes.len();
         let width = self.panels.len() * LANES;
         let mut products = vec![vec![0.0f32; width]; width];
-        for word in 0..BUCKETS {
-            for (number, panel) in self.panels.iter().enumerate() {
-                // Most words are of few leaders.
-                if is_empty(&panel[word]) {
-                    continue;
-                }
-                for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0)
-                {
-                    // The lower half is enough.
-                    let sums = products[number * LANES + lane].chunks_exact_mut(LANES);
-                    for (sums, panel) in sums.zip(&self.panels[..=number]) {
-                        for (sum, other) in sums.iter_mut().zip(panel[word]) {
-                            *sum += value * other;
-                        }
+        add_products(&self.panels, &mut products);
+        let at = |a: usize, b: usize| f64::from(products[a.max(b)][a.min(b)]);
+        (0..count).map(|a| (0..count).map(|b| at(a, b)).collect()).collect()
+    }
+}
+
+/// Adds the products of all pairs of columns to the lower half of `products`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn add_products(panels: &[Vec<[f32; LANES]>], products: &mut [Vec<f32>]) {
+    for word in 0..BUCKETS {
+        for (number, panel) in panels.iter().enumerate() {
+            // Most words are of few leaders.
+            if is_empty(&panel[word]) {
+                continue;
+            }
+            for (lane, &value) in panel[word].iter().enumerate().filter(|place| *place.1 > 0.0) {
+                let sums = products[number * LANES + lane].chunks_exact_mut(LANES);
+                for (sums, panel) in sums.zip(&panels[..=number]) {
+                    for (sum, other) in sums.iter_mut().zip(panel[word]) {
+                        *sum += value * other;
                     }
                 }
             }
         }
-        let at = |a: usize, b: usize| f64::from(products[a.max(b)][a.min(b)]);
-        (0..count).map(|a| (0..count).map(|b| at(a, b)).collect()).collect()
     }
 }
 
@@ -400,12 +467,25 @@ fn square_root(count: u16) -> f32 {
 }
 
 /// The products of a text's square roots of counts with the centroids of a panel.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
 fn dots(panel: &[[f32; LANES]], words: &[u16], counts: &[u16]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
     for (&word, &count) in words.iter().zip(counts) {
         let value = square_root(count);
-        for (sum, other) in sums.iter_mut().zip(panel[usize::from(word)]) {
+        for (sum, other) in sums.iter_mut().zip(&panel[usize::from(word)]) {
             *sum += value * other;
+        }
+    }
+    sums
+}
+
+/// The products of the values of words with the centroids of a panel.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+fn dots_of_bytes(panel: &[[i8; LANES]], words: impl Iterator<Item = (u16, f32)>) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (word, value) in words {
+        for (sum, &other) in sums.iter_mut().zip(&panel[usize::from(word)]) {
+            *sum += value * f32::from(other);
         }
     }
     sums

@@ -11,13 +11,10 @@ use super::rows::{ByteRows, normalise};
 use super::words::BUCKETS;
 use super::{FitOptions, write_part};
 use crate::error::Result;
-use crate::parallel;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
 use crate::store::npy;
 
-/// Words that one thread takes at a time.
-const BLOCK: usize = 4096;
 /// Rows beyond one for each bucket, at most: 64 MB with 256 values a row.
 const MOST_OWN_ROWS: usize = 1 << 18;
 
@@ -97,22 +94,13 @@ impl LsaModel {
             });
             sources.extend(own.into_iter().map(|(_, column)| Some((number, column))));
         }
-        let mut weights = vec![0.0; sources.len()];
-        let mut bytes = vec![0i8; sources.len() * dim];
-        let blocks = sources.chunks(BLOCK).zip(weights.chunks_mut(BLOCK));
-        let blocks = blocks.zip(bytes.chunks_mut(BLOCK * dim));
-        parallel::map_parts(blocks, threads, |_, ((sources, weights), bytes)| {
-            let places = weights.iter_mut().zip(bytes.chunks_exact_mut(dim));
-            for (&source, (weight, bytes)) in sources.iter().zip(places) {
-                if let Some((group, column)) = source {
-                    let group = &fitted[group];
-                    *weight = group.weights[column];
-                    bytes.copy_from_slice(&group.rows[column * dim..(column + 1) * dim]);
-                }
-            }
-            Ok(())
+        let weight = |source: &Option<(usize, usize)>| {
+            source.map_or(0.0, |(group, at)| fitted[group].weights[at])
+        };
+        let weights = sources.iter().map(weight).collect();
+        let rows = ByteRows::of(&sources, dim, threads, |source| {
+            source.map(|(group, at)| &fitted[group].rows[at * dim..(at + 1) * dim])
         })?;
-        let rows = ByteRows::new(&bytes, dim);
         Ok(Self { options, weights, rows, centroids, groups, boilerplate })
     }
 

@@ -7,11 +7,11 @@ use unicode_normalization::char::is_combining_mark;
 use super::words::has_no_spaces;
 
 /// Texts of a group that are looked at, at most.
-const EXAMPLES: usize = 32;
+const EXAMPLES: usize = 24;
 /// Words of a name.
 const WORDS: usize = 3;
 /// Bytes of a text that are looked at, about.
-const BYTES: usize = 4096;
+const BYTES: usize = 1024;
 
 /// Keeps the first texts of a group.
 pub(super) fn add_example<'t>(examples: &mut Vec<&'t str>, text: &'t str) {

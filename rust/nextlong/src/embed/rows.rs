@@ -8,12 +8,17 @@ use std::hint::black_box;
 
 use multiversion::multiversion;
 
+use crate::error::Result;
+use crate::parallel;
+
 /// The values of one line of memory.
 const LINE: usize = 64;
 /// Terms whose rows are asked for together: with 256 values a row, the first-level cache holds them.
 const GROUP: usize = 128;
 /// The values summed at once: they stay in the registers.
 const PANEL: usize = 96;
+/// Rows that one thread writes at a time.
+const BLOCK: usize = 4096;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -29,16 +34,36 @@ pub(super) struct ByteRows {
 impl ByteRows {
     /// Takes `values`, row-major, `dim` to a row.
     pub(super) fn new(values: &[i8], dim: usize) -> Self {
-        let lines_per_row = dim.div_ceil(LINE);
-        let mut lines = Vec::with_capacity(values.len() / dim * lines_per_row);
-        for row in values.chunks_exact(dim) {
-            for part in row.chunks(LINE) {
-                let mut line = Line([0; LINE]);
-                line.0[..part.len()].copy_from_slice(part);
-                lines.push(line);
-            }
+        let mut rows = Self::zeros(values.len() / dim, dim);
+        for (to, row) in rows.lines.chunks_exact_mut(rows.lines_per_row).zip(values.chunks(dim)) {
+            write_row(to, row);
         }
-        Self { lines, lines_per_row }
+        rows
+    }
+
+    fn zeros(rows: usize, dim: usize) -> Self {
+        let lines_per_row = dim.div_ceil(LINE);
+        Self { lines: vec![Line([0; LINE]); rows * lines_per_row], lines_per_row }
+    }
+
+    /// Rows for `sources`, each written from the slice that `row` gives for it; zeros where it gives none.
+    pub(super) fn of<'a, S: Sync>(
+        sources: &[S],
+        dim: usize,
+        threads: usize,
+        row: impl Fn(&S) -> Option<&'a [i8]> + Sync,
+    ) -> Result<Self> {
+        let mut rows = Self::zeros(sources.len(), dim);
+        let blocks = rows.lines.chunks_mut(BLOCK * rows.lines_per_row);
+        parallel::map_parts(sources.chunks(BLOCK).zip(blocks), threads, |_, (sources, lines)| {
+            for (source, to) in sources.iter().zip(lines.chunks_exact_mut(dim.div_ceil(LINE))) {
+                if let Some(row) = row(source) {
+                    write_row(to, row);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
     /// The values that [`ByteRows::sum`] writes: `dim` and the zeros after it.
@@ -80,6 +105,13 @@ impl ByteRows {
             |row: u32| &self.lines[row as usize * self.lines_per_row..][..self.lines_per_row];
         let lines = terms.iter().flat_map(|&(row, _)| lines(row));
         black_box(lines.fold(0, |all, line| all ^ line.0[0]));
+    }
+}
+
+/// Writes a row to its lines, zeros after it.
+fn write_row(lines: &mut [Line], row: &[i8]) {
+    for (line, part) in lines.iter_mut().zip(row.chunks(LINE)) {
+        line.0[..part.len()].copy_from_slice(part);
     }
 }
 

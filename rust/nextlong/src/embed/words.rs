@@ -2,7 +2,8 @@
 //!
 //! A word is a run of letters, digits and combining marks, lower-cased one character at a time. The
 //! scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Myanmar) give
-//! every single character and every pair of neighbours instead.
+//! every single character and every pair of neighbours instead; those of them whose characters are
+//! letters (Thai, Lao, Khmer, Myanmar) also give every three neighbours.
 
 use std::sync::LazyLock;
 
@@ -21,6 +22,8 @@ const GAP: u8 = 0;
 const WORD: u8 = 1;
 /// A character of a script without spaces.
 const SINGLE: u8 = 2;
+/// The same in a script whose characters are letters: a pair of them says little.
+const LETTER: u8 = 4;
 /// Not there: soft hyphens, joiners, variation selectors.
 const SKIP: u8 = 3;
 
@@ -79,13 +82,12 @@ impl Words {
             }
             let character = first_character(&text[at..]);
             let kind = CLASSES.of(character);
-            if kind == GAP || (kind == SINGLE && !self.word.is_empty()) {
+            let is_single = matches!(kind, SINGLE | LETTER);
+            if kind == GAP || (is_single && !self.word.is_empty()) {
                 break;
             }
-            if kind == SINGLE {
-                return pairs(text, at, &mut self.word, |term| {
-                    out.push(bucket(term, seed));
-                });
+            if is_single {
+                return neighbours(text, at, &mut self.word, seed, out);
             }
             at += character.len_utf8();
             if kind == WORD {
@@ -148,22 +150,34 @@ impl Eight {
     }
 }
 
-/// Visits the single characters and the pairs of the run that starts at `at`; gives its end.
-fn pairs(text: &str, mut at: usize, term: &mut Vec<u8>, mut visit: impl FnMut(&[u8])) -> usize {
-    // `term` holds the character before this one, once there is one.
+/// Appends the buckets of the single characters, the pairs and, of letters, the threes of the run that
+/// starts at `at`; returns its end. `term` is scratch memory.
+#[inline(never)]
+fn neighbours(
+    text: &str,
+    mut at: usize,
+    term: &mut Vec<u8>,
+    seed: u64,
+    out: &mut Vec<u16>,
+) -> usize {
+    // `term` holds the two characters before this one, as far as there are any.
     term.clear();
+    let (mut first, mut second) = (0, 0);
     for character in text[at..].chars() {
-        match CLASSES.of(character) {
-            SINGLE => {
+        let kind = CLASSES.of(character);
+        match kind {
+            SINGLE | LETTER => {
                 let mut utf8 = [0; 4];
                 let utf8 = character.encode_utf8(&mut utf8).as_bytes();
-                visit(utf8);
-                let before = term.len();
                 term.extend_from_slice(utf8);
-                if before > 0 {
-                    visit(term);
-                    term.drain(..before);
+                // From the character alone to all three.
+                let starts = [Some(first + second), (second > 0).then_some(first)];
+                let three = (first > 0 && kind == LETTER).then_some(0);
+                for start in starts.into_iter().chain([three]).flatten() {
+                    out.push(bucket(&term[start..], seed));
                 }
+                term.drain(..first);
+                (first, second) = (second, utf8.len());
             }
             SKIP => {}
             _ => break,
@@ -174,6 +188,7 @@ fn pairs(text: &str, mut at: usize, term: &mut Vec<u8>, mut visit: impl FnMut(&[
 }
 
 /// Words of up to eight bytes are filled up with zeros: one length, no branch.
+#[inline]
 fn bucket(word: &[u8], seed: u64) -> u16 {
     if word.len() <= 8 {
         return short_bucket(Eight::load(word).0, seed);
@@ -181,13 +196,14 @@ fn bucket(word: &[u8], seed: u64) -> u16 {
     (xxh3_64_with_seed(word, seed) >> 48) as u16
 }
 
+#[inline]
 fn short_bucket(word: u64, seed: u64) -> u16 {
     (xxh3_64_with_seed(&word.to_le_bytes(), seed) >> 48) as u16
 }
 
 /// Whether a character belongs to a script that is written without spaces.
 pub(super) fn has_no_spaces(character: char) -> bool {
-    CLASSES.of(character) == SINGLE
+    matches!(CLASSES.of(character), SINGLE | LETTER)
 }
 
 fn first_character(text: &str) -> char {
@@ -231,14 +247,14 @@ fn classify(character: char) -> u8 {
         0xAD | 0x200C | 0x200D | 0x2060 | 0xFEFF | 0xFE00..=0xFE0F | 0xE0100..=0xE01EF => SKIP,
         _ if !character.is_alphanumeric() && !is_combining_mark(character) => GAP,
         0x0E00..=0x0EFF             // Thai, Lao
-        | 0x1000..=0x109F           // Myanmar
+        | 0x1000..=0x109F | 0xA9E0..=0xA9FF | 0xAA60..=0xAA7F // Myanmar
         | 0x1780..=0x17FF           // Khmer
-        | 0x2E80..=0x2FDF           // radicals
+        => LETTER,
+        0x2E80..=0x2FDF           // radicals
         | 0x3005..=0x3007 | 0x3021..=0x3029 | 0x3038..=0x303B
         | 0x3041..=0x30FF           // Hiragana, Katakana
         | 0x31F0..=0x31FF
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF // Han
-        | 0xA9E0..=0xA9FF | 0xAA60..=0xAA7F
         | 0xF900..=0xFAFF
         | 0xFF66..=0xFF9F           // half-width Katakana
         | 0x1AFF0..=0x1B16F
@@ -282,11 +298,20 @@ mod tests {
         assert_eq!(buckets("葛\u{FE00}城"), terms(&["葛", "城", "葛城"]));
     }
 
+    #[test]
+    fn scripts_of_letters_without_spaces_give_three_neighbours_too() {
+        assert_eq!(
+            buckets("ภาษา ka"),
+            terms(&["ภ", "า", "ภา", "ษ", "าษ", "ภาษ", "า", "ษา", "าษา", "ka"])
+        );
+        assert_eq!(buckets("ကခ"), terms(&["က", "ခ", "ကခ"]));
+    }
+
     /// The rule, character by character.
     fn plain(text: &str) -> Vec<u16> {
         let mut found = Vec::new();
         let mut word = String::new();
-        let mut single = String::new();
+        let mut before: Vec<char> = Vec::new();
         for character in text.chars().chain(['\n']) {
             let kind = CLASSES.of(character);
             if kind == SKIP {
@@ -298,15 +323,15 @@ mod tests {
             if kind == WORD {
                 word.extend(character.to_lowercase());
             }
-            if kind != SINGLE {
-                single.clear();
+            if kind != SINGLE && kind != LETTER {
+                before.clear();
                 continue;
             }
-            found.push(character.to_string());
-            if !single.is_empty() {
-                found.push(format!("{single}{character}"));
+            before.push(character);
+            let longest = if kind == LETTER { 3 } else { 2 };
+            for count in 1..=longest.min(before.len()) {
+                found.push(before[before.len() - count..].iter().collect());
             }
-            single = character.to_string();
         }
         terms(&found.iter().map(String::as_str).collect::<Vec<_>>())
     }
@@ -314,7 +339,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn the_fast_path_follows_the_rule(
-            text in "([a-zA-Z0-9]{0,12}|[ -~\\x00-\\x1f]|[é\u{301}\u{ad}\u{fe0f}ßİ…]|[天地カナ]|.){0,30}"
+            text in "([a-zA-Z0-9]{0,12}|[ -~\\x00-\\x1f]|[é\u{301}\u{ad}\u{fe0f}ßİ…]|[天地カナ]|[กาខ\u{e48}ກ]|.){0,30}"
         ) {
             proptest::prop_assert_eq!(buckets(&text), plain(&text));
         }
