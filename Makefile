@@ -52,7 +52,7 @@ torture: install $(VENV)/.tested  ## Kill a run at 200 random moments; it must g
 FUZZ_CASES ?= 100000
 fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, in both languages
 	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --release --workspace \
-		--lib --test fuzz_corpus --test fuzz_sequences --test trust --test laws_chunk --test laws_mine
+		--lib --test fuzz_corpus --test fuzz_sequences --test trust --test laws_chunk --test laws_fill
 	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
 		tests/test_hostile.py tests/test_hostile_rooms.py tests/test_forged.py
 

@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nextlong::Progress;
 use nextlong::index::{Kind, Queries, Search, Settings};
 use nextlong::seed::Rng;
-use nextlong::vectors::Vectors;
+use nextlong::store::Vectors;
 
 const DIM: usize = 256;
 
@@ -19,7 +19,7 @@ fn search(kind: Kind, rows: usize) -> Search {
         values.extend((0..DIM).map(|i| centres[centre + i] + rng.uniform() as f32 - 0.5));
     }
     let vectors = Vectors::from_f32(&values, DIM).expect("vectors");
-    let settings = Settings { kind, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 30 };
+    let settings = Settings { kind, groups: None, seed: 0, callers: 1, cache_bytes: 1 << 30 };
     Search::new(vectors, settings).expect("search")
 }
 

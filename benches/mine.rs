@@ -3,12 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nextlong::assemble::{Frame, Sequence, assemble};
+use nextlong::assemble::{Sequence, assemble};
 use nextlong::config::Settings;
-use nextlong::mine::{Found, Wanted, Wave, queue, select::Selector};
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::tokens::TokenCache;
-use nextlong::vectors::Vectors;
+use nextlong::fill::{Batch, Pass, document_order};
+use nextlong::segment::SpecialTokens;
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache, Vectors};
+use nextlong::strategy::nextlong::{SearchRequest, SearchResult};
 use nextlong::{Progress, seed};
 
 const SEQ_LEN: u32 = 131_072;
@@ -73,12 +73,15 @@ fn mine(criterion: &mut Criterion) {
 
     for (name, max_containment) in [("filter", "null"), ("filter with containment", "0.3")] {
         let settings = settings(max_containment);
-        let documents: Vec<u32> =
-            queue(&store, &settings, &[], &[]).expect("a queue").into_iter().take(32).collect();
-        let searches: Vec<_> = Wave::new(&store, &settings, &documents)
+        let documents: Vec<u32> = document_order(&store, &settings, &[], &[])
+            .expect("a queue")
+            .into_iter()
+            .take(32)
+            .collect();
+        let searches: Vec<_> = Batch::new(&store, &settings, &documents)
             .wanted()
             .into_iter()
-            .map(|Wanted { k, chunks, .. }| {
+            .map(|SearchRequest { k, chunks, .. }| {
                 let (ids, scores) = neighbours(&store, &chunks, k as usize);
                 (k as usize, chunks, ids, scores)
             })
@@ -87,12 +90,12 @@ fn mine(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("mine");
         group.throughput(Throughput::Elements(count as u64));
         let fill = || {
-            let mut wave = Wave::new(&store, &settings, &documents);
+            let mut batch = Batch::new(&store, &settings, &documents);
             for (k, chunks, ids, scores) in &searches {
-                let found = Found { chunks, k: *k, ids, scores };
-                wave.fill(&found, &store, &vectors, &settings, &progress).expect("filled");
+                let found = SearchResult { chunks, k: *k, ids, scores };
+                batch.add(&found, &store, &vectors, &settings, &progress).expect("filled");
             }
-            wave
+            batch
         };
         group.bench_function(name, |bencher| bencher.iter(|| black_box(fill())));
         group.finish();
@@ -105,11 +108,11 @@ fn mine(criterion: &mut Criterion) {
             let ids: Vec<u32> = (0..TOKENS_A_CHUNK).map(|at| chunk ^ at).collect();
             tokens.insert(&[chunk], &ids, &[0, ids.len() as u64]).expect("inserted");
         }
-        let frame = Frame { bos: Some(1), eos: Some(2), separator: vec![7] };
-        let select = |mut wave: Wave| {
-            let mut selector = Selector::new(settings.clone(), frame.clone());
-            while selector.step(&mut wave, &store, &tokens).search {}
-            selector.finish(&mut wave)
+        let special_tokens = SpecialTokens { bos: Some(1), eos: Some(2), separator: vec![7] };
+        let select = |mut batch: Batch| {
+            let mut pass = Pass::new(settings.clone(), special_tokens.clone());
+            while pass.step(&mut batch, &store, &tokens).search {}
+            pass.finish(&mut batch)
         };
         let mut group = criterion.benchmark_group("mine");
         group.throughput(Throughput::Elements(count as u64));
@@ -122,18 +125,19 @@ fn mine(criterion: &mut Criterion) {
         let rows: Vec<Sequence<'_>> = made
             .iter()
             .enumerate()
-            .map(|(id, (document, pieces))| Sequence {
+            .map(|(id, (document, segments))| Sequence {
                 id: id as i64,
                 document: *document,
                 seq_len: SEQ_LEN,
-                pieces,
+                segments,
             })
             .collect();
         let mut group = criterion.benchmark_group("assemble");
         group.throughput(Throughput::Elements(rows.len() as u64 * u64::from(SEQ_LEN)));
         group.bench_function("tokens", |bencher| {
             bencher.iter(|| {
-                assemble(&rows, "nextlong", &frame, &store, &tokens, &progress).expect("assembled")
+                assemble(&rows, "nextlong", &special_tokens, &store, &tokens, &progress)
+                    .expect("assembled")
             });
         });
         group.finish();

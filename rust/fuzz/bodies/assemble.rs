@@ -1,9 +1,9 @@
-//! Any pieces, cut to a length and assembled: columns that agree, and no sequence too long.
+//! Any segments, cut to a length and assembled: columns that agree, and no sequence too long.
 
 use nextlong::Progress;
-use nextlong::assemble::{Frame, Piece, Sequence, assemble};
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::tokens::TokenCache;
+use nextlong::assemble::{Sequence, assemble};
+use nextlong::segment::{Segment, SpecialTokens};
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache};
 
 use super::Bytes;
 
@@ -12,15 +12,15 @@ pub fn run(data: &[u8]) {
     let mut data = Bytes(data);
     let counts: Vec<usize> = (0..=data.below(12)).map(|_| data.below(9)).collect();
     let separator = (0..data.below(4)).map(|_| data.below(9) as u32).collect();
-    let frame = Frame { bos: data.maybe(9), eos: data.maybe(9), separator };
+    let special_tokens = SpecialTokens { bos: data.maybe(9), eos: data.maybe(9), separator };
     let seq_len = 16 + data.below(64) as u32;
     let spare_meta = data.byte() % 2 == 0;
-    let mut pieces: Vec<Piece> = (0..data.below(30))
+    let mut segments: Vec<Segment> = (0..data.below(30))
         .map(|_| {
             let chunk = data.below(counts.len());
             let score = if data.byte() % 2 == 0 { f32::NAN } else { 0.5 };
             let tokens = counts[chunk] as u32;
-            Piece { chunk: chunk as u32, meta: 0, score, tokens, characters: None }
+            Segment { chunk: chunk as u32, meta: 0, score, tokens, characters: None }
         })
         .collect();
     let folder = tempfile::tempdir().expect("a folder");
@@ -35,9 +35,9 @@ pub fn run(data: &[u8]) {
     }
     writer.write(&path).expect("written");
     let store = ChunkStore::open(&[path]).expect("opened");
-    frame.cut(&mut pieces, seq_len, spare_meta);
-    let row = Sequence { id: 0, document: 0, seq_len, pieces: &pieces };
-    let made = assemble(&[row], "fuzz", &frame, &store, &tokens, &Progress::default());
+    special_tokens.cut(&mut segments, seq_len, spare_meta);
+    let row = Sequence { id: 0, document: 0, seq_len, segments: &segments };
+    let made = assemble(&[row], "fuzz", &special_tokens, &store, &tokens, &Progress::default());
     let made = made.expect("assembled");
     made.check().expect("columns that agree");
     assert!(made.input_ids.row(0).len() <= seq_len as usize);

@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use nextlong::mine::copies::shares_in_the_others;
-use nextlong::mine::ngrams::grams;
+use nextlong::strategy::nextlong::{grams, shares_in_the_others};
 
 /// One case: texts that the byte 0xff separates.
 pub fn run(data: &[u8]) {

@@ -6,9 +6,7 @@ use std::sync::LazyLock;
 
 use nextlong::embed::{FitOptions, LsaModel};
 use nextlong::index::{Kind, Queries, Search, Settings};
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::tokens::TokenCache;
-use nextlong::vectors::{Vectors, write_npy};
+use nextlong::store::{ChunkStore, Origin, PartWriter, TokenCache, Vectors, write_npy};
 use nextlong::{Error, Progress, Result};
 
 use super::Bytes;
@@ -40,7 +38,7 @@ static WHOLE: LazyLock<Vec<(&str, Vec<u8>, Reader)>> = LazyLock::new(|| {
     model.save(&path("model.safetensors")).expect("saved");
     let mut tokens = TokenCache::default();
     tokens.insert(&[3, 1, 7], &[1, 2, 3, 4, 5], &[0, 2, 2, 5]).expect("inserted");
-    let closed = tokens.close_wave().expect("closed");
+    let closed = tokens.close_batch().expect("closed");
     closed.moved_to(&path("wave.arrow")).expect("written");
     search(Kind::Clustered)
         .build_lists(Some(folder.path()), 1, &Progress::default())
@@ -65,7 +63,7 @@ static WHOLE: LazyLock<Vec<(&str, Vec<u8>, Reader)>> = LazyLock::new(|| {
 fn search(kind: Kind) -> Search {
     let values: Vec<f32> = (0..90 * 6).map(|place| (place as f32 * 0.7).sin()).collect();
     let vectors = Vectors::from_f32(&values, 6).expect("vectors");
-    let settings = Settings { kind, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
+    let settings = Settings { kind, groups: None, seed: 0, callers: 1, cache_bytes: 1 << 20 };
     Search::new(vectors, settings).expect("a search")
 }
 
@@ -93,7 +91,7 @@ fn shard(path: &Path) -> Result<()> {
 
 fn wave(path: &Path) -> Result<()> {
     let mut tokens = TokenCache::default();
-    tokens.restore_wave(path)?;
+    tokens.restore_batch(path)?;
     for chunk in 0..9 {
         let ids = tokens.get(chunk).map_or(0, <[u32]>::len);
         assert_eq!(tokens.count(chunk).unwrap_or_default() as usize, ids);

@@ -75,7 +75,7 @@ pub fn run(data: &[u8]) {
     let written = write::parquet(&path, &made, "{}", &Progress::default());
     let again = folder.path().join("b.parquet");
     let mut left = 1;
-    let mut file = write::Growing::create(&again, "fuzz", "{}").expect("created");
+    let mut file = write::ParquetWriter::create(&again, "fuzz", "{}").expect("created");
     let steps = file.add(|some| {
         *some = made.clone();
         left -= 1;

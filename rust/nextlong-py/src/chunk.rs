@@ -86,7 +86,6 @@ fn mode_named(name: &str) -> PyResult<Mode> {
 /// `size` counts characters, or the tokens of `counter` where one is given.
 #[pyfunction]
 #[pyo3(signature = (documents, path, *, mode, size, counter = None, watch = None))]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn chunk_part(
     py: Python<'_>,
     documents: &Documents,

@@ -1,7 +1,7 @@
 //! The corpus as Python sees it: a listing in, blocks out, documents that stay on this side.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatchReader;
 use arrow::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
@@ -13,6 +13,7 @@ use pyo3::types::{
 };
 
 use crate::door::{Watch, into_py, outside};
+use crate::locks::lock;
 
 /// A listed file: number, path, name, label, kind.
 type Listed = (i32, PathBuf, String, String, String);
@@ -22,9 +23,8 @@ fn settings_of(json: &str) -> PyResult<Settings> {
         .map_err(|error| into_py(nextlong::Error::Config(format!("corpus settings: {error}"))))
 }
 
-/// The kind that a file's name tells; none for a name that tells no kind.
+/// The kind by a file's name; None for an unknown name.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn corpus_kind(path: PathBuf) -> Option<&'static str> {
     Kind::of(&path).map(Kind::as_str)
 }
@@ -372,7 +372,7 @@ pub struct Block {
     /// The bytes of the files, as they lie on the disk, that the block stands for; 0 without one.
     #[pyo3(get)]
     file_bytes: u64,
-    /// Where the block behind it begins: number of the input, row, and what `of_files` needs.
+    /// The start of the next block: number of the input, row, and what `of_files` needs.
     #[pyo3(get)]
     next: (i32, i64, u64),
     settings: Arc<Settings>,
@@ -384,7 +384,7 @@ impl Block {
     /// Parse the block, once: what it held is freed or moved.
     #[pyo3(signature = (watch=None))]
     fn parse(&self, py: Python<'_>, watch: Option<&Watch>) -> PyResult<Documents> {
-        let block = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let block = lock(&self.held).take();
         let block = block.ok_or_else(|| {
             PyRuntimeError::new_err("a block can be parsed once; keep its documents")
         })?;

@@ -4,13 +4,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use nextlong::chunk::{Counter, Unit};
 use nextlong::{Error, Progress};
 use pyo3::prelude::*;
 
 use crate::door::{Watch, into_py, outside};
+use crate::locks::lock;
 use crate::tokenize::Tokenizer;
 
 /// Texts of at most this many bytes are counted once and remembered.
@@ -41,7 +42,7 @@ pub(crate) fn measured<T: Send>(
         let counter = FunctionCounter { function: &function, progress, known: RefCell::default() };
         work(Unit::Tokens(&counter), progress)
     });
-    match function.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match lock(&function.failure).take() {
         Some(failure) => Err(failure),
         None => outcome,
     }
@@ -83,7 +84,7 @@ impl Counter for FunctionCounter<'_> {
         }
         self.progress.check()?;
         let count = self.function.call(text).map_err(|failure| {
-            *self.function.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            *lock(&self.function.failure) = Some(failure);
             Error::Cancelled
         })?;
         if text.len() <= REMEMBERED_BYTES {

@@ -1,5 +1,4 @@
 //! The embedders as Python sees them: texts in, rows out; parts written without a text crossing.
-#![allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 
 use std::path::PathBuf;
 
@@ -188,7 +187,6 @@ impl StaticModel {
 
     /// Embeds the chunks from `start` to before `stop` and writes them as one float16 part.
     #[pyo3(signature = (tokenizer, store, start, stop, path, watch=None))]
-    #[allow(clippy::too_many_arguments, reason = "keyword arguments of the layer above")]
     fn embed_part(
         &self,
         py: Python<'_>,

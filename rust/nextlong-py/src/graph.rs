@@ -20,7 +20,6 @@ type File = (String, u64, String);
 pub struct Graph(graph::Graph);
 
 #[pymethods]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 impl Graph {
     #[new]
     #[pyo3(signature = (vectors, *, seed = 0, callers = 1))]

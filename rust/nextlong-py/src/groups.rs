@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nextlong::groups;
+use nextlong::store;
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 
@@ -11,13 +11,12 @@ use crate::store::ChunkStore;
 
 /// The group of every chunk: the largest groups by name, the rest together.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Groups(pub(crate) Arc<groups::Groups>);
+pub struct Groups(pub(crate) Arc<store::Groups>);
 
 #[pymethods]
 impl Groups {
     /// Chunk `i` of the store is in group `names[numbers[i]]`.
     #[new]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn new(
         py: Python<'_>,
         store: &ChunkStore,
@@ -25,14 +24,14 @@ impl Groups {
         numbers: PyReadonlyArray1<'_, u32>,
     ) -> PyResult<Self> {
         let numbers = numbers.as_slice()?;
-        outside(py, None, |_| groups::Groups::new(&store.0, &names, numbers))
+        outside(py, None, |_| store::Groups::new(&store.0, &names, numbers))
             .map(|groups| Self(Arc::new(groups)))
     }
 
     /// The chunks of the store by the source of their document.
     #[staticmethod]
     fn by_source(py: Python<'_>, store: &ChunkStore) -> PyResult<Self> {
-        outside(py, None, |_| Ok(groups::Groups::by_source(&store.0)))
+        outside(py, None, |_| Ok(store::Groups::by_source(&store.0)))
             .map(|groups| Self(Arc::new(groups)))
     }
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nextlong::index::recall::Report;
-use nextlong::index::{self, Breadth, Kind, Neighbours, Queries, Settings, choose, depths, recall};
+use nextlong::index::{
+    self, Kind, Neighbours, Queries, SearchWidth, Settings, choose, depths, recall,
+};
 use nextlong::{Error, seed};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -18,10 +20,11 @@ use crate::vectors::Vectors;
 
 pub(crate) type Found<'py> = (Bound<'py, PyArray2<i64>>, Bound<'py, PyArray2<f32>>);
 
-/// Width and gap: see `Breadth` of the core.
+/// Width and gap: see `SearchWidth` of the core.
 pub(crate) type Width = (usize, Option<i32>);
 
-/// Recall, its standard error, the breadth it wants, and each breadth that was tried with its recall.
+/// Recall, its standard error, the search width it needs, and each width that was tried with its
+/// recall.
 pub(crate) type Measured = (f64, f64, Width, Vec<(Width, f64)>);
 
 /// An engine over vectors.
@@ -29,7 +32,6 @@ pub(crate) type Measured = (f64, f64, Width, Vec<(Width, f64)>);
 pub struct Search(Arc<index::Search>);
 
 #[pymethods]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 impl Search {
     #[new]
     #[pyo3(signature = (
@@ -47,7 +49,7 @@ impl Search {
         let kind = kind(engine)?;
         let groups = groups.map(|groups| groups.as_array().to_vec());
         let vectors = vectors.0.clone();
-        let settings = Settings { kind, groups, seed, callers, keep_bytes };
+        let settings = Settings { kind, groups, seed, callers, cache_bytes: keep_bytes };
         outside(py, None, |_| index::Search::new(vectors, settings).map(Arc::new)).map(Self)
     }
 
@@ -64,7 +66,7 @@ impl Search {
 
     #[getter]
     fn first_breadth(&self) -> usize {
-        self.0.kind().first_breadth()
+        self.0.kind().first_width()
     }
 
     #[getter]
@@ -115,9 +117,8 @@ impl Search {
         Ok(order.into_pyarray(py))
     }
 
-    /// The `k` nearest rows of some rows; hidden ones are nobody's.
+    /// The `k` nearest rows of some rows; `hidden` rows are left out.
     #[pyo3(signature = (rows, k, breadth, watch = None, hidden = None, gap = None))]
-    #[allow(clippy::too_many_arguments, reason = "each is one part of a search")]
     fn rows<'py>(
         &self,
         py: Python<'py>,
@@ -129,15 +130,15 @@ impl Search {
         gap: Option<i32>,
     ) -> PyResult<Found<'py>> {
         let rows = self.checked(&rows)?;
-        let breadth = Breadth { width: breadth, gap };
+        let breadth = SearchWidth { width: breadth, gap };
         let found = outside(py, watch, |progress| {
             let queries = Queries::of_rows(self.0.vectors(), &rows);
             let found = match hidden {
                 Some(Hidden { rows, few: Some(few) }) => {
-                    self.0.search_few(few, rows, &queries, k, progress)?
+                    self.0.search_subset(few, rows, &queries, k, progress)?
                 }
                 Some(Hidden { rows, few: None }) => {
-                    self.0.search_hiding(rows, &queries, k, breadth, progress)?
+                    self.0.search_masked(rows, &queries, k, breadth, progress)?
                 }
                 None => self.0.search(&queries, k, breadth, progress)?,
             };
@@ -158,7 +159,7 @@ impl Search {
         watch: Option<&Watch>,
         gap: Option<i32>,
     ) -> PyResult<Found<'py>> {
-        let breadth = Breadth { width: breadth, gap };
+        let breadth = SearchWidth { width: breadth, gap };
         let [count, dim] = [values.shape()[0], values.shape()[1]];
         let values: Vec<f32> = values.as_array().iter().copied().collect();
         let found = outside(py, watch, |progress| {
@@ -181,7 +182,7 @@ impl Search {
         self.0.list_count()
     }
 
-    /// The breadths for queries that are rows.
+    /// The search widths for queries that are rows.
     fn depths_of_rows(
         &self,
         py: Python<'_>,
@@ -218,7 +219,6 @@ pub struct Depths {
 }
 
 #[pymethods]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 impl Depths {
     /// The share of copies in a sample of the vectors of a graph; 0 for other engines.
     #[getter]
@@ -234,7 +234,7 @@ impl Depths {
         (0..queries.len()).map(row).collect::<Vec<_>>().into_pyarray(py)
     }
 
-    /// What is measured at `k`, the same whatever was asked for before, and the lists that a query of
+    /// What is measured at `k`, independent of earlier calls, and the lists that a query of
     /// the clustered scan scans.
     #[pyo3(signature = (k, threads = 1, watch = None))]
     fn at(
@@ -269,24 +269,24 @@ impl Depths {
 }
 
 pub(crate) fn measured(report: Report) -> Measured {
-    let width = |breadth: Breadth| (breadth.width, breadth.gap);
-    let tried = report.tried.into_iter().map(|(breadth, recall)| (width(breadth), recall));
-    let Report { measured, breadth, .. } = report;
-    (measured.recall, measured.error, width(breadth), tried.collect())
+    let pair = |width: SearchWidth| (width.width, width.gap);
+    let tried = report.tried.into_iter().map(|(width, recall)| (pair(width), recall));
+    let Report { measured, search_width, .. } = report;
+    (measured.recall, measured.error, pair(search_width), tried.collect())
 }
 
-/// Rows that are nobody's neighbours for the time being.
+/// Rows that searches leave out for now.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Hidden {
-    pub(crate) rows: Arc<index::Hidden>,
-    /// All others are among these, where they are few.
+    pub(crate) rows: Arc<index::Mask>,
+    /// A list that holds all other rows, once they are few.
     pub(crate) few: Option<Arc<Vec<u32>>>,
 }
 
 #[pymethods]
 impl Hidden {
-    /// How deep among all of `rows` the `k` nearest of those that are shown lie, about, as a power
-    /// of two; `k` where they are scanned exactly.
+    /// The approximate rank among all `rows` of the `k`-th nearest of the others, as a power of two;
+    /// `k` if they are scanned exactly.
     fn reach(&self, k: usize, rows: usize) -> usize {
         let shown = rows.saturating_sub(self.rows.count());
         if self.few.is_some() || shown == 0 {
@@ -378,7 +378,7 @@ pub fn recall_sample(
 }
 
 /// A random number for each item, the same for the same seed: the items with the smallest are a
-/// sample, whatever the parts in which they come.
+/// sample, regardless of the parts in which they come.
 #[pyfunction]
 pub fn sample_keys<'py>(
     py: Python<'py>,

@@ -1,20 +1,26 @@
-//! The binding: thin, one file per room. `nextlong_rs._nextlong`, never imported by users.
+//! The binding, `nextlong_rs._nextlong`: converts between Python and the core, one file per module.
+//!
+//! Imported by the package alone, never by users. Everything slow goes through `door::outside`.
 
 #![deny(unsafe_code)]
-#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands arguments over by value")]
-#![allow(clippy::too_many_arguments, reason = "one argument a keyword of the layer above")]
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 passes arguments by value")]
+#![allow(clippy::too_many_arguments, reason = "one argument per keyword of the Python layer")]
 
+mod batch;
 mod chunk;
+mod config;
 mod corpus;
 mod count;
 mod door;
 mod embed;
+mod fill;
 mod graph;
 mod groups;
 mod index;
+mod locks;
 mod measure;
-mod mine;
 mod store;
+mod strategy;
 mod tokenize;
 mod vectors;
 mod write;
@@ -52,7 +58,16 @@ mod _nextlong {
     use crate::measure::same_document;
 
     #[pymodule_export]
-    use crate::mine::{GramLists, Selector, Settings, Wave, queue};
+    use crate::batch::Wave;
+
+    #[pymodule_export]
+    use crate::config::Settings;
+
+    #[pymodule_export]
+    use crate::fill::{Selector, queue};
+
+    #[pymodule_export]
+    use crate::strategy::GramLists;
 
     #[pymodule_export]
     use crate::store::{ChunkStore, file_hash};

@@ -1,4 +1,4 @@
-//! What a run says of its own quality, as JSON.
+//! Quality measures, as JSON.
 
 use nextlong::{Error, measure};
 use numpy::PyReadonlyArray1;
@@ -8,8 +8,8 @@ use crate::door::{Watch, into_py, outside};
 use crate::store::ChunkStore;
 use crate::vectors::Vectors;
 
-/// How often the nearest neighbours of the chunks `rows` are of their own document, as JSON; null
-/// where none has another chunk.
+/// The share of nearest neighbours of the chunks `rows` that are of their own document, as JSON; null
+/// if none has another chunk.
 #[pyfunction]
 pub fn same_document(
     py: Python<'_>,

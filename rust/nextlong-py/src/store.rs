@@ -74,8 +74,7 @@ impl ChunkStore {
 /// The XXH3-128 hash of a file, 32 hexadecimal digits.
 #[pyfunction]
 #[pyo3(signature = (path, watch = None))]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn file_hash(py: Python<'_>, path: PathBuf, watch: Option<&Watch>) -> PyResult<String> {
-    outside(py, watch, |progress| nextlong::files::hash(&path, progress))
+    outside(py, watch, |progress| nextlong::store::file_hash(&path, progress))
         .map(|hash| format!("{hash:032x}"))
 }

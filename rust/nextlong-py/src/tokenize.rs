@@ -1,5 +1,4 @@
 //! Tokenizers as Python sees them: chunk numbers or texts in, flat ids out.
-#![allow(clippy::needless_pass_by_value, reason = "PyO3 hands borrowed arguments over by value")]
 
 use nextlong::Ragged;
 use nextlong::chunk::Counter;
@@ -129,7 +128,7 @@ impl Tokenizer {
         left: PyBackedStr,
         right: PyBackedStr,
     ) -> PyResult<bool> {
-        outside(py, None, |_| Ok(self.0.is_safe_border(&left, &right)))
+        outside(py, None, |_| Ok(self.0.is_safe_boundary(&left, &right)))
     }
 
     #[getter]
@@ -183,10 +182,10 @@ pub fn chunk_file(
     Ok((file.text, file.kind.name(), file.marks_the_start, file.notes))
 }
 
-/// Whether a cut is safe with a tokenizer of that kind.
+/// True if a cut is safe with a tokenizer of that kind.
 #[pyfunction]
 pub fn is_safe_border(kind: &str, left: &str, right: &str) -> bool {
-    Kind::from_name(kind).is_some_and(|kind| kind.is_safe_border(left, right))
+    Kind::from_name(kind).is_some_and(|kind| kind.is_safe_boundary(left, right))
 }
 
 /// Chunk numbers from a contiguous uint32 or int64 array.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nextlong::vectors;
+use nextlong::store;
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
@@ -11,13 +11,13 @@ use crate::door::{into_py, outside};
 
 /// `[n, d]` vectors, float16, memory-mapped or held.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Vectors(pub(crate) vectors::Vectors);
+pub struct Vectors(pub(crate) store::Vectors);
 
 #[pymethods]
 impl Vectors {
     #[new]
     fn new(py: Python<'_>, paths: Vec<PathBuf>) -> PyResult<Self> {
-        outside(py, None, |_| vectors::Vectors::open(&paths)).map(Self)
+        outside(py, None, |_| store::Vectors::open(&paths)).map(Self)
     }
 
     /// Holds the rows of a C-contiguous float32 array, `full`, copied on some threads, or rounded to
@@ -36,9 +36,9 @@ impl Vectors {
             .map_err(|_| PyValueError::new_err("the array must be C-contiguous float32"))?;
         let held = outside(py, None, |_| {
             if full {
-                vectors::Vectors::in_full(values, dim, threads)
+                store::Vectors::in_full(values, dim, threads)
             } else {
-                vectors::Vectors::from_f32(values, dim)
+                store::Vectors::from_f32(values, dim)
             }
         });
         held.map(Self)
@@ -75,7 +75,7 @@ impl Vectors {
     }
 }
 
-/// Writes a C-contiguous float32 `[n, d]` array as a float16 `.npy` part, whole or not at all.
+/// Writes a C-contiguous float32 `[n, d]` array as a float16 `.npy` part, which appears when it is complete.
 #[pyfunction]
 pub fn write_vectors(
     py: Python<'_>,
@@ -96,6 +96,6 @@ pub fn write_vectors(
     outside(py, None, |_| {
         let halves: Vec<half::f16> =
             values.iter().map(|&value| half::f16::from_f32(value)).collect();
-        vectors::write_npy(&path, &halves, dim)
+        store::write_npy(&path, &halves, dim)
     })
 }

@@ -1,20 +1,22 @@
 //! Sequences and their writers as Python sees them.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use nextlong::Progress;
 use nextlong::sequences::{self, Role, Span};
-use nextlong::write::{self, Growing, STEP_TOKENS};
+use nextlong::write::{self, ParquetWriter, STEP_TOKENS};
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::door::{Watch, into_py, outside};
-use crate::mine::{STRATEGY, Selector};
+use crate::fill::Selector;
+use crate::locks::lock;
 use crate::store::ChunkStore;
+use crate::strategy::STRATEGY;
 
-/// Training sequences: token ids and who is who in them.
+/// Training sequences: token ids and provenance.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
 pub struct Sequences(pub(crate) sequences::Sequences);
 
@@ -41,8 +43,6 @@ impl Sequences {
 
     /// Sequences from flat arrays, copied.
     #[staticmethod]
-    #[allow(clippy::too_many_arguments, reason = "one argument a column")]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn from_arrays(
         strategy: &str,
         input_ids: PyReadonlyArray1<'_, u32>,
@@ -116,10 +116,9 @@ impl Sequences {
     }
 }
 
-/// Writes sequences as a Parquet file, whole or not at all; gives (rows, bytes).
+/// Writes sequences as a Parquet file, which appears when it is complete; returns (rows, bytes).
 #[pyfunction]
 #[pyo3(signature = (path, sequences, metadata, watch=None))]
-#[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
 pub fn write_parquet(
     py: Python<'_>,
     path: PathBuf,
@@ -130,29 +129,28 @@ pub fn write_parquet(
     outside(py, watch, |progress| write::parquet(&path, &sequences.0, metadata, progress))
 }
 
-/// A Parquet file of a run: grows as its sequences are decided, and appears when it is finished.
+/// A Parquet file of a run: written while its sequences are planned; it appears when it is finished.
 #[pyclass(frozen, module = "nextlong_rs._nextlong")]
-pub struct Part(Mutex<Under>);
+pub struct Part(Mutex<OpenFile>);
 
-struct Under {
+struct OpenFile {
     /// None once it is finished or has failed.
-    file: Option<Growing>,
+    file: Option<ParquetWriter>,
     /// The next sequence to be written.
     next: usize,
 }
 
 #[pymethods]
 impl Part {
-    /// Begins the file `path`, whose first sequence is `start`.
+    /// Starts the file `path`, whose first sequence is `start`.
     #[new]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python are owned")]
     fn new(py: Python<'_>, path: PathBuf, start: usize, metadata: &str) -> PyResult<Self> {
-        outside(py, None, |_| Growing::create(&path, STRATEGY, metadata))
-            .map(|file| Self(Mutex::new(Under { file: Some(file), next: start })))
+        outside(py, None, |_| ParquetWriter::create(&path, STRATEGY, metadata))
+            .map(|file| Self(Mutex::new(OpenFile { file: Some(file), next: start })))
     }
 
-    /// Assembles and writes the sequences before `stop` that make whole steps, so that in which pieces
-    /// a file grows changes no byte of it; gives the next sequence.
+    /// Assembles and writes the sequences before `stop` that make whole steps, so that the bytes do not
+    /// depend on the calls; returns the next sequence.
     fn grow(
         &self,
         py: Python<'_>,
@@ -162,16 +160,16 @@ impl Part {
         watch: &Watch,
     ) -> PyResult<usize> {
         outside(py, Some(watch), |progress| {
-            let mut under = self.under();
+            let mut open = lock(&self.0);
             let step = step(selector);
-            let stop = under.next + stop.saturating_sub(under.next) / step * step;
-            under.write(selector, store, stop, progress)?;
-            Ok(under.next)
+            let stop = open.next + stop.saturating_sub(open.next) / step * step;
+            open.write(selector, store, stop, progress)?;
+            Ok(open.next)
         })
     }
 
-    /// Writes the rest of the sequences before `stop` and gives the file its name; gives (rows,
-    /// tokens, bytes).
+    /// Writes the remaining sequences before `stop` and finishes the file; returns (rows, tokens,
+    /// bytes).
     fn finish(
         &self,
         py: Python<'_>,
@@ -181,21 +179,15 @@ impl Part {
         watch: &Watch,
     ) -> PyResult<(u64, u64, u64)> {
         outside(py, Some(watch), |progress| {
-            let mut under = self.under();
-            under.write(selector, store, stop, progress)?;
-            under.file.take().map_or_else(|| Err(gone()), Growing::finish)
+            let mut open = lock(&self.0);
+            open.write(selector, store, stop, progress)?;
+            open.file.take().map_or_else(|| Err(gone()), ParquetWriter::finish)
         })
     }
 }
 
-impl Part {
-    fn under(&self) -> MutexGuard<'_, Under> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Under {
-    /// Writes the sequences from the next to before `stop`; a file that fails is given up.
+impl OpenFile {
+    /// Writes the sequences from the next to before `stop`; drops the file if that fails.
     fn write(
         &mut self,
         selector: &Selector,
@@ -219,7 +211,7 @@ impl Under {
     }
 }
 
-/// Sequences that are written at a time.
+/// The number of sequences written at a time.
 fn step(selector: &Selector) -> usize {
     STEP_TOKENS.div_ceil(u64::from(selector.seq_len())) as usize
 }

@@ -1,100 +1,23 @@
-//! Puts the pieces of a sequence together: token ids and who is who among them.
+//! Puts the segments of a sequence together: token ids and their provenance.
 //!
-//! In: pieces (chunks in their order, with the number of tokens each may use) and the ids of the
+//! In: segments (chunks in their order, with the number of tokens each may use) and the ids of the
 //! chunks. Out: [`Sequences`] of exactly `seq_len` tokens.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::mine::Hashed;
+use crate::hash::BuildIntHasher;
 use crate::progress::Progress;
+use crate::segment::{Segment, SpecialTokens};
 use crate::sequences::{Role, Sequences, Span};
-use crate::store::ChunkStore;
-use crate::tokens::TokenCache;
+use crate::store::{ChunkStore, TokenCache};
 
-/// One chunk in a sequence.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Piece {
-    /// The chunk.
-    pub chunk: u32,
-    /// The meta-chunk that it is, or that it is a negative of, by its number in the document.
-    pub meta: u32,
-    /// Its similarity to that meta-chunk; NaN for the meta-chunk itself.
-    pub score: f32,
-    /// How many of its tokens the sequence holds.
-    pub tokens: u32,
-    /// How many of its characters these tokens cover, where the piece was cut.
-    pub characters: Option<u32>,
-}
-
-impl Piece {
-    /// A chunk of the document itself.
-    #[must_use]
-    pub fn meta_chunk(chunk: u32, meta: u32) -> Self {
-        Self { chunk, meta, score: f32::NAN, tokens: 0, characters: None }
-    }
-
-    /// A chunk of another document.
-    #[must_use]
-    pub fn negative(chunk: u32, meta: u32, score: f32) -> Self {
-        Self { chunk, meta, score, tokens: 0, characters: None }
-    }
-
-    /// Whether the piece is a chunk of the document itself.
-    #[must_use]
-    pub fn is_meta(&self) -> bool {
-        self.score.is_nan()
-    }
-}
-
-/// What stands around and between the chunks of a sequence.
-#[derive(Debug, Clone, Default)]
-pub struct Frame {
-    /// The id that begins a sequence, where there is one.
-    pub bos: Option<u32>,
-    /// The id that ends a sequence, where there is one; it stands nowhere else.
-    pub eos: Option<u32>,
-    /// The ids between two chunks.
-    pub separator: Vec<u32>,
-}
-
-impl Frame {
-    /// The tokens that `chunks` chunks have for themselves in a sequence of `seq_len`.
-    #[must_use]
-    pub fn room(&self, seq_len: u32, chunks: usize) -> i64 {
-        let specials = i64::from(self.bos.is_some()) + i64::from(self.eos.is_some());
-        let separators = chunks.saturating_sub(1) as i64 * self.separator.len() as i64;
-        i64::from(seq_len) - specials - separators
-    }
-
-    /// Cuts what passes `seq_len` off the last negatives, or, unless `spare_meta`, off the end;
-    /// gives how many pieces were cut or dropped.
-    ///
-    /// What is missing then is at most a separator: [`Frame::push`] adds it at the end.
-    pub fn cut(&self, pieces: &mut Vec<Piece>, seq_len: u32, spare_meta: bool) -> u64 {
-        let total: i64 = pieces.iter().map(|piece| i64::from(piece.tokens)).sum();
-        let mut over = total - self.room(seq_len, pieces.len());
-        let mut touched = 0;
-        while over > 0 && !pieces.is_empty() {
-            let negative = pieces.iter().rposition(|piece| !piece.is_meta());
-            let at = negative.filter(|_| spare_meta).unwrap_or(pieces.len() - 1);
-            touched += 1;
-            let tokens = i64::from(pieces[at].tokens);
-            if over < tokens {
-                pieces[at].tokens = (tokens - over) as u32;
-                break;
-            }
-            pieces.remove(at);
-            over -= tokens + self.separator.len() as i64;
-        }
-        touched
-    }
-
-    /// Appends one sequence to `out`: BOS, the pieces with separators between them, EOS.
+impl SpecialTokens {
+    /// Appends one sequence to `out`: BOS, the segments with separators between them, EOS.
     ///
     /// # Errors
     ///
-    /// [`Error::Run`] when a piece was never tokenized.
+    /// [`Error::Run`] when a segment was never tokenized.
     pub fn push(
         &self,
         out: &mut Sequences,
@@ -108,17 +31,17 @@ impl Frame {
             out.spans.push(special(0));
             out.input_ids.values.push(bos);
         }
-        for (number, piece) in sequence.pieces.iter().enumerate() {
+        for (number, segment) in sequence.segments.iter().enumerate() {
             let at = out.input_ids.values.len() - start;
             if number > 0 && !self.separator.is_empty() {
                 out.spans.push(special(at));
                 out.input_ids.values.extend_from_slice(&self.separator);
             }
-            let ids = tokens.get(piece.chunk).and_then(|ids| ids.get(..piece.tokens as usize));
+            let ids = tokens.get(segment.chunk).and_then(|ids| ids.get(..segment.tokens as usize));
             let ids = ids.ok_or_else(|| {
-                Error::Run(format!("chunk {} was not tokenized; this is a bug", piece.chunk))
+                Error::Run(format!("chunk {} was not tokenized; this is a bug", segment.chunk))
             })?;
-            let chunk = piece.chunk as usize;
+            let chunk = segment.chunk as usize;
             let characters = store.characters(chunk);
             let document = names.number(store, store.document(chunk), out);
             out.spans.push(Span {
@@ -126,12 +49,12 @@ impl Frame {
                 document: Some(document),
                 chunk: store.chunk_number(chunk),
                 char_start: characters.start,
-                char_end: piece
+                char_end: segment
                     .characters
                     .map_or(characters.end, |covered| characters.start + i64::from(covered)),
-                role: if piece.is_meta() { Role::MetaChunk } else { Role::Negative },
-                meta: piece.meta as i32,
-                score: piece.score,
+                role: if segment.is_meta() { Role::MetaChunk } else { Role::Negative },
+                meta: segment.meta as i32,
+                score: segment.score,
             });
             out.input_ids.values.extend_from_slice(ids);
         }
@@ -170,17 +93,17 @@ fn special(at: usize) -> Span {
 pub struct Sequence<'a> {
     /// Its number in the run.
     pub id: i64,
-    /// The document that it stretches.
+    /// The document that it extends.
     pub document: u32,
     /// Its length in tokens.
     pub seq_len: u32,
     /// Its chunks in order.
-    pub pieces: &'a [Piece],
+    pub segments: &'a [Segment],
 }
 
 /// The numbers of document ids within one [`Sequences`].
 #[derive(Debug, Default)]
-pub struct Names(HashMap<u32, u32, Hashed>);
+pub struct Names(HashMap<u32, u32, BuildIntHasher>);
 
 impl Names {
     fn number(&mut self, store: &ChunkStore, document: usize, out: &mut Sequences) -> u32 {
@@ -200,17 +123,17 @@ impl Names {
 pub fn assemble(
     sequences: &[Sequence<'_>],
     strategy: &str,
-    frame: &Frame,
+    special_tokens: &SpecialTokens,
     store: &ChunkStore,
     tokens: &TokenCache,
     progress: &Progress,
 ) -> Result<Sequences> {
     let mut out = Sequences::new(strategy);
-    assemble_into(&mut out, sequences, frame, store, tokens, progress)?;
+    assemble_into(&mut out, sequences, special_tokens, store, tokens, progress)?;
     Ok(out)
 }
 
-/// Assembles `sequences` in the place of those that `out` holds.
+/// Assembles `sequences` into `out`, replacing its content.
 ///
 /// # Errors
 ///
@@ -218,7 +141,7 @@ pub fn assemble(
 pub fn assemble_into(
     out: &mut Sequences,
     sequences: &[Sequence<'_>],
-    frame: &Frame,
+    special_tokens: &SpecialTokens,
     store: &ChunkStore,
     tokens: &TokenCache,
     progress: &Progress,
@@ -228,7 +151,7 @@ pub fn assemble_into(
     let mut names = Names::default();
     for sequence in sequences {
         progress.check()?;
-        frame.push(out, &mut names, sequence, store, tokens)?;
+        special_tokens.push(out, &mut names, sequence, store, tokens)?;
         progress.add(1);
     }
     Ok(())

@@ -37,7 +37,7 @@ pub enum Length {
     Paper,
 }
 
-/// Who takes a negative that two meta-chunks want.
+/// Which of two meta-chunks takes a negative that both want.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Collisions {
@@ -156,7 +156,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for JSON that is no settings, or settings that break a rule.
+    /// [`Error::Config`] for JSON that is not settings, or settings that break a rule.
     pub fn from_json(json: &str) -> Result<Self> {
         let settings: Self = serde_json::from_str(json)
             .map_err(|error| Error::Config(format!("settings: {error}")))?;

@@ -1,10 +1,10 @@
-//! A counter that work moves and a flag that stops it; both are read from other threads.
+//! A progress counter and a stop flag, shared between threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// How far a call has come, and whether it is to stop.
+/// The progress of a call, and a request to stop it.
 #[derive(Debug, Default)]
 pub struct Progress {
     done: AtomicU64,
@@ -28,7 +28,7 @@ impl Progress {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a stop was asked for. Kernels ask at least every 100 ms of work.
+    /// Checks for a stop request. Kernels call it at least every 100 ms.
     ///
     /// # Errors
     ///

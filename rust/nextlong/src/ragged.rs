@@ -22,7 +22,7 @@ impl<T> Ragged<T> {
         self.offsets.len() - 1
     }
 
-    /// Whether there is no row.
+    /// True if there is no row.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -1,6 +1,6 @@
 //! The runs of a text that words are made of: letters, digits and all beyond ASCII.
 //!
-//! A run begins and ends where an ASCII character that is neither letter nor digit stands, or the
+//! A run starts and ends where an ASCII character that is neither letter nor digit stands, or the
 //! text ends. Bytes are classed 64 at a time, a bit each.
 
 use multiversion::multiversion;
@@ -13,7 +13,7 @@ const BLOCK: usize = 64;
 pub(crate) struct Run {
     pub start: usize,
     pub end: usize,
-    /// Whether it is all letters and digits: one word.
+    /// True if it is all letters and digits: one word.
     pub ascii: bool,
 }
 

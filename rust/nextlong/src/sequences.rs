@@ -1,13 +1,13 @@
-//! Training sequences between the rooms `assemble` and `write`: token ids and who is who in them.
+//! Training sequences, assembled and ready to be written: token ids and their provenance.
 
-use crate::Ragged;
 use crate::error::{Error, Result};
+use crate::ragged::Ragged;
 
-/// What a span of a sequence is.
+/// The role of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum Role {
-    /// A chunk of the document that the sequence stretches.
+    /// A chunk of the document that the sequence extends.
     MetaChunk = 0,
     /// A chunk of another document.
     Negative = 1,
@@ -28,11 +28,11 @@ pub struct Span {
     pub char_start: i64,
     /// The character after the last; -1 for a separator.
     pub char_end: i64,
-    /// What the span is.
+    /// Its role.
     pub role: Role,
     /// Which meta-chunk of the sequence the span belongs to, from 0; -1 for none.
     pub meta: i32,
-    /// Its similarity to that meta-chunk; NaN where there is none.
+    /// Its similarity to that meta-chunk; NaN if there is none.
     pub score: f32,
 }
 
@@ -45,7 +45,7 @@ pub struct Sequences {
     pub sequence_id: Vec<i64>,
     /// The strategy that made them all.
     pub strategy: String,
-    /// The document that each sequence stretches, an entry of `doc_ids`.
+    /// The document that each sequence extends, an entry of `doc_ids`.
     pub meta_document: Vec<u32>,
     /// Document ids, named by number in `meta_document` and in spans.
     pub doc_ids: Vec<String>,
@@ -56,7 +56,7 @@ pub struct Sequences {
 }
 
 impl Sequences {
-    /// No sequences yet, of the given strategy.
+    /// An empty set of sequences of `strategy`.
     #[must_use]
     pub fn new(strategy: &str) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Sequences {
         }
     }
 
-    /// Forgets all sequences and keeps the memory for the next.
+    /// Removes all sequences; buffers are reused.
     pub fn clear(&mut self) {
         self.input_ids.values.clear();
         self.input_ids.offsets.truncate(1);
@@ -95,7 +95,7 @@ impl Sequences {
         self.sequence_id.len()
     }
 
-    /// Whether there is no sequence.
+    /// True if there is no sequence.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -107,7 +107,7 @@ impl Sequences {
         &self.spans[self.span_offsets[sequence] as usize..self.span_offsets[sequence + 1] as usize]
     }
 
-    /// Whether all columns agree with each other.
+    /// True if all columns agree with each other.
     ///
     /// # Errors
     ///

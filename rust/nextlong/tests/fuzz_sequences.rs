@@ -1,4 +1,4 @@
-//! Any pieces, assembled and written; any texts, compared and cut; whatever the settings.
+//! Any segments, assembled and written; any texts, compared and cut; with any settings.
 //!
 //! `PROPTEST_CASES` sets the budget (`make fuzz`).
 

@@ -3,9 +3,9 @@
 //! In a process of its own, because it changes which kernels numkong takes.
 
 use nextlong::Progress;
-use nextlong::index::{Breadth, Kind, Neighbours, Queries, Search, Settings};
+use nextlong::index::{Kind, Neighbours, Queries, Search, SearchWidth, Settings};
 use nextlong::seed::Rng;
-use nextlong::vectors::Vectors;
+use nextlong::store::Vectors;
 use numkong::capabilities::{self, cap};
 
 unsafe extern "C" {
@@ -19,13 +19,13 @@ fn found(vectors: &Vectors) -> Vec<Neighbours> {
     [(Kind::Exact, false), (Kind::Clustered, false), (Kind::Clustered, true)]
         .map(|(kind, by_gap)| {
             let settings =
-                Settings { kind, groups: None, seed: 0, callers: 1, keep_bytes: 1 << 20 };
+                Settings { kind, groups: None, seed: 0, callers: 1, cache_bytes: 1 << 20 };
             let search = Search::new(vectors.clone(), settings).expect("search");
             if kind == Kind::Clustered {
                 search.build_lists(None, 2, &progress).expect("lists");
             }
             let gap = by_gap.then(|| search.square() / 10);
-            let breadth = Breadth { width: 1, gap };
+            let breadth = SearchWidth { width: 1, gap };
             search.search(&queries, 10, breadth, &progress).expect("found")
         })
         .into()

@@ -8,14 +8,14 @@ use nextlong::index::exclude::Exclusion;
 use nextlong::index::graph::{self, Graph};
 use nextlong::index::topk::{Best, Keep};
 use nextlong::index::{
-    Breadth, Hidden, Kind, NO_NEIGHBOUR, Neighbours, Queries, Search, Settings, cosine, recall,
+    Kind, Mask, NO_NEIGHBOUR, Neighbours, Queries, Search, SearchWidth, Settings, cosine, recall,
 };
 use nextlong::seed::Rng;
-use nextlong::vectors::Vectors;
+use nextlong::store::Vectors;
 use proptest::prelude::*;
 
 fn settings(kind: Kind, groups: Option<Vec<u32>>) -> Settings {
-    Settings { kind, groups, seed: 0, callers: 2, keep_bytes: 1 << 20 }
+    Settings { kind, groups, seed: 0, callers: 2, cache_bytes: 1 << 20 }
 }
 
 /// Random rows around a few centres, with rows of zeros and repeated rows.
@@ -147,7 +147,7 @@ proptest! {
         let clustered =
             Search::new(vectors.clone(), settings(Kind::Clustered, None)).expect("search");
         clustered.build_lists(None, 1, &Progress::default()).expect("lists");
-        let hidden = Arc::new(Hidden::none_of(rows));
+        let hidden = Arc::new(Mask::none_of(rows));
         let mut rng = Rng::new(seed, "hidden", 0);
         (0..rows as u32).filter(|_| rng.below(100) < share).for_each(|row| hidden.set(row, true));
         let shown = |id: usize| !hidden.contains(id as u32);
@@ -165,17 +165,17 @@ proptest! {
         let graph = hnsw(&vectors);
         for engine in [&exact, &clustered, &graph] {
             let search = || {
-                engine.search_few(&few, &hidden, &queries, k, &Progress::default()).expect("found")
+                engine.search_subset(&few, &hidden, &queries, k, &Progress::default()).expect("found")
             };
             let (first, again) = (search(), search());
             prop_assert_eq!(&first, &again);
             let whole =
-                exact.search_hiding(&hidden, &queries, k, 8, &Progress::default()).expect("all");
+                exact.search_masked(&hidden, &queries, k, 8, &Progress::default()).expect("all");
             prop_assert_eq!(&first, &whole);
         }
         for (engine, breadth) in [(&exact, rows), (&clustered, 1), (&graph, 1)] {
             let found = engine
-                .search_hiding(&hidden, &queries, k, breadth, &Progress::default())
+                .search_masked(&hidden, &queries, k, breadth, &Progress::default())
                 .expect("found");
             for (number, &row) in some.iter().enumerate() {
                 let ids: Vec<i64> = found.ids[number * k..][..k]
@@ -203,8 +203,8 @@ fn keeping_packed_rows_changes_nothing() {
     let vectors = vectors(5000, 32, 3);
     let rows: Vec<usize> = (0..5000).step_by(11).collect();
     let found: Vec<Neighbours> = [0, 2048 * 32, usize::MAX]
-        .map(|keep_bytes| {
-            let settings = Settings { keep_bytes, ..settings(Kind::Exact, None) };
+        .map(|cache_bytes| {
+            let settings = Settings { cache_bytes, ..settings(Kind::Exact, None) };
             search(&Search::new(vectors.clone(), settings).expect("search"), &rows, 10, 3)
         })
         .into();
@@ -241,7 +241,7 @@ fn an_impossible_recall_ends_with_every_row_searched() {
     for engine in [&exact, &clustered(&vectors, 1)] {
         let depths = Depths::of_rows(engine, &[0, 7, 9], 2.0, true);
         let report = depths.at(engine, 5, 1, &Progress::default()).expect("measured").report;
-        assert!(report.breadth.width * 5 >= 300 && report.tried.len() > 1, "{report:?}");
+        assert!(report.search_width.width * 5 >= 300 && report.tried.len() > 1, "{report:?}");
         assert!((report.measured.recall - 1.0).abs() < 1e-12);
     }
 }
@@ -256,7 +256,7 @@ fn a_gap_is_the_same_in_any_parts_and_the_widest_scans_all() {
     let truth = self::search(&exact, &rows, 40, 8);
     let mut before = 0.0;
     for gap in [0, search.square() / 20, search.square() / 5, 2 * search.square()] {
-        let breadth = Breadth { width: 8, gap: Some(gap) };
+        let breadth = SearchWidth { width: 8, gap: Some(gap) };
         let queries = Queries::of_rows(&vectors, &rows);
         let whole = search.search(&queries, 40, breadth, &progress).expect("found");
         let parts: Vec<i64> = rows
@@ -286,12 +286,12 @@ fn the_exhaustive_engine_is_the_full_scan() {
     let progress = Progress::default();
     let truth = cosine::search(&vectors, &queries, &exclusion, 30, &progress).expect("truth");
     assert_eq!(self::search(&search, &rows, 30, 1), truth);
-    let hidden = Arc::new(Hidden::none_of(1500));
+    let hidden = Arc::new(Mask::none_of(1500));
     (0..1400).for_each(|row| hidden.set(row, true));
     assert_eq!(hidden.count(), 1400);
     let few: Arc<Vec<u32>> = Arc::new((1390..1500).collect());
-    let found = search.search_few(&few, &hidden, &queries, 30, &progress).expect("found");
-    let hiding = exclusion.hiding(Arc::clone(&hidden));
+    let found = search.search_subset(&few, &hidden, &queries, 30, &progress).expect("found");
+    let hiding = exclusion.masking(Arc::clone(&hidden));
     assert_eq!(found, cosine::search(&vectors, &queries, &hiding, 30, &progress).expect("truth"));
     let depths = Depths::of_rows(&search, &rows, 0.95, true);
     let depth = depths.at(&search, 30, 1, &progress).expect("depth");
@@ -480,7 +480,7 @@ fn neighbours_that_int8_cannot_tell_apart_are_all_ranked() {
         if kind == Kind::Clustered {
             search.build_lists(None, 1, &progress).expect("lists");
         }
-        let found = search.search(&queries, k, kind.first_breadth(), &progress).expect("found");
+        let found = search.search(&queries, k, kind.first_width(), &progress).expect("found");
         let share = recall::recall(&truth, &found, vectors.len()).recall;
         assert!(share > 0.99, "{kind:?} finds {share} of the clumps");
     }

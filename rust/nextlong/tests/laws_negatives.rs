@@ -6,9 +6,9 @@ mod support;
 
 use std::collections::HashMap;
 
-use nextlong::assemble::{Frame, Piece};
-use nextlong::mine::REASONS;
+use nextlong::segment::{Segment, SpecialTokens};
 use nextlong::store::{ChunkStore, Origin, PartWriter};
+use nextlong::strategy::REASONS;
 use serde_json::json;
 use support::{corpus, run, score, settings, tokenize};
 
@@ -16,18 +16,18 @@ use support::{corpus, run, score, settings, tokenize};
 fn chunks_of_the_own_document_are_negatives_where_they_are_allowed() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[8; 12]);
-    let frame = Frame { bos: None, eos: None, separator: vec![7] };
+    let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7] };
     for max_containment in [json!(null), json!(0.3)] {
         for exclude_same_doc in [true, false] {
             let settings = settings(json!({
                 "seq_len": 700, "exclude_same_doc": exclude_same_doc, "max_reuse": null,
                 "max_containment": max_containment, "on_short": "shorten",
             }));
-            let out = run(&store, &settings, &frame, 4);
+            let out = run(&store, &settings, &special_tokens, 4);
             let mut repeats = 0;
-            for (document, pieces) in &out.made {
+            for (document, segments) in &out.made {
                 let own = store.document_chunks(*document as usize);
-                let negatives = pieces.iter().filter(|piece| !piece.is_meta());
+                let negatives = segments.iter().filter(|segment| !segment.is_meta());
                 repeats += negatives.filter(|p| own.contains(&(p.chunk as usize))).count();
             }
             assert_eq!(repeats > out.made.len(), !exclude_same_doc, "{repeats} repeats");
@@ -54,10 +54,10 @@ fn equal_texts_and_equal_chunks_are_counted_apart() {
             "max_containment": max_containment, "max_reuse": null, "on_short": "shorten",
             "seq_len": 1000, "max_score": null,
         }));
-        let out = run(&store, &settings, &Frame::default(), 4);
+        let out = run(&store, &settings, &SpecialTokens::default(), 4);
         ["same_chunk", "same_text"].map(|name| {
             let place = REASONS.iter().position(|&reason| reason == name).expect("a reason");
-            out.selector.tally().refused[place]
+            out.pass.tally().refused[place]
         })
     };
     let [chunks, texts] = refused(json!(0.5));
@@ -70,7 +70,7 @@ fn equal_texts_and_equal_chunks_are_counted_apart() {
 fn a_random_order_draws_uniformly_from_the_rank_window() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[2; 500]);
-    let frame = Frame { bos: None, eos: None, separator: vec![7] };
+    let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7] };
     for (range_min, range_max, first, last) in
         [(0, json!(null), 0, 512), (10, json!(null), 10, 522), (40, json!(200), 40, 200)]
     {
@@ -79,14 +79,14 @@ fn a_random_order_draws_uniformly_from_the_rank_window() {
             "max_reuse": null, "max_score": null, "max_containment": null, "num_negatives": 4,
             "on_short": "shorten", "seq_len": 4096,
         }));
-        let out = run(&store, &settings, &frame, 50);
+        let out = run(&store, &settings, &special_tokens, 50);
         let mut ranks: Vec<usize> = Vec::new();
-        for (document, pieces) in &out.made {
+        for (document, segments) in &out.made {
             let own = store.document_chunks(*document as usize);
-            for piece in pieces.iter().filter(|piece| !piece.is_meta()) {
-                let meta = own.start as u32 + piece.meta;
+            for segment in segments.iter().filter(|segment| !segment.is_meta()) {
+                let meta = own.start as u32 + segment.meta;
                 let above = |&other: &u32| {
-                    !own.contains(&(other as usize)) && score(meta, other) > piece.score
+                    !own.contains(&(other as usize)) && score(meta, other) > segment.score
                 };
                 ranks.push((0..store.len() as u32).filter(above).count());
             }
@@ -106,7 +106,7 @@ fn a_random_order_draws_uniformly_from_the_rank_window() {
 fn only_tokens_say_that_a_document_is_too_long() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[4, 9, 5, 60, 3, 80, 6, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
-    let frame = Frame { bos: None, eos: None, separator: vec![7] };
+    let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7] };
     let is_long = |document: usize| {
         let chunks = store.document_chunks(document);
         chunks.map(|chunk| tokenize(chunk as u32).len() + 1).sum::<usize>() - 1 > 256
@@ -120,7 +120,7 @@ fn only_tokens_say_that_a_document_is_too_long() {
                 "chars_per_token": chars_per_token, "long_documents": long_documents,
                 "on_short": "shorten", "max_reuse": null,
             }));
-            let tally = run(&store, &settings, &frame, 3).selector.tally().clone();
+            let tally = run(&store, &settings, &special_tokens, 3).pass.tally().clone();
             let passed = u64::from(long_documents == "pass") * long;
             assert_eq!((tally.long_passed, tally.long_skipped), (passed, long - passed));
             assert_eq!(tally.made, store.document_count() as u64 - tally.long_skipped);
@@ -132,19 +132,22 @@ fn only_tokens_say_that_a_document_is_too_long() {
 fn the_paper_s_rule_discards_what_is_short_by_one_token() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = corpus(folder.path(), &[3; 30]);
-    let frame = Frame { bos: None, eos: None, separator: vec![7, 7, 7] };
+    let special_tokens = SpecialTokens { bos: None, eos: None, separator: vec![7, 7, 7] };
     let made = |seq_len: usize| {
         let settings = settings(json!({
             "seq_len": seq_len, "length": "paper", "num_negatives": 2, "max_reuse": null,
             "max_containment": null, "max_score": null, "num_sequences": null,
         }));
-        let out = run(&store, &settings, &frame, 50);
-        let tokens = |pieces: &Vec<Piece>| {
-            pieces.iter().map(|piece| piece.tokens as usize + 3).sum::<usize>() - 3
+        let out = run(&store, &settings, &special_tokens, 50);
+        let tokens = |segments: &Vec<Segment>| {
+            segments.iter().map(|segment| segment.tokens as usize + 3).sum::<usize>() - 3
         };
-        let tally = out.selector.tally();
+        let tally = out.pass.tally();
         assert_eq!(tally.made + tally.dropped_short, 30);
-        out.made.iter().map(|(document, pieces)| (*document, tokens(pieces))).collect::<Vec<_>>()
+        out.made
+            .iter()
+            .map(|(document, segments)| (*document, tokens(segments)))
+            .collect::<Vec<_>>()
     };
     // All that a document and its six negatives give, at the shortest lengths all are made.
     let whole: HashMap<u32, usize> = (64..400)
@@ -167,16 +170,16 @@ fn a_deeper_search_adds_the_neighbours_that_it_finds_at_any_rank() {
             "max_reuse": null, "max_score": null, "max_containment": null, "on_short": "shorten",
             "sampling_strategy": sampling,
         }));
-        let out = run(&store, &settings, &Frame::default(), 5);
-        assert!(sampling == "random" || out.selector.tally().deeper_searches > 0);
-        for (_, pieces) in &out.made {
-            assert_eq!(pieces.len(), store.len(), "every chunk is used");
+        let out = run(&store, &settings, &SpecialTokens::default(), 5);
+        assert!(sampling == "random" || out.pass.tally().deeper_searches > 0);
+        for (_, segments) in &out.made {
+            assert_eq!(segments.len(), store.len(), "every chunk is used");
             // Of what one search found, the most similar comes first.
             for meta in [0, 1].into_iter().filter(|_| sampling == "top") {
-                let scores: Vec<f32> = pieces
+                let scores: Vec<f32> = segments
                     .iter()
-                    .filter(|piece| !piece.is_meta() && piece.meta == meta)
-                    .map(|piece| piece.score)
+                    .filter(|segment| !segment.is_meta() && segment.meta == meta)
+                    .map(|segment| segment.score)
                     .collect();
                 let rises = scores.windows(2).filter(|pair| pair[0] < pair[1]).count();
                 assert!(rises <= 2, "{rises} rises");

@@ -33,7 +33,7 @@ fn ids_give_the_text_back_and_safe_cuts_change_none() {
         prop_assert!(whole.iter().all(|&id| id > 1 && (id as usize) < tokenizer.vocab_size()));
         for (place, _) in text.char_indices() {
             let (left, right) = text.split_at(place);
-            if tokenizer.is_safe_border(left, right) {
+            if tokenizer.is_safe_boundary(left, right) {
                 let both = [ids(&tokenizer, left), ids(&tokenizer, right)].concat();
                 prop_assert_eq!(&both, &whole, "cut at {} of {:?}", place, text);
             }

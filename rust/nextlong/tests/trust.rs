@@ -8,8 +8,7 @@ use std::sync::LazyLock;
 
 use nextlong::Error;
 use nextlong::embed::{FitOptions, LsaModel};
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::vectors::{Vectors, write_npy};
+use nextlong::store::{ChunkStore, Origin, PartWriter, Vectors, write_npy};
 use proptest::prelude::*;
 
 fn part(path: &Path) -> Vec<u8> {

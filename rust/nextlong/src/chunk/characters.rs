@@ -34,7 +34,7 @@ pub(super) fn count(bytes: &[u8]) -> usize {
 pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> (usize, usize) {
     let (mut at, mut left) = (start, characters);
     while left > 0 {
-        // So many bytes hold at most so many characters: the step never goes too far.
+        // `n` bytes hold at most `n` characters: the step never goes too far.
         if left >= bytes.len() - at {
             return (bytes.len(), characters - left + count(&bytes[at..]));
         }
@@ -48,7 +48,7 @@ pub(super) fn advance(bytes: &[u8], start: usize, characters: usize) -> (usize, 
     (at, characters)
 }
 
-/// Whether `byte` is the first of a character: any but `0b10xx_xxxx`.
+/// True if `byte` is the first of a character: any but `0b10xx_xxxx`.
 #[inline]
 const fn begins(byte: u8) -> bool {
     byte.cast_signed() >= -64

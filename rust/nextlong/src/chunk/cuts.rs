@@ -106,7 +106,7 @@ impl<'a> Blanks<'a> {
         self.cut
     }
 
-    /// Finds the run that touches `bound`; false where there is none.
+    /// Finds the run that touches `bound`; false if there is none.
     fn visit(&mut self, bound: usize) -> bool {
         let (left, right) = self.text.split_at(bound);
         let start = left.trim_end().len();
@@ -139,7 +139,7 @@ impl<'a> Clusters<'a> {
         Self { text, base: 0, ahead: text.grapheme_indices(true).peekable() }
     }
 
-    /// Whether a cluster begins at `at`.
+    /// True if a cluster begins at `at`.
     fn begin_at(&mut self, at: usize) -> bool {
         let bytes = self.text.as_bytes();
         if at > 0 && bytes[at - 1].is_ascii() && bytes[at].is_ascii() {

@@ -119,7 +119,7 @@ impl<'a> Units<'a> {
         Self { text, first_ink: text.len() - text.trim_start().len() }
     }
 
-    /// Whether a unit ends at `end`, which follows a newline.
+    /// True if a unit ends at `end`, which follows a newline.
     fn ends_at(&self, end: usize) -> bool {
         if end <= self.first_ink {
             return false;

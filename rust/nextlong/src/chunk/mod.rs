@@ -35,7 +35,7 @@ pub trait Counter {
     /// Whatever keeps it from being counted: the text is not cut then.
     fn count(&self, text: &str) -> Result<usize>;
 
-    /// Whether the tokens of `left` and of `right` are certainly as many as those of both together.
+    /// True if the tokens of `left` and of `right` are certainly as many as those of both together.
     fn adds_up(&self, _left: &str, _right: &str) -> bool {
         false
     }
@@ -74,7 +74,7 @@ pub struct Rule<'a> {
 type Emit<'a> = dyn FnMut(Range<usize>, Option<usize>) + 'a;
 
 impl Rule<'_> {
-    /// Whether the rule can be followed.
+    /// True if the rule can be followed.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ pub fn part<'a>(
     path: &Path,
     progress: &Progress,
 ) -> Result<Counts> {
-    let mut writer = PartWriter::with_room(text_bytes);
+    let mut writer = PartWriter::with_capacity(text_bytes);
     let mut counts = Counts::default();
     let mut spans = Vec::new();
     for (origin, text) in documents {

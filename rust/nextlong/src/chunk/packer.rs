@@ -16,7 +16,7 @@ use crate::{Progress, Result};
 struct Piece {
     end: usize,
     count: usize,
-    /// Whether its count and that of the text before it certainly add up.
+    /// True if its count and that of the text before it certainly add up.
     adds_up: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Limits {
     pub(super) size: usize,
     /// The maximum count of the text that two chunks share; less than `size`.
     pub(super) overlap: usize,
-    /// Whether counts are characters: sums are exact, and chunks are given with their count.
+    /// True if counts are characters: sums are exact, and chunks are given with their count.
     pub(super) characters: bool,
 }
 
@@ -212,7 +212,7 @@ impl<'a> Packer<'a> {
         self.limits.characters && self.limits.overlap == 0
     }
 
-    /// Whether the chunk holds more than the end of the chunk before it.
+    /// True if the chunk holds more than the end of the chunk before it.
     fn holds_new_text(&self) -> bool {
         self.chunk.end > self.shared_end
     }
@@ -228,12 +228,12 @@ impl<'a> Packer<'a> {
         }
     }
 
-    /// Whether the sum of the first `kept` pieces is certainly the count of their text.
+    /// True if the sum of the first `kept` pieces is certainly the count of their text.
     fn add_up(&self, kept: usize) -> bool {
         self.limits.characters || self.pieces[..kept].iter().skip(1).all(|piece| piece.adds_up)
     }
 
-    /// Gives the chunk away, before a piece of the count `next`; pieces that make it longer than
+    /// Returns the chunk away, before a piece of the count `next`; pieces that make it longer than
     /// their sum says begin the next.
     fn close(&mut self, next: usize) -> Result<()> {
         self.progress.check()?;

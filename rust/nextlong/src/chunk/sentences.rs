@@ -2,7 +2,7 @@
 //!
 //! In: a text. Out: the same places that `unicode_segmentation` gives, rising.
 //!
-//! A sentence ends behind a terminator or a paragraph separator only, so the bytes between two of
+//! A sentence ends after a terminator or a paragraph separator only, so the bytes between two of
 //! them are passed. What follows a terminator is judged here where it is ASCII; else
 //! `unicode_segmentation` is entered at the terminator and says where the sentence ends.
 
@@ -54,7 +54,7 @@ impl Iterator for Starts<'_> {
 enum Verdict {
     /// No sentence begins up to here.
     GoesOn { at: usize },
-    /// The next sentence begins here; the end of the text where there is none.
+    /// The next sentence begins here; the end of the text if there is none.
     Begins { at: usize },
     /// Characters beyond ASCII decide.
     Unclear,
@@ -114,7 +114,7 @@ fn decides(byte: u8) -> bool {
         || matches!(byte, b'.' | b'!' | b'?' | b'\n' | b'\r')
 }
 
-/// The place behind the line break at `at`.
+/// The place after the line break at `at`.
 fn after_break(bytes: &[u8], at: usize) -> usize {
     at + if bytes[at..].starts_with(b"\r\n") { 2 } else { 1 }
 }
@@ -158,7 +158,7 @@ const LOOK: [bool; 256] = {
     look
 };
 
-/// Whether the character at the head of `bytes` may be a terminator or a paragraph separator.
+/// True if the character at the head of `bytes` may be a terminator or a paragraph separator.
 ///
 /// It may be wrong where it says yes: that costs time only.
 fn may_end(bytes: &[u8]) -> bool {

@@ -163,13 +163,13 @@ impl BatchReader {
         })
     }
 
-    /// The same over a file of so many bytes and rows: what it unpacks to is limited.
+    /// The same over a file of known size in bytes and rows, which limits what it unpacks to.
     pub fn of_file(mut self, packed: u64, rows: u64) -> Self {
         self.packed = Some((packed, rows));
         self
     }
 
-    /// The bytes of the file behind the rows given out so far; 0 where there is no file.
+    /// Bytes of the file for the rows returned so far; 0 without a file.
     pub fn consumed(&self) -> u64 {
         let (packed, rows) = self.packed.unwrap_or_default();
         (u128::from(packed) * self.row.max(self.first_row) as u128 / u128::from(rows.max(1))) as u64
@@ -181,7 +181,7 @@ impl BatchReader {
         self
     }
 
-    /// Where the next block begins; none at the end of a file.
+    /// The start of the next block; None at the end of a file.
     pub fn place(&self) -> Option<Place> {
         let at_end = self.packed.is_some_and(|(_, rows)| self.row as u64 >= rows);
         let at = if self.pieces.is_empty() { self.row } else { self.batch_row };

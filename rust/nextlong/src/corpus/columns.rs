@@ -1,4 +1,4 @@
-//! Columns of texts in all the types that Arrow has for them, each read where it lies.
+//! Columns of texts in all the types that Arrow has for them, each read in place.
 //!
 //! Nothing is unpacked: a value that a million rows share is held once.
 
@@ -9,7 +9,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-/// Whether a type holds texts, or bytes that may be texts.
+/// True if a type holds texts, or bytes that may be texts.
 pub(super) fn is_text(kind: &DataType) -> bool {
     use DataType::{Binary, BinaryView, Dictionary, LargeBinary, LargeUtf8, Null, Utf8, Utf8View};
     match kind {

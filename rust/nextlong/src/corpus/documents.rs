@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::spare::Kept;
+use super::buffer_pool::Recycled;
 use crate::store::Origin;
 
 /// The characters of a bad row that its quarantine entry shows.
@@ -116,8 +116,8 @@ impl BadRow {
 /// The good rows of a block, in order, and its bad ones.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Documents {
-    /// The texts, each UTF-8, up to `filled`; behind it what a parser has not yet read.
-    text: Kept,
+    /// The texts, each UTF-8, up to `filled`; after it the bytes that a parser has not read yet.
+    text: Recycled,
     filled: usize,
     text_ends: Vec<usize>,
     doc_id: String,
@@ -137,7 +137,7 @@ impl Documents {
     /// No documents yet, and room for `text_bytes` bytes of text.
     #[must_use]
     pub fn with_capacity(text_bytes: usize) -> Self {
-        Self { text: Kept(Vec::with_capacity(text_bytes)), ..Self::default() }
+        Self { text: Recycled(Vec::with_capacity(text_bytes)), ..Self::default() }
     }
 
     /// Adds a document whose text is `text`.
@@ -160,7 +160,7 @@ impl Documents {
         self.text_ends.len()
     }
 
-    /// Whether there is no document.
+    /// True if there is no document.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.text_ends.is_empty()
@@ -236,7 +236,7 @@ impl Documents {
 
     /// No documents yet; their texts are to be found in `data` and moved to its beginning.
     pub(super) fn among(data: Vec<u8>) -> Self {
-        Self { text: Kept(data), ..Self::default() }
+        Self { text: Recycled(data), ..Self::default() }
     }
 
     /// What documents are found among, and the end of the text that is being built.
@@ -253,7 +253,7 @@ impl Documents {
         }
     }
 
-    /// Builds on the text behind the last document; [`Self::close`] makes it one.
+    /// Appends to the text after the last document; [`Self::close`] makes it one.
     pub(super) fn pending(&mut self, text: &str) {
         self.text.truncate(self.filled);
         self.text.extend_from_slice(text.as_bytes());
@@ -276,7 +276,7 @@ impl Documents {
         self.row.first().copied().into_iter().chain(bad).min().unwrap_or(0)
     }
 
-    /// Ends the document whose text was written behind the last.
+    /// Ends the document whose text was written after the last.
     pub(super) fn close(&mut self, origin: Origin<'_>) {
         self.text_ends.push(self.filled);
         self.doc_id.push_str(origin.doc_id);

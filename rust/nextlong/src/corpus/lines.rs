@@ -14,7 +14,7 @@ use super::{
     BYTE_ORDER_MARK, FREE_BYTES, HEAD_BYTES, Input, InputFile, Kind, Settings, check_growth,
     unreadable,
 };
-use super::{rows, spare};
+use super::{buffer_pool, rows};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -26,7 +26,7 @@ const PASSED_STEP: usize = 1 << 18;
 const SHOWN_BYTES: usize = 800;
 /// So much of a file may be passed, unheld, before its growth counts.
 const FREE_PASSED_BYTES: u64 = 1 << 36;
-/// How files of other kinds begin.
+/// The first bytes of files of other kinds.
 const MARKS: [(&[u8], &str); 4] = [
     (b"\x1F\x8B", "gzip (.gz)"),
     (b"\x28\xB5\x2F\xFD", "Zstandard (.zst)"),
@@ -104,14 +104,14 @@ impl LineReader {
         self.entered
     }
 
-    /// The bytes of the file behind the lines given out so far.
+    /// Bytes of the file for the lines returned so far.
     pub fn consumed(&self) -> u64 {
         let packed = u128::from(self.source.taken());
         let given = u128::from(self.offset - self.entered);
         self.entered + (packed * given / u128::from(self.unpacked.max(1))) as u64
     }
 
-    /// Where the next block begins; none at the end of the file.
+    /// The start of the next block; None at the end of the file.
     pub fn place(&self) -> Option<Place> {
         let at_end = self.ended && self.carry.is_empty();
         (!at_end).then_some(Place { row: self.row, at: self.offset })
@@ -137,7 +137,7 @@ impl LineReader {
         // One byte beyond the block tells whether the input ends with it: where blocks end must
         // not depend on where the reading began.
         let target = self.block_bytes.saturating_add(1);
-        let mut data = spare::take(target.max(self.carry.len()));
+        let mut data = buffer_pool::take(target.max(self.carry.len()));
         data.append(&mut self.carry);
         self.fill(&mut data, target, progress)?;
         if data.is_empty() {

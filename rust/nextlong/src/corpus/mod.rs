@@ -8,6 +8,7 @@
 //! block size.
 
 mod batches;
+mod buffer_pool;
 mod columns;
 mod documents;
 mod escapes;
@@ -16,7 +17,6 @@ mod lines;
 mod parquet;
 mod read;
 mod rows;
-mod spare;
 mod texts;
 mod unpack;
 
@@ -72,7 +72,7 @@ impl Settings {
 
 /// What may stand at the beginning of a file of text.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-/// A line may have as many bytes whatever it is.
+/// Maximum length of any line, in bytes.
 const HEAD_BYTES: usize = 1 << 20;
 
 /// Stops a file that grows out of all proportion when it is decompressed.
@@ -124,7 +124,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind that a file's name tells.
+    /// The kind by a file's name.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
@@ -178,7 +178,7 @@ pub struct Input {
 pub struct InputFile {
     /// Its number and names.
     pub input: Input,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// How it holds its documents.
     pub kind: Kind,

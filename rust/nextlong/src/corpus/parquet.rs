@@ -74,7 +74,7 @@ fn groups_from(metadata: &ParquetMetaData, row: u64) -> (Vec<usize>, usize) {
     (Vec::new(), 0)
 }
 
-/// So many rows that the longest on average are an eighth of a block.
+/// A number of rows such that the longest on average are an eighth of a block.
 fn batch_rows(metadata: &ParquetMetaData, text_column: &str, block_bytes: usize) -> usize {
     let mut longest = 1;
     for group in metadata.row_groups() {

@@ -15,10 +15,10 @@ use super::{Input, InputFile, Kind, Settings, parquet};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-/// A place between two blocks of an input, at which reading can begin.
+/// A place between two blocks of an input, at which reading can start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
-    /// The first row behind it, from 0.
+    /// The first row after it, from 0.
     pub row: i64,
     /// Of lines: the byte of the (decompressed) input. Of Parquet: the row at which the decoder
     /// begins, no later than `row`.
@@ -54,7 +54,7 @@ impl Block {
         &self.input
     }
 
-    /// Where the block behind this one begins: the number of the input, and the place in it.
+    /// The start of the next block: the number of the input, and the place in it.
     ///
     /// [`BlockReader::of_files`] can begin there; what an iterable or a stream gave cannot be
     /// found again.
@@ -95,7 +95,7 @@ impl Block {
         }
     }
 
-    /// The bytes of the files, as they lie on the disk, that the block stands for: those of all
+    /// The bytes of the files on disk that the block stands for: those of all
     /// blocks add up to the files' sizes. 0 where there is no file.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
@@ -125,7 +125,7 @@ pub struct BlockReader {
     open: Option<Open>,
     /// The bytes of the open file that blocks stand for.
     consumed: u64,
-    /// Where reading begins in the next file.
+    /// The start of reading in the next file.
     from: Place,
     /// The most bytes of one line that may be held.
     most_held: usize,
@@ -151,7 +151,7 @@ impl BlockReader {
         }
     }
 
-    /// The same, refusing a line that may be a document but has more than so many bytes.
+    /// The same, refusing a line that may be a document but exceeds this number of bytes.
     #[must_use]
     pub fn holding(mut self, most: usize) -> Self {
         self.most_held = most;
@@ -242,7 +242,7 @@ impl BlockReader {
         }
     }
 
-    /// `first` and the text files behind it, up to the size of a block.
+    /// `first` and the text files after it, up to the size of a block.
     fn texts(&mut self, first: InputFile, progress: &Progress) -> Result<Block> {
         let input = first.input.clone();
         let mut last = input.number;
@@ -268,7 +268,7 @@ impl BlockReader {
     }
 }
 
-/// Where the block behind one of `input` begins: in that input, or where the next one does.
+/// The start of the block after one of `input`: in that input, or at the start of the next.
 fn following(input: &Input, place: Option<Place>) -> (i32, Place) {
     place.map_or((input.number + 1, Place::default()), |place| (input.number, place))
 }

@@ -1,4 +1,4 @@
-//! The last check of a row, whatever it was read from: it becomes a document or a bad row.
+//! The last check of a row of any input: it becomes a document or a bad row.
 
 use std::fmt::Write;
 
@@ -34,7 +34,7 @@ impl<T> Field<T> {
     }
 }
 
-/// The id and the source of a row; empty where there is none.
+/// The id and the source of a row; empty if there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Names<'a> {
     pub id: &'a str,
@@ -54,7 +54,7 @@ pub struct Item<'a> {
     pub source: Field<&'a str>,
 }
 
-/// Where a row lies in its input.
+/// The place of a row in its input.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub input: &'a Input,
@@ -185,7 +185,7 @@ impl Documents {
     }
 }
 
-/// Whether a text is empty or white space.
+/// True if a text is empty or white space.
 fn is_blank(text: &[u8]) -> bool {
     // Nearly every text is decided by its first byte.
     !text.first().is_some_and(u8::is_ascii_graphic)

@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Appends some bytes to `data`, at most so many; gives their number, 0 only at the end.
+    /// Appends bytes to `data`, up to the given number; returns their number, 0 only at the end.
     pub fn read(&mut self, data: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         let step = most.min(STEP_BYTES) as u64;
         match self {
@@ -71,9 +71,9 @@ impl Read for Counted {
     }
 }
 
-/// Zstandard frames, one behind the other.
+/// Consecutive Zstandard frames.
 ///
-/// What `zstd::Decoder` does, but written straight behind what a vector holds: no byte is zeroed
+/// What `zstd::Decoder` does, but appended directly to a vector: no byte is zeroed
 /// before it is written.
 pub(super) struct Frames {
     input: BufReader<Counted>,

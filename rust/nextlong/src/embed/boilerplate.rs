@@ -9,7 +9,7 @@ use memchr::memchr_iter;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Result;
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::seed;
 
@@ -48,7 +48,7 @@ impl Boilerplate {
         if sample.len() <= limit {
             return Ok(Self::default());
         }
-        let found = fan::over(sample.chunks(BLOCK), threads, |_, documents| {
+        let found = parallel::map_parts(sample.chunks(BLOCK), threads, |_, documents| {
             progress.check()?;
             let mut all = Vec::new();
             for &document in documents {

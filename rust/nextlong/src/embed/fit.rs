@@ -21,7 +21,7 @@ use super::strips::{
 };
 use super::{MAX_DIM, names};
 use crate::error::{Error, Result};
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::seed;
 use crate::store::ChunkStore;
@@ -381,7 +381,7 @@ fn quantised(rows: &Mat<f32>, dim: usize, threads: usize) -> Result<(Vec<i8>, Ve
     let words = rows.ncols();
     let (mut bytes, mut scales) = (vec![0; words * dim], vec![0.0; words]);
     let blocks = bytes.chunks_mut(BLOCK * dim).zip(scales.chunks_mut(BLOCK));
-    fan::over(blocks, threads, |number, (bytes, scales)| {
+    parallel::map_parts(blocks, threads, |number, (bytes, scales)| {
         let columns = bytes.chunks_exact_mut(dim).zip(scales);
         for (column, (bytes, scale)) in (number * BLOCK..).zip(columns) {
             *scale = quantise(rows, column, bytes);

@@ -9,7 +9,7 @@ use faer::linalg::matmul::{self};
 use faer::{Accum, Mat, MatMut, Par, Side};
 
 use crate::error::{Error, Result};
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::seed::Rng;
 
@@ -42,7 +42,7 @@ pub(super) fn blocks(matrix: &mut Mat<f32>) -> Vec<(usize, MatMut<'_, f32>)> {
 fn gram(tall: &Mat<f32>, threads: usize, progress: &Progress) -> Result<Mat<f64>> {
     let width = tall.nrows();
     let starts = (0..tall.ncols()).step_by(BLOCK);
-    let parts = fan::over(starts, threads, |_, start| {
+    let parts = parallel::map_parts(starts, threads, |_, start| {
         progress.check()?;
         let block = tall.subcols(start, BLOCK.min(tall.ncols() - start));
         let block =
@@ -77,7 +77,7 @@ pub(super) fn cross(
     progress: &Progress,
 ) -> Result<Mat<f64>> {
     let starts = (0..left.ncols()).step_by(BLOCK);
-    let parts = fan::over(starts, threads, |_, start| {
+    let parts = parallel::map_parts(starts, threads, |_, start| {
         progress.check()?;
         let columns = BLOCK.min(left.ncols() - start);
         let wide = |mat: &Mat<f32>| {
@@ -163,7 +163,7 @@ pub(super) fn rotate(
     progress: &Progress,
 ) -> Result<Mat<f32>> {
     let mut turned = Mat::zeros(rotation.ncols(), tall.ncols());
-    fan::over(blocks(&mut turned), threads, |_, (start, block)| {
+    parallel::map_parts(blocks(&mut turned), threads, |_, (start, block)| {
         progress.check()?;
         let source = tall.subcols(start, block.ncols());
         matmul::matmul(block, Accum::Replace, rotation.transpose(), source, 1.0, Par::Seq);

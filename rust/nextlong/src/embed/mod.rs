@@ -35,7 +35,7 @@ use half::f16;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::store::ChunkStore;
-use crate::vectors;
+use crate::store::vectors;
 
 /// Chunks between two looks at the stop flag: about 10 ms of work.
 const CHUNKS_PER_CHECK: usize = 512;

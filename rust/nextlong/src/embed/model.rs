@@ -11,9 +11,9 @@ use super::rows::{ByteRows, normalise};
 use super::words::BUCKETS;
 use super::{FitOptions, write_part};
 use crate::error::Result;
-use crate::index::npy;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
+use crate::store::npy;
 
 /// Rows beyond one for each bucket, at most: 64 MB with 256 values a row.
 const MOST_OWN_ROWS: usize = 1 << 18;

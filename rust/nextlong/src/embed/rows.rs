@@ -9,7 +9,7 @@ use std::hint::black_box;
 use multiversion::multiversion;
 
 use crate::error::Result;
-use crate::fan;
+use crate::parallel;
 
 /// The values of one line of memory.
 const LINE: usize = 64;
@@ -55,7 +55,7 @@ impl ByteRows {
     ) -> Result<Self> {
         let mut rows = Self::zeros(sources.len(), dim);
         let blocks = rows.lines.chunks_mut(BLOCK * rows.lines_per_row);
-        fan::over(sources.chunks(BLOCK).zip(blocks), threads, |_, (sources, lines)| {
+        parallel::map_parts(sources.chunks(BLOCK).zip(blocks), threads, |_, (sources, lines)| {
             for (source, to) in sources.iter().zip(lines.chunks_exact_mut(dim.div_ceil(LINE))) {
                 if let Some(row) = row(source) {
                     write_row(to, row);

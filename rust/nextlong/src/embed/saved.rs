@@ -16,7 +16,7 @@ use super::rows::ByteRows;
 use super::words::BUCKETS;
 use super::{FitOptions, MAX_DIM};
 use crate::error::{Error, Result};
-use crate::files;
+use crate::store::atomic;
 
 /// The key of our line of JSON in the file's metadata.
 const KEY: &str = "nextlong";
@@ -119,7 +119,7 @@ impl LsaModel {
         let metadata = HashMap::from([(KEY.to_owned(), header)]);
         let bytes =
             safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
-        files::write_bytes(path, &bytes)
+        atomic::write_bytes(path, &bytes)
     }
 
     /// Reads a model that [`LsaModel::save`] wrote.
@@ -132,7 +132,7 @@ impl LsaModel {
         let broken = |what: &str| {
             Error::Embedding(format!("{}: {what}; fit the model again", path.display()))
         };
-        let bytes = files::map(path)?;
+        let bytes = atomic::map(path)?;
         let (_, metadata) =
             SafeTensors::read_metadata(&bytes).map_err(|_| broken("not a safetensors file"))?;
         let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));

@@ -6,7 +6,7 @@ use super::boilerplate::Boilerplate;
 use super::counter::{Counter, hold, saturated};
 use super::words::BUCKETS;
 use crate::error::Result;
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 
 /// The texts that one thread takes at a time.
@@ -40,7 +40,7 @@ impl Counts {
         progress: &Progress,
     ) -> Result<Vec<Self>> {
         let ranges = (0..texts.len()).step_by(TEXTS);
-        fan::over(ranges, threads, |_, start| {
+        parallel::map_parts(ranges, threads, |_, start| {
             let mut counter = Counter::new(seed);
             let mut counts = Self { offsets: vec![0], ..Self::default() };
             for text in &texts[start..texts.len().min(start + TEXTS)] {
@@ -165,7 +165,7 @@ impl Sample {
 /// How many of the texts have each word.
 fn frequencies(texts: &[TextCounts<'_>], threads: usize) -> Result<Vec<u32>> {
     let group = texts.len().div_ceil(threads.max(1)).max(1);
-    let counted = fan::over(texts.chunks(group), threads, |_, texts| {
+    let counted = parallel::map_parts(texts.chunks(group), threads, |_, texts| {
         let mut frequency = vec![0u32; BUCKETS];
         for &bucket in texts.iter().flat_map(|text| text.words) {
             frequency[usize::from(bucket)] += 1;
@@ -205,7 +205,7 @@ impl Sparse {
             (columns, values) = (later, others);
             blocks.push((rows, first, second));
         }
-        fan::over(blocks, threads, |_, (rows, mut columns, mut values)| {
+        parallel::map_parts(blocks, threads, |_, (rows, mut columns, mut values)| {
             for text in &texts[rows] {
                 let (first, later) = columns.split_at_mut(text.words.len());
                 let (second, others) = values.split_at_mut(text.words.len());

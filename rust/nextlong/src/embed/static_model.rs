@@ -17,9 +17,9 @@ use super::rows::{ByteRows, normalise, sum_floats};
 use super::vocabulary::Vocabulary;
 use super::{MAX_DIM, write_part};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::progress::Progress;
 use crate::store::ChunkStore;
+use crate::store::atomic;
 
 /// Appends the token ids of a text, without special tokens, truncation or padding.
 pub type Tokenize<'a> = &'a mut (dyn FnMut(&str, &mut Vec<u32>) -> Result<()> + 'a);
@@ -69,7 +69,7 @@ impl StaticModel {
         if options.max_tokens == Some(0) {
             return Err(Error::Config("max_tokens (0) must be at least 1, or none".into()));
         }
-        let bytes = files::map(&path)?;
+        let bytes = atomic::map(&path)?;
         let tensors =
             SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
         let embeddings = tensors.tensor("embeddings").map_err(|error| broken(error.to_string()))?;

@@ -14,7 +14,7 @@ use multiversion::multiversion;
 use super::linear::blocks;
 use super::sparse::Sparse;
 use crate::error::Result;
-use crate::fan;
+use crate::parallel;
 use crate::progress::Progress;
 
 /// The directions of a strip: rows of two lines of memory.
@@ -117,7 +117,7 @@ impl Sketch {
 /// `matrixᵀ × sketch`.
 pub(super) fn sketched(matrix: &Sparse, sketch: &Sketch, work: &Work<'_>) -> Result<Mat<f32>> {
     let starts = (0..sketch.width).step_by(STRIP);
-    let parts = fan::over(starts, work.threads, |_, start| {
+    let parts = parallel::map_parts(starts, work.threads, |_, start| {
         work.progress.check()?;
         let mut rows = work.buffers.zeros(matrix.columns());
         sketch.add_to(matrix, start, &mut rows);
@@ -128,16 +128,17 @@ pub(super) fn sketched(matrix: &Sparse, sketch: &Sketch, work: &Work<'_>) -> Res
 
 /// `matrix × dense`, whose rows, like those of `dense`, are columns of the `Mat`.
 pub(super) fn product(matrix: &Sparse, dense: &Mat<f32>, work: &Work<'_>) -> Result<Mat<f32>> {
-    let parts = fan::over(pieces(matrix, dense.nrows()), work.threads, |_, (start, texts)| {
-        let strip = strip(dense, start, work);
-        let mut rows = work.buffers.any(texts.len());
-        for (first, rows) in texts.clone().step_by(STEP).zip(rows.chunks_mut(STEP)) {
-            work.progress.check()?;
-            forward(matrix, first, &strip, rows);
-        }
-        work.buffers.give_back(strip);
-        Ok(Part { strip: start, first: texts.start, rows })
-    })?;
+    let parts =
+        parallel::map_parts(pieces(matrix, dense.nrows()), work.threads, |_, (start, texts)| {
+            let strip = strip(dense, start, work);
+            let mut rows = work.buffers.any(texts.len());
+            for (first, rows) in texts.clone().step_by(STEP).zip(rows.chunks_mut(STEP)) {
+                work.progress.check()?;
+                forward(matrix, first, &strip, rows);
+            }
+            work.buffers.give_back(strip);
+            Ok(Part { strip: start, first: texts.start, rows })
+        })?;
     joined(parts, dense.nrows(), matrix.rows(), work)
 }
 
@@ -194,7 +195,7 @@ pub(super) fn back_product(matrix: &Sparse, dense: &Mat<f32>, work: &Work<'_>) -
 /// `matrix × (matrixᵀ × dense)`: the product between the two is never held whole.
 pub(super) fn gram_product(matrix: &Sparse, dense: &Mat<f32>, work: &Work<'_>) -> Result<Mat<f32>> {
     let starts = (0..dense.nrows()).step_by(STRIP);
-    let parts = fan::over(starts, work.threads, |_, start| {
+    let parts = parallel::map_parts(starts, work.threads, |_, start| {
         let strip = strip(dense, start, work);
         let mut words = work.buffers.zeros(matrix.columns());
         back_all(matrix, 0..matrix.rows(), &strip, &mut words, work)?;
@@ -236,7 +237,7 @@ fn summed(
     add: impl Fn(usize, Range<usize>, &mut [Row]) -> Result<()> + Sync,
 ) -> Result<Mat<f32>> {
     let whole: Vec<_> = (0..width).step_by(STRIP).map(|_| Mutex::default()).collect();
-    fan::over(pieces(matrix, width), work.threads, |_, (start, texts)| {
+    parallel::map_parts(pieces(matrix, width), work.threads, |_, (start, texts)| {
         let mut sums = work.buffers.zeros(matrix.columns());
         add(start, texts, &mut sums)?;
         let strip: &Mutex<Option<Vec<Row>>> = &whole[start / STRIP];
@@ -286,7 +287,7 @@ fn strip(dense: &Mat<f32>, start: usize, work: &Work<'_>) -> Vec<Row> {
 /// Parts of all rows and strips, next to each other; `width` is a multiple of [`STRIP`].
 fn joined(parts: Vec<Part>, width: usize, columns: usize, work: &Work<'_>) -> Result<Mat<f32>> {
     let mut whole = Mat::zeros(width, columns);
-    fan::over(blocks(&mut whole), work.threads, |_, (start, mut block)| {
+    parallel::map_parts(blocks(&mut whole), work.threads, |_, (start, mut block)| {
         for Part { strip, first, rows } in &parts {
             let from = start.max(*first);
             let to = (start + block.ncols()).min(first + rows.len());

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::store::atomic;
 
 /// The facts of one `tokenizer.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     pub(super) fn load(path: &Path) -> Result<Self> {
-        let bytes = files::map(path)?;
+        let bytes = atomic::map(path)?;
         let broken = |what: &str| {
             Error::Embedding(format!("{}: {what}; give a model2vec folder", path.display()))
         };

@@ -11,16 +11,16 @@ use memmap2::MmapRaw;
 use numkong::tensor::{Allocator, Global};
 
 use crate::error::Result;
-use crate::large::Large;
+use crate::store::huge_pages::HugePages;
 
-/// Memory that is handed out from front to back, and freed as a whole.
+/// Memory that is allocated from front to back and freed as a whole.
 #[derive(Debug)]
 pub struct Arena {
     memory: MmapRaw,
     used: AtomicUsize,
 }
 
-/// Where packed rows lie.
+/// The memory of packed rows.
 #[derive(Debug, Clone)]
 pub enum Home {
     /// In memory of their own.
@@ -30,13 +30,13 @@ pub enum Home {
 }
 
 impl Arena {
-    /// Memory for so many bytes.
+    /// An arena of `bytes` bytes.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Retrieval`] when there is no memory.
     pub fn new(bytes: usize) -> Result<Arc<Self>> {
-        let memory = Large::<u8>::zeros(bytes)?.into();
+        let memory = HugePages::<u8>::zeros(bytes)?.into();
         Ok(Arc::new(Self { memory, used: AtomicUsize::new(0) }))
     }
 
@@ -48,7 +48,7 @@ impl Arena {
         if !fits || !place.is_multiple_of(layout.align()) {
             return None;
         }
-        // SAFETY: the place lies in the memory.
+        // SAFETY: the place is inside the memory.
         NonNull::new(unsafe { self.memory.as_mut_ptr().add(place) })
     }
 }
@@ -79,9 +79,9 @@ mod tests {
     fn places_are_apart_and_aligned_until_there_is_no_more() {
         let home = Home::In(Arena::new(1024).expect("memory"));
         let layout = |size| Layout::from_size_align(size, 64).expect("a layout");
-        let first = home.allocate(layout(1)).expect("room").addr().get();
-        let second = home.allocate(layout(100)).expect("room").addr().get();
-        let third = home.allocate(layout(800)).expect("room").addr().get();
+        let first = home.allocate(layout(1)).expect("space").addr().get();
+        let second = home.allocate(layout(100)).expect("space").addr().get();
+        let third = home.allocate(layout(800)).expect("space").addr().get();
         assert_eq!((first % 64, second - first, third - first), (0, 64, 192));
         assert!(home.allocate(layout(64)).is_none());
         assert!(home.allocate(layout(usize::MAX / 2 - 64)).is_none());

@@ -9,8 +9,8 @@
 //! AVX-512 VNNI (`benches/README.md`).
 
 use crate::index::clustered::ASKED;
+use crate::index::inverted_lists::list_count;
 use crate::index::kind::FIRST_PROBES;
-use crate::index::lists::list_count;
 use crate::index::product::kernel;
 use crate::index::{Kind, hnsw, hnsw_width, kmeans};
 
@@ -170,7 +170,7 @@ fn seconds(kind: Kind, job: Job, class: Class) -> f64 {
         }
         Kind::Hnsw => {
             let shards = hnsw::shard_count(job.rows) as f64;
-            let width = hnsw_width(job.k, Kind::Hnsw.first_breadth()) as f64;
+            let width = hnsw_width(job.k, Kind::Hnsw.first_width()) as f64;
             n * BUILD_PLACES * place + q * shards * width * place + ranked
         }
     }

@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::index::arena::Arena;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
-use crate::index::lists::Lists;
-use crate::index::near::Near;
+use crate::index::inverted_lists::InvertedLists;
+use crate::index::near_centroids::NearCentroids;
 use crate::index::product::{Packed, Rows, Scores, packed_bytes, together};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
-use crate::index::{Breadth, Neighbours};
+use crate::index::{Neighbours, SearchWidth};
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Rows of a list that are packed together at most.
 const BLOCK: usize = 2048;
@@ -33,37 +33,37 @@ const PAIRS: usize = 1 << 22;
 /// Lists that a query may come to by its gap before all lists are put in order for it.
 const PROBED: usize = 64;
 
-/// A row is near the lists that are near its own: so many times those that it scans, and at least
-/// so many, are asked.
+/// A row is near the lists that are near its own. The number of these that are considered: a multiple
+/// of the lists scanned, and the minimum.
 pub(super) const ASKED: (usize, usize) = (12, 128);
 
 /// The lists, once they are built or loaded, and the packed rows that may be kept.
 pub struct Clustered {
     quantizer: Quantizer,
-    keep_bytes: usize,
+    cache_bytes: usize,
     ready: OnceLock<Ready>,
 }
 
 struct Ready {
-    lists: Lists,
+    lists: InvertedLists,
     /// The blocks of list `l` are `blocks[l]..blocks[l + 1]`.
     blocks: Vec<usize>,
     /// The first blocks, packed when they are first used.
     kept: Vec<OnceLock<Packed>>,
-    /// Where they lie.
+    /// Their memory.
     arena: Arc<Arena>,
     /// The place of every row.
     places: Vec<u32>,
 }
 
-/// How far lists lie below the `k`-th nearest row of a query.
+/// Gaps of lists below the `k`-th nearest row of a query.
 #[derive(Debug, Default)]
 pub struct Gaps {
     /// The lists of its nearest rows.
     pub of_rows: Vec<i32>,
     /// All lists, rising.
     pub of_lists: Vec<i32>,
-    /// Whether there are fewer than `k` rows.
+    /// True if there are fewer than `k` rows.
     pub short: bool,
 }
 
@@ -71,7 +71,7 @@ pub struct Gaps {
 struct Seeker<'a> {
     /// The lists to scan, nearest first, with their products.
     nearest: &'a [(i32, u32)],
-    /// Whether the next lists may hold rows that are near enough.
+    /// True if the next lists may hold rows that are near enough.
     open: bool,
     best: Best,
 }
@@ -83,17 +83,17 @@ struct Visits {
 }
 
 impl Clustered {
-    /// A scan without lists yet, that keeps up to `keep_bytes` of packed rows between calls.
+    /// A scan without lists yet, that keeps up to `cache_bytes` of packed rows between calls.
     #[must_use]
-    pub fn new(quantizer: Quantizer, keep_bytes: usize) -> Self {
-        Self { quantizer, keep_bytes, ready: OnceLock::new() }
+    pub fn new(quantizer: Quantizer, cache_bytes: usize) -> Self {
+        Self { quantizer, cache_bytes, ready: OnceLock::new() }
     }
 
     /// Builds the lists on some threads and, with a `folder`, writes them there.
     ///
     /// # Errors
     ///
-    /// See [`Lists::build`] and [`Lists::write`].
+    /// See [`InvertedLists::build`] and [`InvertedLists::write`].
     pub fn build(
         &self,
         vectors: &Vectors,
@@ -102,8 +102,14 @@ impl Clustered {
         threads: usize,
         progress: &Progress,
     ) -> Result<()> {
-        let mut lists =
-            Lists::build(vectors, self.quantizer, seed, self.keep_bytes / 2, threads, progress)?;
+        let mut lists = InvertedLists::build(
+            vectors,
+            self.quantizer,
+            seed,
+            self.cache_bytes / 2,
+            threads,
+            progress,
+        )?;
         if let Some(folder) = folder {
             lists.write(folder, vectors, self.quantizer, threads, progress)?;
         }
@@ -114,19 +120,19 @@ impl Clustered {
     ///
     /// # Errors
     ///
-    /// See [`Lists::load`].
+    /// See [`InvertedLists::load`].
     pub fn load(&self, vectors: &Vectors, folder: &Path) -> Result<()> {
-        self.seat(Lists::load(folder, vectors, self.quantizer)?, vectors.dim())
+        self.seat(InvertedLists::load(folder, vectors, self.quantizer)?, vectors.dim())
     }
 
-    fn seat(&self, lists: Lists, dim: usize) -> Result<()> {
-        let keep_bytes = self.keep_bytes - lists.held_bytes();
+    fn seat(&self, lists: InvertedLists, dim: usize) -> Result<()> {
+        let cache_bytes = self.cache_bytes - lists.held_bytes();
         let mut blocks = vec![0];
         let (mut kept, mut bytes) = (0, 0);
         for list in 0..lists.len() {
             let places = lists.places(list);
             blocks.push(blocks[list] + places.len().div_ceil(BLOCK));
-            if places.end * dim <= keep_bytes {
+            if places.end * dim <= cache_bytes {
                 kept = blocks[list + 1];
                 bytes += places.len() / BLOCK * packed_bytes(BLOCK, dim)
                     + packed_bytes(places.len() % BLOCK, dim);
@@ -162,7 +168,7 @@ impl Clustered {
     }
 
     /// The best rows of each query by int8 product, as many as `keep` says, in any order: in the
-    /// lists nearest to it, as many as `breadth` says.
+    /// lists nearest to it, as many as `search_width` says.
     ///
     /// # Errors
     ///
@@ -173,23 +179,24 @@ impl Clustered {
         queries: &Queries,
         exclusion: &Exclusion,
         keep: Keep,
-        breadth: Breadth,
+        search_width: SearchWidth,
         progress: &Progress,
     ) -> Result<Vec<Vec<u32>>> {
         let ready = self.ready()?;
         let (dim, lists) = (vectors.dim(), ready.lists.len());
-        let probes = if breadth.gap.is_some() { PROBED } else { breadth.width }.min(lists);
+        let probes =
+            if search_width.gap.is_some() { PROBED } else { search_width.width }.min(lists);
         if probes == 0 {
             return Ok(vec![Vec::new(); queries.len()]);
         }
         // The nearest list of all queries first: it raises the threshold for the others.
-        let rounds = match breadth.gap {
+        let rounds = match search_width.gap {
             None => vec![0..1, 1..probes],
             Some(_) => rounds_of(1, probes),
         };
         let mut found = Vec::with_capacity(queries.len());
         let batch = (PAIRS / probes).max(QUERIES);
-        let mut room = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
+        let mut buffer = (Rows::zeros(1, dim)?, Scores::zeros(1, 1)?);
         for start in (0..queries.len()).step_by(batch) {
             let range = start..(start + batch).min(queries.len());
             let values = self.values(ready, queries, range.clone());
@@ -200,18 +207,18 @@ impl Clustered {
                 .collect();
             let numbers: Vec<usize> = range.collect();
             let mut scan = |seekers: &mut [Seeker<'_>], ranks, values: &[i8], numbers: &[usize]| {
-                let visits = Visits::new(seekers, ranks, breadth.gap, lists);
+                let visits = Visits::new(seekers, ranks, search_width.gap, lists);
                 let see = |query: usize, scores: &[i32], ids: &[u32]| {
                     let own = exclusion.of(queries.row_of(numbers[query]));
                     let name = |place: usize| ids[place];
                     seekers[query].best.extend(scores, name, |id| own.excludes(id));
                 };
-                self.visit(vectors, ready, values, &visits, &mut room, progress, see)
+                self.visit(vectors, ready, values, &visits, &mut buffer, progress, see)
             };
             for ranks in rounds.iter().cloned() {
                 scan(&mut seekers, ranks, &values, &numbers)?;
             }
-            if breadth.gap.is_some() && probes < lists {
+            if search_width.gap.is_some() && probes < lists {
                 let open: Vec<usize> =
                     (0..seekers.len()).filter(|&query| seekers[query].open).collect();
                 for some in open.chunks(QUERIES) {
@@ -255,7 +262,7 @@ impl Clustered {
         ready: &Ready,
         values: &[i8],
         visits: &Visits,
-        room: &mut (Rows, Scores),
+        buffer: &mut (Rows, Scores),
         progress: &Progress,
         mut see: impl FnMut(usize, &[i32], &[u32]),
     ) -> Result<()> {
@@ -265,8 +272,10 @@ impl Clustered {
                 continue;
             }
             for block in ready.blocks[list]..ready.blocks[list + 1] {
-                let room = (&mut room.0, &mut room.1);
-                self.scan(vectors, ready, list, block, values, visitors, room, progress, &mut see)?;
+                let buffer = (&mut buffer.0, &mut buffer.1);
+                self.scan(
+                    vectors, ready, list, block, values, visitors, buffer, progress, &mut see,
+                )?;
             }
         }
         Ok(())
@@ -320,12 +329,12 @@ impl Clustered {
     /// Some queries in int8.
     fn values(&self, ready: &Ready, queries: &Queries, range: Range<usize>) -> Vec<i8> {
         let dim = queries.dim();
-        let (mut values, mut room) = (vec![0; range.len() * dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0; range.len() * dim], Vec::new());
         let rows = range.clone().zip(queries.values(range).chunks_exact(dim));
         for ((query, row), out) in rows.zip(values.chunks_exact_mut(dim)) {
             let place = queries.row_of(query).map(|row| ready.places[row] as usize);
             if !place.is_some_and(|place| ready.lists.copy(place..place + 1, dim, out)) {
-                self.quantizer.row(row, &mut room, out);
+                self.quantizer.row(row, &mut buffer, out);
             }
         }
         values
@@ -408,7 +417,7 @@ impl Ready {
         lists.sort_unstable();
         lists.dedup();
         let anchors = centroids.some(lists.iter().map(|&list| list as usize));
-        let near = Near::new(centroids, &anchors, asked, 1, progress)?;
+        let near = NearCentroids::new(centroids, &anchors, asked, 1, progress)?;
         let own: Vec<u32> =
             own.iter().map(|list| lists.partition_point(|other| other < list) as u32).collect();
         let mut nearest = vec![(0, 0); own.len() * probes];

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::index::exclude::Exclusion;
 use crate::index::{NO_NEIGHBOUR, Neighbours};
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Sums kept side by side: two AVX-512 registers.
 const LANES: usize = 32;
@@ -62,7 +62,7 @@ impl Queries {
         self.norms.len()
     }
 
-    /// Whether there is no query.
+    /// True if there is no query.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -127,9 +127,9 @@ impl Queries {
     }
 }
 
-/// Room that [`rank`] uses again and again.
+/// Buffers that [`rank`] reuses.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct RankBuffer {
     values: Vec<f32>,
     scored: Vec<(f32, u32)>,
 }
@@ -141,11 +141,11 @@ pub fn rank(
     query: usize,
     mut candidates: Vec<u32>,
     k: usize,
-    room: &mut Room,
+    buffer: &mut RankBuffer,
     found: &mut Neighbours,
 ) {
     candidates.sort_unstable(); // Read the file from front to back.
-    let Room { values, scored } = room;
+    let RankBuffer { values, scored } = buffer;
     let own = queries.values(query..query + 1);
     scored.clear();
     for id in candidates {
@@ -213,7 +213,7 @@ pub fn search(
             }
         }
     }
-    let mut found = Neighbours::with_room(queries.len(), k);
+    let mut found = Neighbours::with_capacity(queries.len(), k);
     for mut best in best {
         best.sort_unstable_by(order);
         best.truncate(k);
@@ -239,9 +239,9 @@ fn estimate(queries: &Queries, rows: &[f32], products: &mut Vec<f32>) {
 }
 
 impl Neighbours {
-    /// Room for the neighbours of `queries` queries.
+    /// An empty result with capacity for the neighbours of `queries` queries.
     #[must_use]
-    pub fn with_room(queries: usize, k: usize) -> Self {
+    pub fn with_capacity(queries: usize, k: usize) -> Self {
         Self { ids: Vec::with_capacity(queries * k), scores: Vec::with_capacity(queries * k), k }
     }
 

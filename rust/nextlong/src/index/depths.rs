@@ -1,17 +1,18 @@
 //! How wide to search for each number of neighbours, so that recall is reached at every depth.
 //!
-//! In: a sample of the queries. Out: for each depth `k` the breadth that reaches `min_recall`, and
-//! the recall that it has. A breadth follows from the vectors, the sample and `k` alone: not from the
+//! In: a sample of the queries. Out: for each depth `k` the width that reaches `min_recall`, and
+//! the recall that it has. A width follows from the vectors, the sample and `k` alone: not from the
 //! depths that were asked for before, and not from threads.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::error::Result;
 use crate::index::clustered::Gaps;
 use crate::index::cosine::{self, Queries};
 use crate::index::recall::{self, Measured, Report, in_parts};
-use crate::index::{Breadth, Engine, Kind, Neighbours, Search};
+use crate::index::{Engine, Kind, Neighbours, Search, SearchWidth};
+use crate::parallel::lock;
 use crate::progress::Progress;
 
 /// True neighbours of all queries of a sample that are found at once, at most: of very deep
@@ -31,7 +32,7 @@ const HARD: usize = 4;
 /// What rounding to int8 may cost in recall, about: so much more than wanted is aimed at.
 const ROUNDING: f64 = 0.0005;
 
-/// The breadths of an engine, each measured when it is first asked for.
+/// The search widths of an engine, each measured when it is first asked for.
 pub struct Depths {
     queries: Queries,
     total: usize,
@@ -51,14 +52,14 @@ struct Known {
 /// What is known of one depth.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Depth {
-    /// Recall and the breadth that it wants.
+    /// Recall and the width that it wants.
     pub report: Report,
     /// The lists that a query of the clustered scan scans, on the average, about; 0 for other engines.
     pub lists: f64,
 }
 
 impl Depths {
-    /// The breadths for queries that are rows, by a sample of them. Where `some` of the queries may be
+    /// The search widths for queries that are rows, by a sample of them. Where `some` of the queries may be
     /// searched deeper than others, those whose neighbours lie far away have to reach `min_recall`
     /// by themselves.
     #[must_use]
@@ -76,7 +77,7 @@ impl Depths {
         Self { hard: some, ..Self::new(search, queries, rows.len(), min_recall) }
     }
 
-    /// The breadths for queries that are vectors, by a sample of them.
+    /// The search widths for queries that are vectors, by a sample of them.
     #[must_use]
     pub fn of_queries(search: &Search, queries: &Queries, min_recall: f64) -> Self {
         let sample = recall::distinct_sample(
@@ -114,7 +115,7 @@ impl Depths {
         self.copies
     }
 
-    /// The breadth for the `k` nearest, and the recall of it.
+    /// The width for the `k` nearest, and the recall of it.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ impl Depths {
         threads: usize,
         progress: &Progress,
     ) -> Result<Depth> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(depth) = known.depths.get(&k) {
             return Ok(depth.clone());
         }
@@ -135,7 +136,7 @@ impl Depths {
         Ok(depth)
     }
 
-    /// The recall of other queries, `rows` of `total`, at the breadth for the `k` nearest.
+    /// The recall of other queries, `rows` of `total`, at the width for the `k` nearest.
     ///
     /// # Errors
     ///
@@ -149,14 +150,14 @@ impl Depths {
         threads: usize,
         progress: &Progress,
     ) -> Result<Measured> {
-        let breadth = self.at(search, k, threads, progress)?.report.breadth;
+        let search_width = self.at(search, k, threads, progress)?.report.search_width;
         if search.kind() == Kind::Exhaustive {
             return Ok(Measured { recall: 1.0, error: 0.0 });
         }
         let queries = Queries::of_rows(search.vectors(), rows);
         let truth = true_neighbours(search, &queries, k, threads, progress)?;
         let found =
-            in_parts(&queries, threads, k, |part| search.search(part, k, breadth, progress))?;
+            in_parts(&queries, threads, k, |part| search.search(part, k, search_width, progress))?;
         Ok(recall::recall(&truth, &found, total))
     }
 
@@ -168,11 +169,11 @@ impl Depths {
         held: &mut Option<Neighbours>,
         progress: &Progress,
     ) -> Result<Depth> {
-        let first = Breadth::from(search.kind().first_breadth());
+        let first = SearchWidth::from(search.kind().first_width());
         if search.kind() == Kind::Exhaustive {
             let measured = Measured { recall: 1.0, error: 0.0 };
             let tried = vec![(first, 1.0)];
-            let report = Report { measured, breadth: first, tried, queries: 0 };
+            let report = Report { measured, search_width: first, tried, queries: 0 };
             return Ok(Depth { report, lists: 0.0 });
         }
         let all = self.queries.len();
@@ -205,7 +206,7 @@ impl Depths {
                 let gaps = clustered.gaps(&queries, truth, k, progress)?;
                 let gap = self.gap(&gaps, 2 * search.quantizer.square(), enough);
                 lists = mean_lists(&gaps, gap);
-                Breadth { gap: Some(gap), ..first }
+                SearchWidth { gap: Some(gap), ..first }
             }
             _ => first,
         };
@@ -213,10 +214,12 @@ impl Depths {
             truth,
             self.total,
             first,
-            |breadth| {
-                in_parts(&queries, threads, k, |part| search.search(part, k, breadth, progress))
+            |search_width| {
+                in_parts(&queries, threads, k, |part| {
+                    search.search(part, k, search_width, progress)
+                })
             },
-            |breadth| search.wider(k, breadth),
+            |search_width| search.wider(k, search_width),
             enough,
         )?;
         Ok(Depth { report, lists })

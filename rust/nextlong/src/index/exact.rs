@@ -13,7 +13,7 @@ use crate::index::product::{Packed, Rows, Scores, packed_bytes};
 use crate::index::quantize::Quantizer;
 use crate::index::topk::{Best, Keep};
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Rows packed together: with 256 dimensions half a megabyte, which a second-level cache holds.
 const BLOCK: usize = 2048;
@@ -27,21 +27,21 @@ pub struct Exact {
     /// The rows that are scanned, rising; none: all.
     some: Option<Arc<Vec<u32>>>,
     kept: Vec<OnceLock<Packed>>,
-    /// Where they lie.
+    /// Their memory.
     arena: Arc<Arena>,
-    /// Calls so far: each begins at another block, so that threads do not all pack the same one.
+    /// Calls so far: each starts at another block, so that threads do not all pack the same one.
     calls: AtomicUsize,
 }
 
 impl Exact {
-    /// A scan that keeps up to `keep_bytes` of packed rows between calls; the rest is packed each
+    /// A scan that keeps up to `cache_bytes` of packed rows between calls; the rest is packed each
     /// time.
     ///
     /// # Errors
     ///
     /// [`crate::Error::Retrieval`] without memory.
-    pub fn new(vectors: &Vectors, quantizer: Quantizer, keep_bytes: usize) -> Result<Self> {
-        Self::over(None, vectors, quantizer, keep_bytes)
+    pub fn new(vectors: &Vectors, quantizer: Quantizer, cache_bytes: usize) -> Result<Self> {
+        Self::over(None, vectors, quantizer, cache_bytes)
     }
 
     /// A scan of `some` rows, rising, that keeps them all packed.
@@ -53,7 +53,7 @@ impl Exact {
         Self::over(Some(some), vectors, quantizer, usize::MAX)
     }
 
-    /// Whether it scans these very rows.
+    /// True if it scans these very rows.
     #[must_use]
     pub fn scans(&self, some: &Arc<Vec<u32>>) -> bool {
         self.some.as_ref().is_some_and(|own| Arc::ptr_eq(own, some))
@@ -63,11 +63,11 @@ impl Exact {
         some: Option<Arc<Vec<u32>>>,
         vectors: &Vectors,
         quantizer: Quantizer,
-        keep_bytes: usize,
+        cache_bytes: usize,
     ) -> Result<Self> {
         let rows = some.as_ref().map_or(vectors.len(), |some| some.len());
         let blocks = rows.div_ceil(BLOCK);
-        let kept = blocks.min(keep_bytes / (BLOCK * vectors.dim().max(1)));
+        let kept = blocks.min(cache_bytes / (BLOCK * vectors.dim().max(1)));
         let arena = Arena::new(kept * packed_bytes(BLOCK.min(rows), vectors.dim()))?;
         let kept = (0..kept).map(|_| OnceLock::new()).collect();
         Ok(Self { quantizer, some, kept, arena, calls: AtomicUsize::new(0) })
@@ -146,13 +146,13 @@ impl Exact {
 
     fn queries(&self, queries: &Queries, dim: usize) -> Result<Vec<Rows>> {
         let mut all = Vec::with_capacity(queries.len().div_ceil(QUERIES));
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for start in (0..queries.len()).step_by(QUERIES) {
             let stop = (start + QUERIES).min(queries.len());
             let mut rows = Rows::zeros(stop - start, dim)?;
             let values = queries.values(start..stop).chunks_exact(dim);
             for (values, out) in values.zip(rows.values().chunks_exact_mut(dim)) {
-                self.quantizer.row(values, &mut room, out);
+                self.quantizer.row(values, &mut buffer, out);
             }
             all.push(rows);
         }

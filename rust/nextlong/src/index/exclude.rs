@@ -1,45 +1,45 @@
-//! Who may not be whose neighbour: a row not its own, no row of the same group, and no hidden one.
+//! Filters out self-matches, rows of the same group, and masked rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// The rules that every engine keeps while it searches.
+/// The rules that every engine follows.
 #[derive(Debug, Clone, Default)]
 pub struct Exclusion {
     groups: Option<Arc<[u32]>>,
-    hidden: Option<Arc<Hidden>>,
+    mask: Option<Arc<Mask>>,
 }
 
-/// Rows that are nobody's neighbours for the time being.
+/// Rows that searches leave out for now.
 #[derive(Debug)]
-pub struct Hidden(Vec<AtomicU64>);
+pub struct Mask(Vec<AtomicU64>);
 
-impl Hidden {
-    /// None of so many rows is hidden.
+impl Mask {
+    /// An empty mask for `rows` rows.
     #[must_use]
     pub fn none_of(rows: usize) -> Self {
         Self((0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Hides a row, or shows it again.
-    pub fn set(&self, row: u32, hidden: bool) {
+    /// Masks or unmasks a row.
+    pub fn set(&self, row: u32, masked: bool) {
         let (word, bit) = (&self.0[row as usize / 64], 1 << (row % 64));
-        if hidden {
+        if masked {
             word.fetch_or(bit, Ordering::Relaxed);
         } else {
             word.fetch_and(!bit, Ordering::Relaxed);
         }
     }
 
-    /// The number of rows that are hidden.
+    /// The number of masked rows.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
     }
 
-    /// Whether a row is hidden.
+    /// True if a row is masked.
     #[must_use]
     pub fn contains(&self, row: u32) -> bool {
         self.0[row as usize / 64].load(Ordering::Relaxed) >> (row % 64) & 1 == 1
@@ -51,51 +51,51 @@ impl Hidden {
 pub struct Own<'a> {
     row: Option<u32>,
     group: Option<(u32, &'a [u32])>,
-    hidden: Option<&'a Hidden>,
+    mask: Option<&'a Mask>,
 }
 
 impl Exclusion {
-    /// Rows of the same group (the document number of each chunk) are no neighbours.
+    /// Rows of the same group (the document number of each chunk) exclude each other.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] when there is not one group a row.
+    /// [`Error::Config`] when there is not one group per row.
     pub fn new(groups: Option<Vec<u32>>, rows: usize) -> Result<Self> {
         match &groups {
             Some(groups) if groups.len() != rows => Err(Error::Config(format!(
                 "groups has {} entries for {rows} vectors; give one number a vector",
                 groups.len()
             ))),
-            _ => Ok(Self { groups: groups.map(Arc::from), hidden: None }),
+            _ => Ok(Self { groups: groups.map(Arc::from), mask: None }),
         }
     }
 
-    /// The same rules, and these rows are nobody's neighbours.
+    /// The same rules without the rows of `mask`.
     #[must_use]
-    pub fn hiding(&self, hidden: Arc<Hidden>) -> Self {
-        Self { groups: self.groups.clone(), hidden: Some(hidden) }
+    pub fn masking(&self, mask: Arc<Mask>) -> Self {
+        Self { groups: self.groups.clone(), mask: Some(mask) }
     }
 
-    /// Whether rows are excluded by more than themselves.
+    /// True if rows are excluded by more than themselves.
     #[must_use]
     pub fn has_groups(&self) -> bool {
         self.groups.is_some()
     }
 
-    /// The rules for the query that is row `row`; none for a foreign query.
+    /// The rules for the query that is row `row`; none for a query that is not a row.
     #[must_use]
     pub fn of(&self, row: Option<usize>) -> Own<'_> {
         let group = row.zip(self.groups.as_deref()).map(|(row, groups)| (groups[row], groups));
-        Own { row: row.map(|row| row as u32), group, hidden: self.hidden.as_deref() }
+        Own { row: row.map(|row| row as u32), group, mask: self.mask.as_deref() }
     }
 }
 
 impl Own<'_> {
-    /// Whether `id` may not be a neighbour.
+    /// True if `id` may not be a neighbour.
     #[must_use]
     pub fn excludes(&self, id: u32) -> bool {
         self.row == Some(id)
             || self.group.is_some_and(|(own, groups)| groups[id as usize] == own)
-            || self.hidden.is_some_and(|hidden| hidden.contains(id))
+            || self.mask.is_some_and(|mask| mask.contains(id))
     }
 }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, Result};
-use crate::files;
 use crate::index::cosine::{self, Queries};
 use crate::index::exact::Exact;
 use crate::index::exclude::Exclusion;
@@ -23,14 +22,15 @@ use crate::index::product;
 use crate::index::quantize::Quantizer;
 use crate::index::recall::{self, Report};
 use crate::index::topk::Keep;
-use crate::index::{Neighbours, SPARE, hnsw_width};
+use crate::index::{EXTRA, Neighbours, hnsw_width};
 use crate::progress::Progress;
-use crate::vectors::{self, Vectors};
+use crate::store::atomic;
+use crate::store::vectors::{self, Vectors};
 
 /// Rows of the smallest shard; fewer are scanned.
 const SHARD: usize = 16_384;
 
-/// The largest shard is so many times smaller than all rows, and at least [`SHARD`].
+/// The largest shard is this many times smaller than all rows, and at least [`SHARD`].
 const SHARDS: usize = 4;
 
 /// Bytes of a file of vectors, about.
@@ -69,7 +69,7 @@ pub struct Saved {
     pub hash: u128,
 }
 
-/// The shards of so many rows; the rows after the last are scanned.
+/// The shards of `rows` rows; the rows after the last shard are scanned.
 ///
 /// Sizes are powers of four times 16,384, none larger than a quarter of all rows but the
 /// smallest; larger ones come first.
@@ -97,7 +97,7 @@ impl Graph {
     ///
     /// # Errors
     ///
-    /// [`Error::Retrieval`] for too many vectors or a value that is no number.
+    /// [`Error::Retrieval`] for too many vectors or a value that is not a number.
     pub fn new(vectors: Vectors, seed: u64, callers: usize) -> Result<Self> {
         Self::keeping(&[], vectors, seed, callers)
     }
@@ -189,8 +189,8 @@ impl Graph {
         })
     }
 
-    /// The `k` nearest rows of each query; each shard is searched `breadth * max(2 * k, 64)` wide,
-    /// and the best `(breadth + 1) * k` and a few are ranked by the vectors.
+    /// The `k` nearest rows of each query; each shard is searched `width * max(2 * k, 64)` wide,
+    /// and the best `(width + 1) * k` and a few are ranked by the vectors.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl Graph {
         &self,
         queries: &Queries,
         k: usize,
-        breadth: usize,
+        width: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
         if !queries.is_empty() && queries.dim() != self.vectors.dim() {
@@ -209,12 +209,12 @@ impl Graph {
                 self.vectors.dim()
             )));
         }
-        let most = k.saturating_mul(breadth + 1).saturating_add(SPARE);
+        let most = k.saturating_mul(width + 1).saturating_add(EXTRA);
         let most = most.min(self.vectors.len());
-        let width = hnsw_width(k, breadth);
+        let ef = hnsw_width(k, width);
         let mut all: Vec<Vec<(f64, u32)>> = vec![Vec::new(); queries.len()];
         for shard in &self.shards {
-            shard.graph.found(queries, width, progress, |query, found| {
+            shard.graph.found(queries, ef, progress, |query, found| {
                 all[query].extend(found.iter().map(|&(far, id)| {
                     ((1.0 - f64::from(far)) / shard.scale, id + shard.range.start as u32)
                 }));
@@ -232,8 +232,8 @@ impl Graph {
                     .map(|(score, id)| (f64::from(score) / rest.scale, id + rest.first as u32)),
             );
         }
-        let mut found = Neighbours::with_room(queries.len(), k);
-        let mut room = cosine::Room::default();
+        let mut found = Neighbours::with_capacity(queries.len(), k);
+        let mut buffer = cosine::RankBuffer::default();
         for (query, mut best) in all.into_iter().enumerate() {
             progress.check()?;
             let own = everyone.of(queries.row_of(query));
@@ -241,7 +241,7 @@ impl Graph {
             best.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             best.truncate(most);
             let ids = best.into_iter().map(|pair| pair.1).collect();
-            cosine::rank(&self.vectors, queries, query, ids, k, &mut room, &mut found);
+            cosine::rank(&self.vectors, queries, query, ids, k, &mut buffer, &mut found);
         }
         Ok(found)
     }
@@ -274,13 +274,13 @@ impl Graph {
             &truth,
             rows,
             1.into(),
-            |breadth| {
+            |search_width| {
                 recall::in_parts(&queries, threads, k, |part| {
-                    self.search(part, k, breadth.width, progress)
+                    self.search(part, k, search_width.width, progress)
                 })
             },
-            |breadth| {
-                let width = breadth.width;
+            |search_width| {
+                let width = search_width.width;
                 let more = hnsw_width(k, width) < largest || k.saturating_mul(width) < rows;
                 more.then(|| (width * 2).into())
             },
@@ -376,9 +376,9 @@ fn keep(folder: &Path, what: &str, rows: &Range<usize>, end: &str, bytes: &[u8])
     let hash = xxh3_128(bytes);
     let name = format!("{what}-{}-{}-{hash:032x}.{end}", rows.start, rows.end);
     let path = folder.join(&name);
-    let same = |path: &Path| files::map(path).is_ok_and(|there| there[..] == *bytes);
+    let same = |path: &Path| atomic::map(path).is_ok_and(|there| there[..] == *bytes);
     if !same(&path) {
-        files::write_bytes(&path, bytes)?;
+        atomic::write_bytes(&path, bytes)?;
     }
     Ok(Saved { name, bytes: bytes.len() as u64, hash })
 }
@@ -391,7 +391,7 @@ fn checked(folder: &Path, saved: &Saved, progress: &Progress) -> Result<()> {
     if !found.is_file() || found.len() != saved.bytes {
         return Err(wrong(format!("{} bytes, not {}", found.len(), saved.bytes)));
     }
-    if files::hash(&path, progress)? != saved.hash {
+    if atomic::hash(&path, progress)? != saved.hash {
         return Err(wrong("the file is damaged: its hash has changed".into()));
     }
     Ok(())

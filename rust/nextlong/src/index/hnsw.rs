@@ -10,15 +10,15 @@ use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::error::{Error, Result};
-use crate::files;
 use crate::index::cosine::Queries;
 use crate::index::exclude::Exclusion;
 use crate::index::quantize::Quantizer;
 use crate::index::shard_file;
 use crate::index::topk::Keep;
+use crate::parallel::lock;
 use crate::progress::Progress;
 use crate::seed;
-use crate::vectors::Vectors;
+use crate::store::{Vectors, atomic};
 
 /// Rows of a shard when there are few.
 const SMALL_SHARD: usize = 32_768;
@@ -117,7 +117,7 @@ impl Hnsw {
             progress.add((stop - start) as u64);
         }
         if let Some(folder) = folder {
-            files::write_bytes(&Self::shard_path(folder, shard), &file_of(&index)?)?;
+            atomic::write_bytes(&Self::shard_path(folder, shard), &file_of(&index)?)?;
         }
         self.seat(shard, index)
     }
@@ -131,7 +131,7 @@ impl Hnsw {
         file_of(self.built()?[shard])
     }
 
-    /// Whether shard `shard` is there.
+    /// True if shard `shard` is there.
     #[must_use]
     pub fn has_shard(&self, shard: usize) -> bool {
         self.shards[shard].get().is_some()
@@ -153,7 +153,7 @@ impl Hnsw {
     ///
     /// As [`Hnsw::load_shard`].
     pub fn load_shard_file(&self, vectors: &Vectors, shard: usize, path: &Path) -> Result<()> {
-        let bytes = files::map(path)?;
+        let bytes = atomic::map(path)?;
         let broken =
             |why: &str| Error::Run(format!("{}: {why}; build the index again", path.display()));
         let rows = self.shard_rows(shard);
@@ -227,12 +227,12 @@ impl Hnsw {
     ) -> Result<Vec<Vec<u32>>> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0i8; self.dim], Vec::new());
         let mut all = Vec::with_capacity(queries.len());
         let mut found: Vec<(f32, u32)> = Vec::new();
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut buffer, &mut values);
             let own = exclusion.of(queries.row_of(query));
             found.clear();
             for index in &shards {
@@ -267,10 +267,10 @@ impl Hnsw {
     ) -> Result<()> {
         let shards = self.built()?;
         let _seat = self.seats.take();
-        let (mut values, mut room) = (vec![0i8; self.dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0i8; self.dim], Vec::new());
         for query in 0..queries.len() {
             progress.check()?;
-            self.quantizer.row(queries.values(query..query + 1), &mut room, &mut values);
+            self.quantizer.row(queries.values(query..query + 1), &mut buffer, &mut values);
             for index in &shards {
                 see(query, &search(index, &values, width)?);
             }
@@ -324,7 +324,7 @@ impl Seats {
     }
 
     fn take(&self) -> Seat<'_> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock(&self.free);
         let waited = self.changed.wait_while(free, |free| *free == 0);
         *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
         Seat(self)
@@ -335,7 +335,7 @@ struct Seat<'a>(&'a Seats);
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&self.0.free) += 1;
         self.0.changed.notify_one();
     }
 }

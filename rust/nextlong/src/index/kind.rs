@@ -1,11 +1,11 @@
 //! The names of the engines, and how wide they are searched.
 
-use crate::index::KEPT;
+use crate::index::OVERFETCH;
 
 /// Lists that each query scans at first.
 pub(super) const FIRST_PROBES: usize = 8;
 
-/// The ways to find neighbours.
+/// An engine, by its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The scan of all rows in f32: [`super::cosine::search`].
@@ -28,7 +28,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The name that users know it by.
+    /// Its name in the settings.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,28 +39,28 @@ impl Kind {
         }
     }
 
-    /// The breadth that is tried first: see [`super::Search::search`].
+    /// The width that is tried first: see [`super::Search::search`].
     #[must_use]
-    pub fn first_breadth(self) -> usize {
+    pub fn first_width(self) -> usize {
         match self {
-            Self::Exact => KEPT,
+            Self::Exact => OVERFETCH,
             Self::Clustered => FIRST_PROBES,
             Self::Exhaustive | Self::Hnsw => 1,
         }
     }
 }
 
-/// How wide an engine is searched: see [`super::Search::search`].
+/// The width of a search: see [`super::Search::search`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breadth {
-    /// A number that means something else for every engine.
+pub struct SearchWidth {
+    /// A number whose meaning depends on the engine.
     pub width: usize,
     /// For the clustered scan: instead of the `width` nearest lists a query scans all whose centroid's
-    /// product is at most so much below that of its `k`-th best row so far.
+    /// product is at most this much below that of its `k`-th best row so far.
     pub gap: Option<i32>,
 }
 
-impl From<usize> for Breadth {
+impl From<usize> for SearchWidth {
     fn from(width: usize) -> Self {
         Self { width, gap: None }
     }

@@ -8,12 +8,12 @@ use std::ops::Range;
 use multiversion::multiversion;
 
 use crate::error::Result;
-use crate::fan;
-use crate::index::near::Near;
+use crate::index::near_centroids::NearCentroids;
 use crate::index::product::{Packed, Rows, Scores};
 use crate::index::quantize::Quantizer;
-use crate::index::small::Small;
+use crate::index::row_cache::RowCache;
 use crate::index::topk::Best;
+use crate::parallel;
 use crate::progress::Progress;
 use crate::seed;
 
@@ -81,19 +81,19 @@ impl Centroids {
     ///
     /// [`crate::Error::Cancelled`] when asked to stop; [`crate::Error::Retrieval`] without memory.
     pub(super) fn fit(
-        small: &Small<'_>,
+        row_cache: &RowCache<'_>,
         count: usize,
         seed: u64,
         threads: usize,
         progress: &Progress,
     ) -> Result<Self> {
-        let (vectors, quantizer) = (small.vectors(), small.quantizer());
+        let (vectors, quantizer) = (row_cache.vectors(), row_cache.quantizer());
         let dim = vectors.dim();
         let size = count.saturating_mul(SAMPLE).min(SAMPLE_LIMIT.max(count));
         let sample = seed::sample(seed, "clusters", vectors.len(), size);
         let sample: Vec<u32> = sample.into_iter().map(|row| row as u32).collect();
         let mut values = vec![0; sample.len() * dim];
-        small.gather(&sample, &mut values);
+        row_cache.gather(&sample, &mut values);
         let first = seed::sample(seed, "centroids", sample.len(), count);
         let first = gathered(&values, dim, first.into_iter());
         let mut centroids = Self::new(first, dim)?;
@@ -109,7 +109,8 @@ impl Centroids {
                 return Ok(moved);
             }
             let last: Vec<u32> = nearest.iter().map(|pair| pair.1).collect();
-            let near = Near::new(&moved, &centroids.values, STILL_NEAR, threads, progress)?;
+            let near =
+                NearCentroids::new(&moved, &centroids.values, STILL_NEAR, threads, progress)?;
             nearest = in_tasks(&values, dim, threads, TASK, |rows, range| {
                 nearest_of(&near, rows, &last[range], progress)
             })?;
@@ -147,7 +148,7 @@ impl Centroids {
             groups = groups.moved(&self.values, &nearest, quantizer, threads)?;
         }
         let around = GROUPS_AROUND * self.len() / groups.len();
-        let near = Near::new(self, &groups.values, around, threads, progress)?;
+        let near = NearCentroids::new(self, &groups.values, around, threads, progress)?;
         Ok(Finder { centroids: self, groups: Some((groups, near)) })
     }
 
@@ -167,12 +168,6 @@ impl Centroids {
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len() / self.dim.max(1)
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
     }
 
     /// The values, row after row.
@@ -259,7 +254,7 @@ impl Centroids {
             counts[list as usize] += 1;
         }
         let mut moved = self.values.clone();
-        fan::over(moved.chunks_mut(SOME * dim), threads, |part, out| {
+        parallel::map_parts(moved.chunks_mut(SOME * dim), threads, |part, out| {
             let (mut sums, mut direction) = (vec![0i32; dim], vec![0.0; dim]);
             for (list, out) in (part * SOME..).zip(out.chunks_exact_mut(dim)) {
                 sums.fill(0);
@@ -270,7 +265,7 @@ impl Centroids {
                     for (value, &sum) in direction.iter_mut().zip(&sums) {
                         *value = sum as f32;
                     }
-                    quantizer.turned_row(&direction, out);
+                    quantizer.rotated_row(&direction, out);
                 }
             }
             Ok(())
@@ -292,7 +287,7 @@ impl Centroids {
 /// See [`Centroids::finder`].
 pub struct Finder<'a> {
     centroids: &'a Centroids,
-    groups: Option<(Centroids, Near<'a>)>,
+    groups: Option<(Centroids, NearCentroids<'a>)>,
 }
 
 impl Finder<'_> {
@@ -314,7 +309,7 @@ impl Finder<'_> {
 
 /// The nearest of the centroids near each row's anchor; the lower number wins a tie.
 fn nearest_of(
-    near: &Near<'_>,
+    near: &NearCentroids<'_>,
     rows: &[i8],
     anchors: &[u32],
     progress: &Progress,
@@ -336,7 +331,7 @@ pub(super) fn in_tasks<T: Send + Clone>(
     task: impl Fn(&[i8], Range<usize>) -> Result<Vec<T>> + Sync,
 ) -> Result<Vec<T>> {
     let tasks: Vec<&[i8]> = values.chunks(size * dim.max(1)).collect();
-    let parts = fan::out(tasks.len(), threads, |number| {
+    let parts = parallel::map(tasks.len(), threads, |number| {
         let start = number * size;
         task(tasks[number], start..start + tasks[number].len() / dim)
     })?;

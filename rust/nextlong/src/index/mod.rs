@@ -9,53 +9,53 @@
 
 mod arena;
 pub mod choose;
-pub mod clustered;
+mod clustered;
 pub mod cosine;
 pub mod depths;
-pub mod exact;
+mod exact;
 pub mod exclude;
 pub mod graph;
-pub mod hnsw;
+mod hnsw;
+mod inverted_lists;
 mod kind;
-pub mod kmeans;
-pub mod lists;
-mod near;
-pub mod npy;
-pub mod product;
-pub mod quantize;
+mod kmeans;
+mod near_centroids;
+mod product;
+mod quantize;
 pub mod recall;
-pub mod shard_file;
-mod small;
+mod rotate;
+mod row_cache;
+mod shard_file;
 pub mod topk;
-mod turn;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
+use crate::parallel::lock;
 use crate::progress::Progress;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 use clustered::Clustered;
 pub use cosine::Queries;
 use exact::Exact;
 use exclude::Exclusion;
-pub use exclude::Hidden;
+pub use exclude::Mask;
 use hnsw::Hnsw;
-pub use kind::{Breadth, Kind};
+pub use kind::{Kind, SearchWidth};
 use quantize::Quantizer;
 
 /// The id where there are fewer than `k` neighbours; the score there is -inf.
 pub const NO_NEIGHBOUR: i64 = -1;
 
-/// Candidates that a scan keeps at most for each neighbour wanted, at first: so many are only where
-/// the neighbours are nearly the same text and rounding hides which is nearest.
-const KEPT: usize = 8;
+/// Maximum number of candidates that a scan keeps at first for each neighbour: reached only if the
+/// neighbours are nearly the same text and rounding hides which is nearest.
+const OVERFETCH: usize = 8;
 
-/// Candidates that are kept besides: a few, where few neighbours are wanted.
-const SPARE: usize = 4;
+/// Additional candidates, which matter if few neighbours are wanted.
+const EXTRA: usize = 4;
 
-/// The narrowest search of a graph.
+/// Minimum width of a search in a graph.
 const MIN_WIDTH: usize = 64;
 
 /// The neighbours of some queries, `k` each.
@@ -69,22 +69,22 @@ pub struct Neighbours {
     pub k: usize,
 }
 
-/// How an engine is set up.
+/// The settings of an engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The engine.
     pub kind: Kind,
-    /// Rows of the same group are no neighbours: a number for each row.
+    /// Rows of the same group exclude each other: a number for each row.
     pub groups: Option<Vec<u32>>,
-    /// Fixes the samples that the int8 scale and the centroids are taken from.
+    /// Seed of the samples for the int8 scale and the centroids.
     pub seed: u64,
-    /// The most searches that run at a time; more wait.
+    /// Maximum number of searches that run at a time; others wait.
     pub callers: usize,
-    /// Packed rows that a scan may keep in memory, in bytes.
-    pub keep_bytes: usize,
+    /// Maximum size of the packed rows that a scan caches, in bytes.
+    pub cache_bytes: usize,
 }
 
-/// What proposes candidates.
+/// The engine, which proposes candidates.
 enum Engine {
     Exhaustive,
     Exact(Exact),
@@ -100,8 +100,8 @@ pub struct Search {
     seed: u64,
     quantizer: Quantizer,
     engine: Engine,
-    /// The scan of the few rows that were last asked for.
-    few: Mutex<Option<Arc<Exact>>>,
+    /// The scan of the subset that was searched last.
+    subset_scan: Mutex<Option<Arc<Exact>>>,
 }
 
 impl Search {
@@ -125,12 +125,12 @@ impl Search {
         let quantizer = Quantizer::fit(&vectors, settings.seed)?;
         let engine = match settings.kind {
             Kind::Exhaustive => Engine::Exhaustive,
-            Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.keep_bytes)?),
-            Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.keep_bytes)),
+            Kind::Exact => Engine::Exact(Exact::new(&vectors, quantizer, settings.cache_bytes)?),
+            Kind::Clustered => Engine::Clustered(Clustered::new(quantizer, settings.cache_bytes)),
             Kind::Hnsw => Engine::Hnsw(Hnsw::new(&vectors, quantizer, settings.callers)),
         };
-        let (kind, seed, few) = (settings.kind, settings.seed, Mutex::default());
-        Ok(Self { vectors, exclusion, kind, seed, quantizer, engine, few })
+        let (kind, seed, subset_scan) = (settings.kind, settings.seed, Mutex::default());
+        Ok(Self { vectors, exclusion, kind, seed, quantizer, engine, subset_scan })
     }
 
     /// The vectors.
@@ -139,7 +139,7 @@ impl Search {
         &self.vectors
     }
 
-    /// Who may not be whose neighbour.
+    /// The rows that exclude each other.
     #[must_use]
     pub fn exclusion(&self) -> &Exclusion {
         &self.exclusion
@@ -257,15 +257,17 @@ impl Search {
         }
     }
 
-    /// The `k` nearest rows of each query, looking `breadth` times as wide as the engine's
+    /// The `k` nearest rows of each query, looking `search_width` times as wide as the engine's
     /// narrowest.
     ///
-    /// Exhaustive: all rows are compared in f32, whatever the `breadth`. Exact: up to `breadth * k` candidates and a few are kept in int8 and ranked in f32, at first
-    /// only those that rounding may have put below the `k` best. Clustered: `breadth` lists are
-    /// scanned, or by a gap (see [`Breadth`]), and up to `8 * k` candidates and a few kept; once all lists are, as many more times
-    /// `k` as `breadth` has more than there are lists. HNSW: each shard is searched
-    /// `breadth * max(2 * k, 64)` wide, and the best of that are ranked in f32. A query for which
-    /// that gives fewer than `k`, though more are to be found, is searched as wide as it takes.
+    /// - Exhaustive: compares all rows in f32, regardless of the width.
+    /// - Exact: keeps up to `width * k` candidates and a few in int8 and ranks them in f32; at first only
+    ///   those that rounding may have put below the `k` best.
+    /// - Clustered: scans `width` lists, or by a gap (see [`SearchWidth`]), and keeps up to `8 * k`
+    ///   candidates and a few. Widths above the number of lists keep more candidates.
+    /// - HNSW: searches each shard `width * max(2 * k, 64)` wide and ranks the best in f32.
+    ///
+    /// A query that finds fewer than `k` is searched wider while there are more to find.
     ///
     /// # Errors
     ///
@@ -275,59 +277,59 @@ impl Search {
         &self,
         queries: &Queries,
         k: usize,
-        breadth: impl Into<Breadth>,
+        search_width: impl Into<SearchWidth>,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        self.search_under(&self.exclusion, queries, k, breadth.into(), progress)
+        self.search_under(&self.exclusion, queries, k, search_width.into(), progress)
     }
 
-    /// As [`Search::search`], without the rows that are hidden.
+    /// As [`Search::search`], without the rows of `mask`.
     ///
     /// # Errors
     ///
     /// As [`Search::search`].
-    pub fn search_hiding(
+    pub fn search_masked(
         &self,
-        hidden: &Arc<Hidden>,
+        mask: &Arc<Mask>,
         queries: &Queries,
         k: usize,
-        breadth: impl Into<Breadth>,
+        search_width: impl Into<SearchWidth>,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let exclusion = self.exclusion.hiding(Arc::clone(hidden));
-        self.search_under(&exclusion, queries, k, breadth.into(), progress)
+        let exclusion = self.exclusion.masking(Arc::clone(mask));
+        self.search_under(&exclusion, queries, k, search_width.into(), progress)
     }
 
-    /// As [`Search::search_hiding`], where no row is shown but some of `few`, rising: the exhaustive
-    /// engine compares all rows in f32 as always; for every other engine the few are scanned
-    /// exactly, and kept packed while the same are asked for.
+    /// As [`Search::search_masked`], if all rows outside `subset` (rising) are masked. The exhaustive
+    /// engine compares all rows in f32 as always; for every other engine the subset is scanned exactly,
+    /// and cached until another one is searched.
     ///
     /// # Errors
     ///
     /// As [`Search::search`].
-    pub fn search_few(
+    pub fn search_subset(
         &self,
-        few: &Arc<Vec<u32>>,
-        hidden: &Arc<Hidden>,
+        subset: &Arc<Vec<u32>>,
+        mask: &Arc<Mask>,
         queries: &Queries,
         k: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
         if matches!(self.engine, Engine::Exhaustive) {
-            return self.search_hiding(hidden, queries, k, 1, progress);
+            return self.search_masked(mask, queries, k, 1, progress);
         }
         let scan = {
-            let mut held = self.few.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(scan) = held.as_ref().filter(|scan| scan.scans(few)) {
+            let mut held = lock(&self.subset_scan);
+            if let Some(scan) = held.as_ref().filter(|scan| scan.scans(subset)) {
                 Arc::clone(scan)
             } else {
-                let scan = Exact::of_some(Arc::clone(few), &self.vectors, self.quantizer)?;
+                let scan = Exact::of_some(Arc::clone(subset), &self.vectors, self.quantizer)?;
                 Arc::clone(held.insert(Arc::new(scan)))
             }
         };
-        let exclusion = self.exclusion.hiding(Arc::clone(hidden));
-        // Not of the number of the few: which hidden ones are among them must not matter.
-        let keep = self.quantizer.keep(k, KEPT, self.vectors.len());
+        let exclusion = self.exclusion.masking(Arc::clone(mask));
+        // Not of the size of the subset: the masked rows in it must not matter.
+        let keep = self.quantizer.keep(k, OVERFETCH, self.vectors.len());
         let candidates = scan.candidates(&self.vectors, queries, &exclusion, keep, progress)?;
         self.ranked(queries, candidates, k, progress)
     }
@@ -337,19 +339,20 @@ impl Search {
         exclusion: &Exclusion,
         queries: &Queries,
         k: usize,
-        mut breadth: Breadth,
+        mut search_width: SearchWidth,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let mut found = self.search_once(exclusion, queries, k, breadth, progress)?;
-        while let Some(wider) = self.reaching_more(k, breadth) {
+        let mut found = self.search_once(exclusion, queries, k, search_width, progress)?;
+        while let Some(wider) = self.reaching_more(k, search_width) {
             let short: Vec<usize> = (0..queries.len())
                 .filter(|query| found.ids[..(query + 1) * k].last() == Some(&NO_NEIGHBOUR))
                 .collect();
             if short.is_empty() {
                 break;
             }
-            breadth = wider;
-            let again = self.search_once(exclusion, &queries.some(&short), k, breadth, progress)?;
+            search_width = wider;
+            let again =
+                self.search_once(exclusion, &queries.some(&short), k, search_width, progress)?;
             for (from, to) in short.into_iter().enumerate() {
                 let (from, to) = (from * k..(from + 1) * k, to * k..(to + 1) * k);
                 found.ids[to.clone()].copy_from_slice(&again.ids[from.clone()]);
@@ -364,10 +367,10 @@ impl Search {
         exclusion: &Exclusion,
         queries: &Queries,
         k: usize,
-        breadth: Breadth,
+        search_width: SearchWidth,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let width = breadth.width;
+        let width = search_width.width;
         if !queries.is_empty() && queries.dim() != self.vectors.dim() {
             return Err(Error::Config(format!(
                 "the queries have {} dimensions, the vectors {}",
@@ -385,11 +388,18 @@ impl Search {
                 exact.candidates(&self.vectors, queries, exclusion, keep, progress)?
             }
             Engine::Clustered(clustered) => {
-                let keep = self.quantizer.keep(k, kept(clustered, width), rows);
-                clustered.candidates(&self.vectors, queries, exclusion, keep, breadth, progress)?
+                let keep = self.quantizer.keep(k, overfetch(clustered, width), rows);
+                clustered.candidates(
+                    &self.vectors,
+                    queries,
+                    exclusion,
+                    keep,
+                    search_width,
+                    progress,
+                )?
             }
             Engine::Hnsw(hnsw) => {
-                let keep = self.quantizer.keep(k, width.max(KEPT), rows);
+                let keep = self.quantizer.keep(k, width.max(OVERFETCH), rows);
                 hnsw.candidates(queries, exclusion, keep, hnsw_width(k, width), progress)?
             }
         };
@@ -404,42 +414,42 @@ impl Search {
         k: usize,
         progress: &Progress,
     ) -> Result<Neighbours> {
-        let mut found = Neighbours::with_room(queries.len(), k);
-        let mut room = cosine::Room::default();
+        let mut found = Neighbours::with_capacity(queries.len(), k);
+        let mut buffer = cosine::RankBuffer::default();
         for (query, candidates) in candidates.into_iter().enumerate() {
             progress.check()?;
-            cosine::rank(&self.vectors, queries, query, candidates, k, &mut room, &mut found);
+            cosine::rank(&self.vectors, queries, query, candidates, k, &mut buffer, &mut found);
         }
         Ok(found)
     }
 
-    /// A breadth at which many more rows are looked at than at `breadth`, if it leaves any out.
-    fn reaching_more(&self, k: usize, breadth: Breadth) -> Option<Breadth> {
-        let width = breadth.width;
+    /// A width that visits many more rows than `search_width`, if that leaves any out.
+    fn reaching_more(&self, k: usize, search_width: SearchWidth) -> Option<SearchWidth> {
+        let width = search_width.width;
         match &self.engine {
             Engine::Exhaustive | Engine::Exact(_) => None,
             // With a gap a query scans on while it has fewer than it wants.
-            Engine::Clustered(clustered) => (breadth.gap.is_none()
+            Engine::Clustered(clustered) => (search_width.gap.is_none()
                 && width < clustered.list_count())
             .then(|| width.saturating_mul(4).min(clustered.list_count())),
             Engine::Hnsw(_) => {
                 (hnsw_width(k, width) < self.vectors.len()).then(|| width.saturating_mul(4))
             }
         }
-        .map(Breadth::from)
+        .map(SearchWidth::from)
     }
 
-    /// The next breadth after `breadth`, unless that one already reaches every row.
+    /// The next width after `search_width`, unless that one already reaches every row.
     #[must_use]
-    pub fn wider(&self, k: usize, breadth: Breadth) -> Option<Breadth> {
-        let (rows, width) = (self.vectors.len(), breadth.width);
-        if let (Engine::Clustered(clustered), Some(gap)) = (&self.engine, breadth.gap) {
+    pub fn wider(&self, k: usize, search_width: SearchWidth) -> Option<SearchWidth> {
+        let (rows, width) = (self.vectors.len(), search_width.width);
+        if let (Engine::Clustered(clustered), Some(gap)) = (&self.engine, search_width.gap) {
             let whole = self.quantizer.square();
             // No two products are farther apart.
             return Some(if gap >= 2 * whole {
                 clustered.list_count().max(width).into()
             } else {
-                Breadth { gap: Some(gap + gap / 4 + whole / 64 + 1), ..breadth }
+                SearchWidth { gap: Some(gap + gap / 4 + whole / 64 + 1), ..search_width }
             });
         }
         match &self.engine {
@@ -451,18 +461,18 @@ impl Search {
                 Some((width + width.div_ceil(4)).min(clustered.list_count()))
             }
             Engine::Clustered(clustered) => {
-                let kept = kept(clustered, width);
-                (k.saturating_mul(kept) < rows).then_some(width + kept.div_ceil(3))
+                let factor = overfetch(clustered, width);
+                (k.saturating_mul(factor) < rows).then_some(width + factor.div_ceil(3))
             }
             Engine::Hnsw(_) => (hnsw_width(k, width) < rows).then_some(width * 2),
         }
-        .map(Breadth::from)
+        .map(SearchWidth::from)
     }
 }
 
-/// Candidates that the clustered scan keeps for each neighbour wanted.
-fn kept(clustered: &Clustered, breadth: usize) -> usize {
-    KEPT + breadth.saturating_sub(clustered.list_count())
+/// Candidates that the clustered scan keeps for each neighbour.
+fn overfetch(clustered: &Clustered, width: usize) -> usize {
+    OVERFETCH + width.saturating_sub(clustered.list_count())
 }
 
 impl Neighbours {
@@ -473,7 +483,7 @@ impl Neighbours {
     }
 }
 
-/// How wide each shard of a graph is searched.
-pub(crate) fn hnsw_width(k: usize, breadth: usize) -> usize {
-    k.saturating_mul(2).max(MIN_WIDTH).saturating_mul(breadth)
+/// Search width (ef) of each shard of a graph.
+pub(crate) fn hnsw_width(k: usize, width: usize) -> usize {
+    k.saturating_mul(2).max(MIN_WIDTH).saturating_mul(width)
 }

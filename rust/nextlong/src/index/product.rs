@@ -28,8 +28,8 @@ pub struct Rows {
 
 /// Room for the scores of one block of queries against one block of rows.
 pub struct Scores {
-    room: Matrix<i32>,
-    /// The packed rows of the last product, whose scores are at the front of the room.
+    buffer: Matrix<i32>,
+    /// The packed rows of the last product, whose scores are at the front of the buffer.
     width: usize,
 }
 
@@ -40,7 +40,7 @@ struct Shape {
     queries: usize,
     /// So do packed rows.
     packed: usize,
-    /// Packed rows are at least so many times the queries, or sums are held in memory.
+    /// Packed rows are at least this many times the queries, or sums are held in memory.
     wider: usize,
 }
 
@@ -125,12 +125,6 @@ impl Rows {
         self.len
     }
 
-    /// Never: [`Rows::zeros`] refuses to make no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The same rows in the layout of the kernel.
     ///
     /// # Errors
@@ -140,7 +134,7 @@ impl Rows {
         self.pack_at(Home::Alone)
     }
 
-    /// As [`Rows::pack`], in an arena while it has room.
+    /// As [`Rows::pack`], in an arena while it has space.
     ///
     /// # Errors
     ///
@@ -169,12 +163,6 @@ impl Packed {
     pub fn len(&self) -> usize {
         self.len
     }
-
-    /// Whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 impl Scores {
@@ -184,11 +172,11 @@ impl Scores {
     ///
     /// [`Error::Retrieval`] when there is no memory.
     pub fn zeros(queries: usize, rows: usize) -> Result<Self> {
-        let room = Matrix::try_zeros(&[queries, rows]).map_err(|error| failed(&error))?;
-        Ok(Self { room, width: rows })
+        let buffer = Matrix::try_zeros(&[queries, rows]).map_err(|error| failed(&error))?;
+        Ok(Self { buffer, width: rows })
     }
 
-    /// Computes every query's product with every row; makes new room if there is too little.
+    /// Computes every query's product with every row; reallocates if the buffer is too small.
     ///
     /// # Errors
     ///
@@ -196,13 +184,13 @@ impl Scores {
     pub fn fill(&mut self, queries: &Rows, rows: &Packed) -> Result<()> {
         configure();
         let (height, width) = (queries.matrix.shape()[0], rows.matrix.dims().0);
-        let (high, wide) = (self.room.shape()[0], self.room.shape()[1]);
+        let (high, wide) = (self.buffer.shape()[0], self.buffer.shape()[1]);
         if high < height || wide < width {
             *self = Self::zeros(high.max(height), wide.max(width))?;
         }
         self.width = rows.len;
         let mut some =
-            self.room.slice_mut((0..height, 0..width)).map_err(|error| failed(&error))?;
+            self.buffer.slice_mut((0..height, 0..width)).map_err(|error| failed(&error))?;
         let into = queries.matrix.try_dots_packed_into(&rows.matrix, &mut some);
         into.map_err(|error| failed(&error))
     }
@@ -210,8 +198,8 @@ impl Scores {
     /// The scores of query `query`, one a row.
     #[must_use]
     pub fn of(&self, query: usize) -> &[i32] {
-        let stride = self.room.shape()[1];
-        &self.room.as_slice()[query * stride..][..self.width]
+        let stride = self.buffer.shape()[1];
+        &self.buffer.as_slice()[query * stride..][..self.width]
     }
 }
 
@@ -300,15 +288,15 @@ mod tests {
     #[test]
     fn the_sums_are_exact() {
         for (queries, rows, dim) in [(1, 1, 1), (3, 70, 33), (64, 130, 256), (5, 9, 4096)] {
-            let mut left = Rows::zeros(queries, dim).expect("room");
-            let mut right = Rows::zeros(rows, dim).expect("room");
+            let mut left = Rows::zeros(queries, dim).expect("memory");
+            let mut right = Rows::zeros(rows, dim).expect("memory");
             let mut rng = crate::seed::Rng::new(1, "test", dim as u64);
             for value in left.values().iter_mut().chain(right.values()) {
                 *value = (rng.below(255) as i16 - 127) as i8;
             }
             left.values()[..dim].fill(127);
             right.values()[..dim].fill(-127);
-            let mut scores = Scores::zeros(1, 1).expect("room");
+            let mut scores = Scores::zeros(1, 1).expect("memory");
             scores.fill(&left, &right.pack().expect("packed")).expect("product");
             for query in 0..queries {
                 for row in 0..rows {

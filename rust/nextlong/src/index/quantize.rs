@@ -1,6 +1,6 @@
-//! Vectors to int8: each row made a unit vector and turned, then one scale for all.
+//! Vectors to int8: each row made a unit vector and rotated, then one scale for all.
 //!
-//! All rows are turned alike, which leaves their products as they are and spreads what stands in a
+//! All rows are rotated alike, which leaves their products as they are and spreads what stands in a
 //! few large values over all of them. So one scale does them justice: of LSA vectors, whose first
 //! values are the largest, the true k nearest are among the 2 k of the largest int8 products, but for
 //! rows that are nearly the same text as many others.
@@ -9,11 +9,11 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::index::cosine::dot;
+use crate::index::rotate::rotate;
 use crate::index::topk::Keep;
-use crate::index::turn::turn;
-use crate::index::{KEPT, SPARE};
+use crate::index::{EXTRA, OVERFETCH};
 use crate::seed;
-use crate::vectors::Vectors;
+use crate::store::Vectors;
 
 /// Rows that the scale is taken from.
 const SAMPLE: usize = 2048;
@@ -42,12 +42,12 @@ impl Quantizer {
     ///
     /// # Errors
     ///
-    /// [`Error::Retrieval`] when a row of the sample holds a value that is no number.
+    /// [`Error::Retrieval`] when a row of the sample holds a value that is not a number.
     pub fn fit(vectors: &Vectors, seed: u64) -> Result<Self> {
         let dim = vectors.dim();
         let rows = seed::sample(seed, "quantize", vectors.len(), SAMPLE);
         let mut values = Vec::with_capacity(rows.len() * dim);
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for row in rows {
             let start = values.len();
             values.resize(start + dim, 0.0);
@@ -59,9 +59,9 @@ impl Quantizer {
                     "row {row} of the vectors holds a value that is no number; embed its text again"
                 )));
             }
-            let turned = turn(values, &mut room);
-            for (value, turned) in values.iter_mut().zip(turned) {
-                *value = if norm > 0.0 { turned.abs() / norm } else { 0.0 };
+            let rotated = rotate(values, &mut buffer);
+            for (value, rotated) in values.iter_mut().zip(rotated) {
+                *value = if norm > 0.0 { rotated.abs() / norm } else { 0.0 };
             }
         }
         if values.is_empty() {
@@ -74,13 +74,13 @@ impl Quantizer {
 
     /// What a value of a unit vector is multiplied by.
     #[must_use]
-    pub fn scale(&self) -> f32 {
+    pub fn scale(self) -> f32 {
         self.scale
     }
 
     /// The int8 product of a unit vector with itself, about.
     #[must_use]
-    pub fn square(&self) -> i32 {
+    pub fn square(self) -> i32 {
         // Far below what an i32 holds where all values lie in a few dimensions.
         (f64::from(self.scale).powi(2) as i32).clamp(1, i32::MAX / 4)
     }
@@ -90,30 +90,30 @@ impl Quantizer {
     /// first.
     #[must_use]
     pub(super) fn keep(self, k: usize, kept: usize, rows: usize) -> Keep {
-        let most = k.saturating_mul(kept).saturating_add(SPARE).min(rows);
+        let most = k.saturating_mul(kept).saturating_add(EXTRA).min(rows);
         // Each value is off by up to 1/2, evenly, in both rows; a row's length is the scale.
         let margin = (DEVIATIONS * (1.0f32 / 6.0).sqrt() * self.scale).ceil() as i32;
-        let margin = if kept > KEPT || most == rows { i32::MAX } else { margin };
+        let margin = if kept > OVERFETCH || most == rows { i32::MAX } else { margin };
         Keep { sure: k.min(rows), most, margin }
     }
 
-    /// Makes one row of any length int8, by way of `room`; a row of zeros stays one.
+    /// Makes one row of any length int8, by way of `buffer`; a row of zeros stays one.
     ///
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn row(&self, row: &[f32], room: &mut Vec<f32>, out: &mut [i8]) {
+    pub fn row(self, row: &[f32], buffer: &mut Vec<f32>, out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
-        quantize(turn(row, room), scale, &mut out[..row.len()]);
+        quantize(rotate(row, buffer), scale, &mut out[..row.len()]);
     }
 
-    /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so turned already.
+    /// As [`Quantizer::row`], for a row that is a sum of int8 rows and so rotated already.
     ///
     /// # Panics
     ///
     /// When `out` is shorter than `row`.
-    pub fn turned_row(&self, row: &[f32], out: &mut [i8]) {
+    pub fn rotated_row(self, row: &[f32], out: &mut [i8]) {
         let norm = dot(row, row).sqrt();
         let scale = if norm > 0.0 { self.scale / norm } else { 0.0 };
         quantize(row, scale, &mut out[..row.len()]);
@@ -124,16 +124,16 @@ impl Quantizer {
     /// # Panics
     ///
     /// When `out` is not as long as the rows.
-    pub fn rows(&self, vectors: &Vectors, range: Range<usize>, out: &mut [i8]) {
+    pub fn rows(self, vectors: &Vectors, range: Range<usize>, out: &mut [i8]) {
         let dim = vectors.dim();
         assert_eq!(out.len(), range.len() * dim, "`out` holds the rows of `range`");
         let mut values = vec![0.0; READ.min(range.len()) * dim];
-        let mut room = Vec::new();
+        let mut buffer = Vec::new();
         for (start, out) in range.clone().step_by(READ).zip(out.chunks_mut(READ * dim)) {
             let values = &mut values[..out.len()];
             vectors.read(start..(start + READ).min(range.end), values);
             for (row, out) in values.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-                self.row(row, &mut room, out);
+                self.row(row, &mut buffer, out);
             }
         }
     }
@@ -143,14 +143,14 @@ impl Quantizer {
     /// # Panics
     ///
     /// When `out` is not as long as the rows.
-    pub fn gather(&self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
+    pub fn gather(self, vectors: &Vectors, rows: &[u32], out: &mut [i8]) {
         let dim = vectors.dim();
         assert_eq!(out.len(), rows.len() * dim, "`out` holds the rows");
-        let (mut values, mut room) = (vec![0.0; dim], Vec::new());
+        let (mut values, mut buffer) = (vec![0.0; dim], Vec::new());
         let mut take = |place: usize| {
             let row = rows[place] as usize;
             vectors.read(row..row + 1, &mut values);
-            self.row(&values, &mut room, &mut out[place * dim..][..dim]);
+            self.row(&values, &mut buffer, &mut out[place * dim..][..dim]);
         };
         if rows.is_sorted() {
             (0..rows.len()).for_each(take);
@@ -214,13 +214,13 @@ mod tests {
         vectors.read(0..rows, &mut exact);
         let mut made = [vec![0; rows * dim], vec![0; rows * dim]];
         quantizer.rows(&vectors, 0..rows, &mut made[0]);
-        // Not turned, the scale has to leave room for the large values.
+        // Not rotated, the scale has to leave room for the large values.
         let unit = |row: &[f32]| row.iter().map(|value| value / dot(row, row).sqrt()).collect();
         let mut sizes: Vec<f32> = exact.chunks_exact(dim).flat_map::<Vec<f32>, _>(unit).collect();
         sizes.sort_unstable_by(|a, b| a.abs().total_cmp(&b.abs()));
         let plain = Quantizer { scale: 127.0 / sizes[sizes.len() - 5].abs() };
         for (row, out) in exact.chunks_exact(dim).zip(made[1].chunks_exact_mut(dim)) {
-            plain.turned_row(row, out);
+            plain.rotated_row(row, out);
         }
         let errors = [(quantizer, &made[0]), (plain, &made[1])].map(|(quantizer, made)| {
             let scale = f64::from(quantizer.scale()).powi(2);

@@ -1,14 +1,14 @@
 //! How many of the true neighbours an engine finds, measured on a sample of distinct vectors;
-//! searching wider until it is enough.
+//! widening the search until it suffices.
 
 use std::collections::HashSet;
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Result;
-use crate::fan;
 use crate::index::cosine::Queries;
-use crate::index::{Breadth, Neighbours};
+use crate::index::{Neighbours, SearchWidth};
+use crate::parallel;
 use crate::seed;
 
 /// Standard errors that a measured recall has to lie above `min_recall`, since the queries of the
@@ -28,13 +28,13 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether the recall of all queries is very probably at least `min_recall`.
+    /// True if the recall of all queries is very probably at least `min_recall`.
     #[must_use]
     pub fn reaches(self, min_recall: f64) -> bool {
         self.recall - CONFIDENCE * self.error >= min_recall
     }
 
-    /// Whether the recall of all queries is very probably below `min_recall`.
+    /// True if the recall of all queries is very probably below `min_recall`.
     #[must_use]
     pub fn misses(self, min_recall: f64) -> bool {
         self.recall + CONFIDENCE * self.error < min_recall
@@ -44,12 +44,12 @@ impl Measured {
 /// What was measured, and how wide the search has to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The share of the true neighbours that were found at `breadth`.
+    /// The share of the true neighbours that were found at `search_width`.
     pub measured: Measured,
-    /// The breadth to search with: see [`super::Search::search`].
-    pub breadth: Breadth,
-    /// Every breadth that was tried and its recall, in the order of the trial.
-    pub tried: Vec<(Breadth, f64)>,
+    /// The width to search with: see [`super::Search::search`].
+    pub search_width: SearchWidth,
+    /// Every width that was tried and its recall, in the order of the trial.
+    pub tried: Vec<(SearchWidth, f64)>,
     /// The number of queries in the sample.
     pub queries: usize,
 }
@@ -63,8 +63,8 @@ pub struct Sample {
     pub copies: f64,
 }
 
-/// The number of queries, of `total`, that recall is measured on: at most 256, fewer where exact
-/// search of so many takes long.
+/// The number of queries, of `total`, that recall is measured on: at most 256, fewer if their
+/// exact search takes long.
 #[must_use]
 pub fn sample_size(total: usize, rows: usize, dim: usize) -> usize {
     // About 100 G multiplications for the truth, a few seconds of one core.
@@ -112,11 +112,11 @@ pub fn distinct_sample(
 }
 
 /// Searches wider and wider until recall@k is `enough`, of what was measured and of (found, wanted) of
-/// each query: `found` has what a search as wide as it is told finds, `wider` the next breadth if
+/// each query: `found` searches at a given width, `wider` the next width if
 /// there is one, `truth` the true neighbours, at least `k` of each. The queries are a sample of
 /// `total`.
 ///
-/// A neighbour as near as the last true one counts as found, whatever its id.
+/// A neighbour as near as the last true one counts as found, regardless of its id.
 ///
 /// # Errors
 ///
@@ -124,19 +124,19 @@ pub fn distinct_sample(
 pub fn widen(
     truth: &Neighbours,
     total: usize,
-    first: Breadth,
-    found: impl Fn(Breadth) -> Result<Neighbours>,
-    wider: impl Fn(Breadth) -> Option<Breadth>,
+    first: SearchWidth,
+    found: impl Fn(SearchWidth) -> Result<Neighbours>,
+    wider: impl Fn(SearchWidth) -> Option<SearchWidth>,
     enough: impl Fn(Measured, &[(usize, usize)]) -> bool,
 ) -> Result<Report> {
-    let (mut breadth, mut tried) = (first, Vec::new());
+    let (mut search_width, mut tried) = (first, Vec::new());
     loop {
-        let shares = shares(truth, &found(breadth)?);
+        let shares = shares(truth, &found(search_width)?);
         let measured = measured(shares.iter().copied(), total);
-        tried.push((breadth, measured.recall));
-        match wider(breadth) {
-            Some(wider) if !enough(measured, &shares) => breadth = wider,
-            _ => return Ok(Report { measured, breadth, tried, queries: shares.len() }),
+        tried.push((search_width, measured.recall));
+        match wider(search_width) {
+            Some(wider) if !enough(measured, &shares) => search_width = wider,
+            _ => return Ok(Report { measured, search_width, tried, queries: shares.len() }),
         }
     }
 }
@@ -190,8 +190,9 @@ pub(super) fn in_parts(
 ) -> Result<Neighbours> {
     let parts = threads.clamp(1, queries.len().max(1));
     let bounds: Vec<usize> = (0..=parts).map(|part| part * queries.len() / parts).collect();
-    let parts = fan::out(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
-    let mut all = Neighbours::with_room(queries.len(), k);
+    let parts =
+        parallel::map(parts, parts, |part| task(&queries.part(bounds[part]..bounds[part + 1])))?;
+    let mut all = Neighbours::with_capacity(queries.len(), k);
     for part in parts {
         all.ids.extend(part.ids);
         all.scores.extend(part.scores);

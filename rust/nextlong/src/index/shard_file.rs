@@ -1,4 +1,4 @@
-//! Whether the file of a graph shard can be followed safely.
+//! True if the file of a graph shard can be followed safely.
 //!
 //! usearch trusts the links in its files: a damaged one would read foreign memory. So every number
 //! that it follows is looked at first. The layout is that of usearch 2: vectors, a head, the levels

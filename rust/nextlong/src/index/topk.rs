@@ -1,4 +1,4 @@
-//! The best candidates of one query: score falling, id rising, in whatever order they come.
+//! The best candidates of one query: score falling, id rising, in any order of arrival.
 
 use multiversion::multiversion;
 
@@ -11,7 +11,7 @@ const GOOD: usize = 64;
 /// Columns of scores whose highest are compared for a first threshold.
 const COLUMNS: usize = 32;
 
-/// So many are guessed from them at most.
+/// Maximum number of candidates estimated from them.
 const GUESSED: usize = COLUMNS / 2;
 
 /// Which candidates are kept, to be ranked by a better score.
@@ -19,9 +19,9 @@ const GUESSED: usize = COLUMNS / 2;
 pub struct Keep {
     /// The best by score, which are kept in any case.
     pub sure: usize,
-    /// So many at most.
+    /// Maximum number of candidates.
     pub most: usize,
-    /// Beyond the sure ones, those whose score is at most so much below the last of them.
+    /// Beyond the sure ones, those whose score is at most this much below the last of them.
     pub margin: i32,
 }
 
@@ -29,8 +29,8 @@ pub struct Keep {
 #[derive(Debug, Clone)]
 pub struct Best {
     keep: Keep,
-    /// So many are held before what cannot stay is forgotten.
-    room: usize,
+    /// Candidates held before those that cannot stay are dropped.
+    capacity: usize,
     /// Pairs as numbers that compare like the ranking: see [`key`].
     keys: Vec<u64>,
     /// No lower key can stay.
@@ -48,7 +48,7 @@ impl Best {
     #[must_use]
     pub fn keeping(keep: Keep) -> Self {
         let keep = Keep { most: keep.most.max(keep.sure), ..keep };
-        Self { keep, room: room_beside(keep, keep.sure), keys: Vec::new(), floor: 0 }
+        Self { keep, capacity: capacity_for(keep, keep.sure), keys: Vec::new(), floor: 0 }
     }
 
     /// The lowest score that may still enter.
@@ -70,12 +70,12 @@ impl Best {
         let key = key(score, id);
         if key >= self.floor {
             if self.keys.capacity() == 0 {
-                self.keys.reserve_exact(self.room);
+                self.keys.reserve_exact(self.capacity);
             }
             self.keys.push(key);
-            if self.keys.len() >= self.room {
+            if self.keys.len() >= self.capacity {
                 self.shrink();
-                self.room = room_beside(self.keep, self.keys.len());
+                self.capacity = capacity_for(self.keep, self.keys.len());
             }
         }
     }
@@ -120,7 +120,7 @@ impl Best {
         }
     }
 
-    /// The ids kept, in any order: for who ranks them again.
+    /// The ids kept, in any order, to be ranked again.
     #[must_use]
     pub fn into_kept(mut self) -> Vec<u32> {
         self.shrink();
@@ -168,8 +168,8 @@ impl Best {
     }
 }
 
-/// Room for so many that stay and for as many new ones as it takes to be worth looking through all.
-fn room_beside(keep: Keep, stay: usize) -> usize {
+/// Capacity for `stay` candidates that stay and enough new ones to make it worth looking through all.
+fn capacity_for(keep: Keep, stay: usize) -> usize {
     stay + keep.sure.max(LANES)
 }
 
@@ -212,7 +212,7 @@ fn guess(scores: &[i32], rank: usize) -> i32 {
 }
 
 /// Writes the places from `from` on whose score is at least `threshold` to `places`, at least
-/// `GOOD` of them if there are; gives their number and where to go on.
+/// `GOOD` of them if there are; returns their number and where to go on.
 #[multiversion(targets = "simd")]
 fn good(
     scores: &[i32],

@@ -53,7 +53,7 @@ impl Counter for TokenCounter<'_> {
     }
 
     fn adds_up(&self, left: &str, right: &str) -> bool {
-        self.encoder.kind != Kind::Unknown && self.encoder.kind.is_safe_border(left, right)
+        self.encoder.kind != Kind::Unknown && self.encoder.kind.is_safe_boundary(left, right)
     }
 }
 

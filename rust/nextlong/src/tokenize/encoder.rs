@@ -2,13 +2,14 @@
 
 use tokenizers::pipeline::{EncodeOptions, Override};
 
-use super::borders::Kind;
+use super::boundaries::Kind;
 use super::file::{Added, Rules};
 use super::json::Json;
 use super::names::Names;
+use super::piece_cache::PieceCache;
+use super::pieces::Pieces;
 use super::pipeline::{Buffers, Pipeline};
 use super::probes::{self, OPENED};
-use super::words::{Pieces, Words};
 use crate::error::Result;
 use crate::progress::Progress;
 
@@ -26,7 +27,7 @@ const OPENERS: [&str; 2] = ["\n", "."];
 pub struct Scratch {
     text: String,
     buffers: Buffers,
-    words: Words,
+    cache: PieceCache,
     stages: coverage::Stages,
 }
 
@@ -155,9 +156,9 @@ impl Encoder {
         progress: &Progress,
     ) -> Result<()> {
         if let Some(pieces) = &self.pieces {
-            let mut words = std::mem::take(&mut scratch.words);
-            let outcome = self.encode_by_piece(pieces, text, &mut words, scratch, out, progress);
-            scratch.words = words;
+            let mut cache = std::mem::take(&mut scratch.cache);
+            let outcome = self.encode_by_piece(pieces, text, &mut cache, scratch, out, progress);
+            scratch.cache = cache;
             return outcome;
         }
         let between_words = self.openers.is_empty() && self.kind != Kind::Newline;
@@ -177,7 +178,7 @@ impl Encoder {
         &self,
         pieces: &Pieces,
         text: &str,
-        words: &mut Words,
+        cache: &mut PieceCache,
         scratch: &mut Scratch,
         out: &mut Vec<u32>,
         progress: &Progress,
@@ -188,7 +189,7 @@ impl Encoder {
             let place = pieces.next(text, at);
             unchecked += place.end - at;
             at = place.end;
-            words
+            cache
                 .encode(text, place, out, |piece, out| self.encode_by_cuts(piece, scratch, out))?;
             if unchecked > CHECK_BYTES {
                 progress.check()?;
@@ -243,7 +244,7 @@ impl Encoder {
     }
 }
 
-/// Whether special tokens found in a text are text.
+/// True if special tokens found in a text are text.
 #[derive(Clone, Copy)]
 enum Mode {
     Chunk,

@@ -5,19 +5,19 @@
 
 use serde_json::Value;
 
-use super::borders::Kind;
+use super::boundaries::Kind;
 use super::json::{Json, MOST_TOKENS, Tokens};
 use super::kinds::{border_kind, has_affixes};
 use super::names::Names;
-use super::words::{Pairs, Pieces};
+use super::pieces::{Pairs, Pieces};
 use crate::error::{Error, Result};
 
 /// How texts are encoded with a `tokenizer.json`.
 pub(super) struct Rules {
     pub(super) kind: Kind,
-    /// Whether the tokenizer puts a word mark (`▁`) before the text.
+    /// True if the tokenizer puts a word mark (`▁`) before the text.
     pub(super) marks_the_start: bool,
-    /// Whether the file asked the byte-level splitter for a space before the text.
+    /// True if the file asked the byte-level splitter for a space before the text.
     pub(super) adds_a_space: bool,
     /// How a text falls into pieces, if it may be encoded piece by piece.
     pub(super) pieces: Option<Pieces>,
@@ -31,7 +31,7 @@ pub struct Added {
     pub id: u32,
     /// Its text.
     pub content: String,
-    /// Whether the file calls it special: no text, so the same string in a text is not this token.
+    /// True if the file calls it special: no text, so the same string in a text is not this token.
     pub special: bool,
 }
 
@@ -134,7 +134,7 @@ pub(super) fn normalizers(json: &Value) -> Vec<&Value> {
     parts(&json["normalizer"], "normalizers")
 }
 
-/// Whether the file's settings put something before a text.
+/// True if the file's settings put something before a text.
 pub(super) fn marks_the_start(json: &Value) -> bool {
     normalizers(json).iter().any(|part| type_of(part) == "Prepend")
         || pre_tokenizers(json).iter().any(|part| match type_of(part) {
@@ -148,7 +148,7 @@ fn wants_a_space(byte_level: &Value) -> bool {
     byte_level["add_prefix_space"].as_bool().unwrap_or(true)
 }
 
-/// Whether the file does nothing to a text but write `▁` for a space and before the start.
+/// True if the file does nothing to a text but write `▁` for a space and before the start.
 fn only_marks_spaces(json: &Value) -> bool {
     let splitters = pre_tokenizers(json);
     let split = splitters
@@ -200,7 +200,7 @@ fn joined_pairs(file: &Json<'_>, names: &Names) -> Option<Pairs> {
     Some(Pairs::new(products))
 }
 
-/// Whether a token stands for one byte: `<0x0A>`.
+/// True if a token stands for one byte: `<0x0A>`.
 fn is_byte(token: &str) -> bool {
     token.len() == 6 && token.starts_with("<0x") && token.ends_with('>')
 }

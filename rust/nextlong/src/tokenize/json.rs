@@ -85,7 +85,7 @@ impl<'a> Json<'a> {
         serde_json::to_string(&Canonical { rest, model }).ok()
     }
 
-    /// Whether the model has merges, be they null.
+    /// True if the model has merges, be they null.
     pub(super) fn has_merges(&self) -> bool {
         self.merges.is_some()
     }
@@ -108,7 +108,7 @@ impl<'a> Json<'a> {
         if let Some(loaded) = self.canonical().and_then(|json| tokenizers::from_json(&json).ok()) {
             return Ok(loaded);
         }
-        // Spelled in an old way, or wrong: all of it is made anew, and what is wrong is told.
+        // An old spelling, or an error: rebuild all of it and report errors.
         for (key, part) in [("vocab", self.vocabulary), ("merges", self.merges)] {
             if let Some(value) = part.and_then(read) {
                 self.settings["model"][key] = value;
@@ -128,7 +128,7 @@ impl<'a> Json<'a> {
     fn canonical(&self) -> Option<String> {
         let mut settings = self.settings.clone();
         let model = settings["model"].as_object_mut()?;
-        // The kind of a model is told by them where nothing else tells it.
+        // They determine the kind of a model if nothing else does.
         let empty = |part: &RawValue| match part.get().as_bytes()[0] {
             b'{' => Some(Value::Object(Map::new())),
             b'[' => Some(Value::Array(Vec::new())),

@@ -1,11 +1,11 @@
-//! How the ids around a cut behave, told from the settings of a file.
+//! How the ids around a cut behave, derived from the settings of a file.
 //!
 //! In: the file, read. Out: its [`Kind`]; `Unknown` wherever a part is not known to leave cuts alone.
 
 use serde_json::Value;
 use tokenizers::utils::{DEEPSEEK_PATTERNS, Grammar, recognize};
 
-use super::borders::Kind;
+use super::boundaries::Kind;
 use super::file::{normalizers, pre_tokenizers, type_of};
 use super::json::Json;
 use super::names::Names;
@@ -38,7 +38,7 @@ pub(super) fn border_kind(file: &Json<'_>, marks_the_start: bool, names: &Names)
     kind_of_sentences(file, marks_the_start, names)
 }
 
-/// Whether the added tokens that are looked for in chunks take nothing of the white space around
+/// True if the added tokens that are looked for in chunks take nothing of the white space around
 /// them, and hold no line break beside other characters.
 fn added_tokens_keep_borders(json: &Value) -> bool {
     let rows = json["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
@@ -108,7 +108,7 @@ fn is_isolated(part: &Value) -> bool {
     part["behavior"].as_str() == Some("Isolated") && part["invert"].as_bool() != Some(true)
 }
 
-/// Whether the matches of a pattern are the pieces, as all of a text is matched by those we know.
+/// True if the matches of a pattern are the pieces, as all of a text is matched by those we know.
 fn covers(part: &Value) -> bool {
     let inverted =
         part["behavior"].as_str() == Some("Removed") && part["invert"].as_bool() == Some(true);
@@ -156,7 +156,7 @@ fn kind_of_sentences(file: &Json<'_>, marks_the_start: bool, names: &Names) -> K
     }
 }
 
-/// Whether characters are spelled by where they stand in a word.
+/// True if characters are spelled by where they stand in a word.
 pub(super) fn has_affixes(model: &Value) -> bool {
     ["continuing_subword_prefix", "end_of_word_suffix"]
         .iter()

@@ -159,13 +159,13 @@ fn matches(regex: &Regex, text: &str, invert: bool) -> Result<Vec<Piece>, String
     Ok(found)
 }
 
-/// Whether the crate has no way of its own, or a wrong one, to split by this part.
+/// True if the crate has no way of its own, or a wrong one, to split by this part.
 fn needs_an_engine(part: &PipelinePreTokenizer) -> bool {
     let PipelinePreTokenizer::Split(split) = part else { return false };
     !matches!(split.search, Search::Literal(_)) && !is_native(split)
 }
 
-/// Whether the crate splits by this pattern without a regular expression, as the pattern says.
+/// True if the crate splits by this pattern without a regular expression, as the pattern says.
 fn is_native(split: &Split) -> bool {
     let plain = split.behavior == SplitDelimiterBehavior::Isolated && !split.invert;
     // Of the patterns that differ in the digits of a number, the crate knows two.

@@ -1,7 +1,7 @@
-//! Sequences to files: one module a format.
+//! Writes sequences to files: one file per format.
 //!
-//! In: [`crate::Sequences`]. Out: a file that is whole or not there, the same bytes every time.
+//! In: [`crate::Sequences`]. Out: a file that appears when it is complete, the same bytes every time.
 
 mod parquet;
 
-pub use parquet::{Growing, STEP_TOKENS, parquet};
+pub use parquet::{ParquetWriter, STEP_TOKENS, parquet};

@@ -19,9 +19,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use crate::error::{Error, Result};
-use crate::files::Whole;
 use crate::progress::Progress;
 use crate::sequences::{Sequences, Span};
+use crate::store::atomic::AtomicFile;
 
 /// Tokens of a row group, in bytes before they are encoded.
 const ROW_GROUP_BYTES: u64 = 64 << 20;
@@ -52,7 +52,7 @@ fn item(kind: DataType) -> Arc<Field> {
     Arc::new(Field::new("element", kind, true))
 }
 
-/// Writes `sequences` as a Parquet file, whole or not at all; gives (rows, bytes).
+/// Writes `sequences` as a Parquet file, which appears when it is complete; returns (rows, bytes).
 ///
 /// `metadata` is kept in the file under the key `nextlong`: the settings of the run as JSON.
 /// `progress` counts the tokens written.
@@ -69,11 +69,11 @@ pub fn parquet(
 ) -> Result<(u64, u64)> {
     sequences.check()?;
     let offsets = &sequences.input_ids.offsets;
-    let mut file = Growing::create(path, &sequences.strategy, metadata)?;
+    let mut file = ParquetWriter::create(path, &sequences.strategy, metadata)?;
     for rows in row_groups(offsets) {
         progress.check()?;
         let tokens = offsets[rows.end] - offsets[rows.start];
-        // A few rows at a time, to hear a stop in time.
+        // A few rows at a time, so that a stop is noticed soon.
         let step = (rows.len() as u64 * STEP_TOKENS).div_ceil(tokens.max(1)).max(1) as usize;
         for start in rows.clone().step_by(step) {
             progress.check()?;
@@ -91,42 +91,43 @@ pub fn parquet(
 /// Tokens that are encoded at a time.
 pub const STEP_TOKENS: u64 = 1 << 20;
 
-/// A Parquet file of sequences that are made while it is written: under a temporary name until it
-/// is finished, gone if it never is.
+/// Writes a Parquet file while its sequences are being made: under a temporary name until it is
+/// finished; it is removed if it never is.
 ///
-/// Its bytes follow from the steps that it is written in: the same steps, the same bytes.
-pub struct Growing {
+/// Its bytes depend on the steps in which it is written: the same steps give the same bytes.
+pub struct ParquetWriter {
     path: PathBuf,
-    arrow: ArrowWriter<Whole>,
-    /// The last sequences that were made.
-    some: Sequences,
+    arrow: ArrowWriter<AtomicFile>,
+    /// Buffer of the last sequences.
+    buffer: Sequences,
     rows: u64,
     tokens: u64,
     tokens_in_group: u64,
 }
 
-impl Growing {
-    /// Begins the file; `metadata` as in [`parquet`], `strategy` is what fills the sequences.
+impl ParquetWriter {
+    /// Starts the file; `metadata` as in [`parquet`], `strategy` is the name of the strategy.
     ///
     /// # Errors
     ///
     /// What the file system reports.
     pub fn create(path: &Path, strategy: &str, metadata: &str) -> Result<Self> {
         let properties = properties(metadata).map_err(|error| failed(path, error))?;
-        let arrow = ArrowWriter::try_new(Whole::create(path)?, SCHEMA.clone(), Some(properties))
-            .map_err(|error| failed(path, error))?;
-        let some = Sequences::new(strategy);
-        Ok(Self { path: path.to_owned(), arrow, some, rows: 0, tokens: 0, tokens_in_group: 0 })
+        let arrow =
+            ArrowWriter::try_new(AtomicFile::create(path)?, SCHEMA.clone(), Some(properties))
+                .map_err(|error| failed(path, error))?;
+        let buffer = Sequences::new(strategy);
+        Ok(Self { path: path.to_owned(), arrow, buffer, rows: 0, tokens: 0, tokens_in_group: 0 })
     }
 
-    /// Writes more: `next` puts some in the place of those that it made before, and gives false when
-    /// there are none for now; about [`STEP_TOKENS`] at a time stay in the processor's cache.
+    /// Writes more sequences: `next` replaces the content of the buffer, or returns false if there are
+    /// none for now. About [`STEP_TOKENS`] at a time fit into the processor's cache.
     ///
     /// # Errors
     ///
-    /// As [`parquet`], and those of `next`; the file is then to be dropped.
+    /// As [`parquet`], and those of `next`; drop the file then.
     pub fn add(&mut self, mut next: impl FnMut(&mut Sequences) -> Result<bool>) -> Result<()> {
-        let mut some = std::mem::take(&mut self.some);
+        let mut some = std::mem::take(&mut self.buffer);
         while next(&mut some)? {
             some.check()?;
             let count = some.input_ids.values.len() as u64;
@@ -135,11 +136,11 @@ impl Growing {
             }
             self.write(&some, 0..some.len())?;
         }
-        self.some = some;
+        self.buffer = some;
         Ok(())
     }
 
-    /// Gives the file its name; gives (rows, tokens, bytes).
+    /// Finishes the file and returns (rows, tokens, bytes).
     ///
     /// # Errors
     ///
@@ -327,7 +328,7 @@ mod tests {
         let bytes = parquet(&whole, &all, "{}", &Progress::default()).expect("written").1;
         let steps = folder.path().join("steps.parquet");
         let mut row = 0;
-        let mut file = Growing::create(&steps, "nextlong", "{}").expect("created");
+        let mut file = ParquetWriter::create(&steps, "nextlong", "{}").expect("created");
         for stop in [0, 2, 2, 3] {
             file.add(|some| {
                 some.clear();
@@ -350,11 +351,11 @@ mod tests {
     fn a_file_that_is_never_finished_leaves_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.parquet");
-        let mut file = Growing::create(&path, "nextlong", "{}").expect("created");
+        let mut file = ParquetWriter::create(&path, "nextlong", "{}").expect("created");
         let mut once = Some(sequences(2, 3));
         file.add(|some| Ok(once.take().map(|more| *some = more).is_some())).expect("written");
         drop(file);
-        let mut failed = Growing::create(&path, "nextlong", "{}").expect("created");
+        let mut failed = ParquetWriter::create(&path, "nextlong", "{}").expect("created");
         assert!(matches!(failed.add(|_| Err(Error::Cancelled)), Err(Error::Cancelled)));
         drop(failed);
         assert_eq!(std::fs::read_dir(folder.path()).expect("listing").count(), 0);

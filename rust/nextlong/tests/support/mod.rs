@@ -11,15 +11,12 @@
 
 use std::sync::Arc;
 
-use nextlong::assemble::{Frame, Piece};
 use nextlong::config::Settings;
-use nextlong::groups::Groups;
-use nextlong::index::Hidden;
-use nextlong::mine::made;
-use nextlong::mine::{Found, Wanted, Wave, queue, select::Selector, select::Tally};
-use nextlong::store::{ChunkStore, Origin, PartWriter};
-use nextlong::tokens::TokenCache;
-use nextlong::vectors::Vectors;
+use nextlong::fill::{Batch, Pass, Tally, document_order, planned};
+use nextlong::index::Mask;
+use nextlong::segment::{Segment, SpecialTokens};
+use nextlong::store::{ChunkStore, Groups, Origin, PartWriter, TokenCache, Vectors};
+use nextlong::strategy::nextlong::{SearchRequest, SearchResult};
 use nextlong::{Progress, seed};
 use serde_json::json;
 
@@ -80,7 +77,7 @@ pub fn search(
     store: &ChunkStore,
     chunks: &[u32],
     k: usize,
-    hidden: Option<&Hidden>,
+    hidden: Option<&Mask>,
     settings: &Settings,
 ) -> (Vec<i64>, Vec<f32>) {
     let (mut ids, mut scores) = (Vec::new(), Vec::new());
@@ -122,21 +119,26 @@ fn groups(store: &ChunkStore) -> Groups {
 }
 
 pub struct Run {
-    pub made: Vec<(u32, Vec<Piece>)>,
+    pub made: Vec<(u32, Vec<Segment>)>,
     pub tokens: TokenCache,
-    pub selector: Selector,
+    pub pass: Pass,
 }
 
-pub fn run(store: &ChunkStore, settings: &Settings, frame: &Frame, wave_size: usize) -> Run {
-    run_stopped(store, settings, frame, wave_size, None)
+pub fn run(
+    store: &ChunkStore,
+    settings: &Settings,
+    special_tokens: &SpecialTokens,
+    batch_size: usize,
+) -> Run {
+    run_stopped(store, settings, special_tokens, batch_size, None)
 }
 
-/// A run that is thrown away after so many waves, and taken up from what it wrote.
+/// A run that is stopped after `stop` batches and resumed from its files.
 pub fn run_stopped(
     store: &ChunkStore,
     settings: &Settings,
-    frame: &Frame,
-    wave_size: usize,
+    special_tokens: &SpecialTokens,
+    batch_size: usize,
     stop: Option<usize>,
 ) -> Run {
     let vectors = Vectors::from_f32(&vec![0.5; store.len() * 4], 4).expect("vectors");
@@ -145,14 +147,14 @@ pub fn run_stopped(
     let mut out = Run {
         made: Vec::new(),
         tokens: TokenCache::default(),
-        selector: Selector::new(settings.clone(), frame.clone()).counting(Arc::clone(&groups)),
+        pass: Pass::new(settings.clone(), special_tokens.clone()).counting(Arc::clone(&groups)),
     };
-    let documents = queue(store, settings, &[], &[]).expect("a queue");
+    let documents = document_order(store, settings, &[], &[]).expect("a queue");
     let part = |kind: &str, number: usize| folder.path().join(format!("{kind}-{number}"));
     let (mut rest, mut number) = (documents.clone(), 0);
     let mut tallies = Vec::new();
     let next = |rest: &mut Vec<u32>| -> Vec<u32> {
-        let left = rest.split_off(wave_size.min(rest.len()));
+        let left = rest.split_off(batch_size.min(rest.len()));
         std::mem::replace(rest, left)
     };
     while !rest.is_empty() {
@@ -160,31 +162,32 @@ pub fn run_stopped(
             let mut again = Run {
                 made: Vec::new(),
                 tokens: TokenCache::default(),
-                selector: Selector::new(settings.clone(), frame.clone())
+                pass: Pass::new(settings.clone(), special_tokens.clone())
                     .counting(Arc::clone(&groups)),
             };
             rest.clone_from(&documents);
-            for (wave, tally) in tallies.iter().enumerate() {
+            for (batch, tally) in tallies.iter().enumerate() {
                 next(&mut rest);
-                again.tokens.restore_wave(&part("tokens", wave)).expect("tokens");
-                let made = made::read(&part("made", wave), store, &again.tokens).expect("made");
-                again.selector.restore(&made, Tally::clone(tally));
+                again.tokens.restore_batch(&part("tokens", batch)).expect("tokens");
+                let made = planned::read(&part("made", batch), store, &again.tokens).expect("made");
+                again.pass.restore(&made, Tally::clone(tally));
                 again.made.extend(made);
-                if let Some(kept) = again.selector.sift(&rest, store, &again.tokens) {
+                if let Some(kept) = again.pass.prune(&rest, store, &again.tokens) {
                     rest = kept;
                 }
             }
             out = again;
         }
-        let mut wave = Wave::new(store, settings, &next(&mut rest));
+        let mut batch = Batch::new(store, settings, &next(&mut rest));
         loop {
-            for Wanted { k, chunks, open } in wave.wanted() {
-                let hidden = out.selector.hidden().filter(|_| open);
+            for SearchRequest { k, chunks, remaining_only } in batch.wanted() {
+                let hidden = out.pass.exhausted().filter(|_| remaining_only);
                 let (ids, scores) = search(store, &chunks, k as usize, hidden.as_deref(), settings);
-                let found = Found { chunks: &chunks, k: k as usize, ids: &ids, scores: &scores };
-                wave.fill(&found, store, &vectors, settings, &Progress::default()).expect("filled");
+                let found =
+                    SearchResult { chunks: &chunks, k: k as usize, ids: &ids, scores: &scores };
+                batch.add(&found, store, &vectors, settings, &Progress::default()).expect("filled");
             }
-            let need = out.selector.step(&mut wave, store, &out.tokens);
+            let need = out.pass.step(&mut batch, store, &out.tokens);
             for &chunk in &need.tokens {
                 let ids = tokenize(chunk);
                 out.tokens.insert(&[chunk], &ids, &[0, ids.len() as u64]).expect("each once");
@@ -193,14 +196,14 @@ pub fn run_stopped(
                 break;
             }
         }
-        let made = out.selector.finish(&mut wave);
-        let closed = out.tokens.close_wave().expect("closed");
+        let made = out.pass.finish(&mut batch);
+        let closed = out.tokens.close_batch().expect("closed");
         out.tokens.take_moved(&closed.moved_to(&part("tokens", number)).expect("moved"));
-        made::write(&made, &part("made", number)).expect("written");
+        planned::write(&made, &part("made", number)).expect("written");
         out.made.extend(made);
-        tallies.push(out.selector.tally().clone());
+        tallies.push(out.pass.tally().clone());
         number += 1;
-        if let Some(kept) = out.selector.sift(&rest, store, &out.tokens) {
+        if let Some(kept) = out.pass.prune(&rest, store, &out.tokens) {
             rest = kept;
         }
     }

@@ -14,10 +14,11 @@ use tokenizers::pipeline::{
 
 use super::{Encoder, LONG_TEXT_BYTES};
 use crate::error::{Error, Result};
-use crate::tokenize::borders::Kind;
+use crate::tokenize::boundaries::Kind;
+use crate::tokenize::piece_cache::PieceCache;
+use crate::tokenize::pieces::Pieces;
 use crate::tokenize::pipeline::guarded;
 use crate::tokenize::splitter::SplitBuffers;
-use crate::tokenize::words::{Pieces, Words};
 
 /// How many characters after the one that bisection finds may still be covered, where a normalizer
 /// can make a text shorter by adding to it.
@@ -37,9 +38,9 @@ pub(super) struct Stages {
 enum Walked {
     /// Its tokens are others.
     Differs,
-    /// The kept tokens end inside it, and cover so many bytes.
+    /// The kept tokens end inside it, and cover this number of bytes.
     Inside(usize),
-    /// All its tokens are kept, `tokens` in number; without what follows they cover so many bytes.
+    /// All its tokens are kept, `tokens` in number; without what follows they cover this number of bytes.
     Past { tokens: usize, covered: usize },
 }
 
@@ -86,9 +87,9 @@ impl Encoder {
             return Ok(Some(0));
         }
         if let Some(pieces) = &self.pieces {
-            let mut words = std::mem::take(&mut scratch.words);
-            let outcome = self.characters_by_piece(pieces, text, kept, &mut words, scratch);
-            scratch.words = words;
+            let mut cache = std::mem::take(&mut scratch.cache);
+            let outcome = self.characters_by_piece(pieces, text, kept, &mut cache, scratch);
+            scratch.cache = cache;
             return outcome;
         }
         self.characters_by_token(text, kept, scratch)
@@ -100,7 +101,7 @@ impl Encoder {
         pieces: &Pieces,
         text: &str,
         kept: &[u32],
-        words: &mut Words,
+        cache: &mut PieceCache,
         scratch: &mut super::Scratch,
     ) -> Result<Option<usize>> {
         let mut ids = Vec::new();
@@ -109,7 +110,7 @@ impl Encoder {
             let place = pieces.next(text, at);
             at = place.end;
             ids.clear();
-            words.encode(text, place.clone(), &mut ids, |piece, ids| {
+            cache.encode(text, place.clone(), &mut ids, |piece, ids| {
                 self.encode_by_cuts(piece, scratch, ids)
             })?;
             let left = &kept[seen..];
@@ -262,7 +263,7 @@ impl Encoder {
         }
     }
 
-    /// Whether the normal form of an ASCII text has each of its characters at the same place.
+    /// True if the normal form of an ASCII text has each of its characters at the same place.
     fn changes_bytes_in_place(&self, text: &str, normal: &str) -> bool {
         text.len() == normal.len()
             && text.is_ascii()
@@ -435,7 +436,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a normalizer can make a text shorter by what is added to it.
+/// True if a normalizer can make a text shorter by what is added to it.
 fn can_shrink(normalizer: &PipelineNormalizer) -> bool {
     matches!(normalizer, PipelineNormalizer::Replace(_) | PipelineNormalizer::Precompiled(_))
 }
