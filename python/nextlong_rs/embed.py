@@ -89,8 +89,8 @@ class Embedder:
     ) -> Self:
         """Fit latent semantic analysis on texts: no download, no labels.
 
-        Words (letters, digits and combining marks, lower-cased; in Chinese, Japanese, Thai, Lao,
-        Khmer and Myanmar single characters and pairs) are hashed into 2^16 buckets, weighted by BM25
+        Words (letters, digits and combining marks, lower-cased; in Chinese and Japanese single
+        characters and pairs, in Thai, Lao, Khmer and Myanmar triples too) are hashed into 2^16 buckets, weighted by BM25
         (k1 1.2, b 0.75) and reduced by a randomized singular value decomposition.
 
         Texts that share their frequent words form a group: a language, a script, code beside prose.

@@ -116,9 +116,9 @@ class Settings:
     """Maximum share of the distinct n-grams of a negative that other chunks of its sequence contain:
     all meta-chunks, and the other negatives. For each meta-chunk, the same limit holds for the share
     of its n-grams that the negatives contain. A candidate is refused if it or a chunk already
-    selected would exceed the limit, or if its text is already there. From a `chunk_size` of 1,536
-    characters on, chunks are compared by a fixed half of their n-grams, with larger sizes by a
-    smaller share. None allows near-duplicates; then no chunk is a negative twice, but two chunks may
+    selected would exceed the limit, or if its text is already there. From a `chunk_size` of 768
+    characters on, chunks are compared by a fixed half of their n-grams, from 1,536 on by a quarter,
+    and so on. None allows near-duplicates; then no chunk is a negative twice, but two chunks may
     have equal texts."""
     containment_words: int = 5
     """The n of these n-grams, in words. In scripts without spaces a word is one character (Chinese,

@@ -168,18 +168,18 @@ impl Centroids {
             return 0;
         }
         // Nor are more needed for a group that they are as close to.
-        let (cosine, group) = self.nearest_of(first, 1.0 / squares.sqrt());
+        let (cosine, group) = self.nearest_of(&first, 1.0 / squares.sqrt());
         if cosine >= ACCEPT {
             return group;
         }
-        self.nearest_of(words, 1.0 / (length as f32).sqrt()).1
+        self.nearest_of(&words, 1.0 / (length as f32).sqrt()).1
     }
 
     /// The cosine with the nearest centroid, and its number; those of smaller groups are not looked at
     /// once it is [`ACCEPT`]. `unit` makes a unit vector of the values of `words`.
     fn nearest_of(
         &self,
-        words: impl Iterator<Item = (u16, f32)> + Clone,
+        words: &(impl Iterator<Item = (u16, f32)> + Clone),
         unit: f32,
     ) -> (f32, usize) {
         let mut best = (f32::NEG_INFINITY, 0);

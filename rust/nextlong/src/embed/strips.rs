@@ -66,7 +66,7 @@ impl Buffers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Vec<Row>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        parallel::lock(&self.0)
     }
 }
 
@@ -241,7 +241,7 @@ fn summed(
         let mut sums = work.buffers.zeros(matrix.columns());
         add(start, texts, &mut sums)?;
         let strip: &Mutex<Option<Vec<Row>>> = &whole[start / STRIP];
-        let mut strip = strip.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut strip = parallel::lock(strip);
         // Which half is first makes no difference: a + b is b + a.
         let Some(held) = strip.as_mut() else {
             *strip = Some(sums);
@@ -298,7 +298,9 @@ fn joined(parts: Vec<Part>, width: usize, columns: usize, work: &Work<'_>) -> Re
         }
         Ok(())
     })?;
-    parts.into_iter().for_each(|part| work.buffers.give_back(part.rows));
+    for part in parts {
+        work.buffers.give_back(part.rows);
+    }
     Ok(whole)
 }
 

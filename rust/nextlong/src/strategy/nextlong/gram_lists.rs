@@ -24,7 +24,7 @@ const LIST_BYTES: usize = 48;
 /// Approximate characters of a word with the space after it.
 const WORD_CHARACTERS: usize = 6;
 /// Minimum number of n-grams that a full chunk is compared by.
-const SAMPLE: usize = 128;
+const SAMPLE: usize = 64;
 
 /// The n-grams of one chunk: distinct hashes above 0, rising.
 pub(super) type Grams = Arc<[u32]>;
