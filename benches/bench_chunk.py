@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs import _nextlong, corpus
-from nextlong_rs.chunking import Chunker, chunk, chunk_spans
-from nextlong_rs.tokenize import load
+from nextlong_rs import _nextlong
+from nextlong_rs.chunk import Chunker, chunk, chunk_spans
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.tokenize.tokenizer import load
 
 CHINESE = "西班牙的雨主要下在平原上。"
 GOAL = 2000.0

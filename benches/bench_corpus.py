@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs import corpus
+from nextlong_rs.corpus import inputs as corpus
 
 zstandard = pytest.importorskip("zstandard")
 

@@ -28,7 +28,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from nextlong_rs import tokenize
+from nextlong_rs.tokenize import tokenizer as tokenize
 
 tokenizers = pytest.importorskip("tokenizers")
 

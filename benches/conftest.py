@@ -167,11 +167,13 @@ def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Worksh
     """The corpus chunked, embedded, tokenized whole, and its exact search opened."""
     import numpy as np
 
-    from nextlong_rs import corpus, cutting, stages
-    from nextlong_rs.pipeline import Job
-    from nextlong_rs.run import Run
+    from nextlong_rs.corpus import inputs as corpus
+    from nextlong_rs.run.directory import Run
     from nextlong_rs.settings import Settings
-    from nextlong_rs.tokenize import load
+    from nextlong_rs.stage import chunk as cutting
+    from nextlong_rs.stage import embed as stages
+    from nextlong_rs.synthesize import Job
+    from nextlong_rs.tokenize.tokenizer import load
 
     run = Run(tmp_path_factory.mktemp("workshop") / "out")
     run.lock()

@@ -30,7 +30,8 @@ RUN = """
 import sys
 import numpy as np
 import nextlong_rs as nl
-from nextlong_rs import corpus, parts
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.stage import parts
 # Eight output files, so that some are written while mining goes on.
 parts.PART_TOKENS = 4096 * 8
 # Eight parts of the corpus, so that some of its file is chunked and some is not.

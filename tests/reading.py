@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs import corpus
-from nextlong_rs.corpus import CorpusConfig
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.inputs import CorpusConfig
 
 zstandard = pytest.importorskip("zstandard")
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.reading import packed, read, reasons, write_lines
 
-from nextlong_rs import corpus, cutting
-from nextlong_rs.corpus import CorpusConfig
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.inputs import CorpusConfig
 from nextlong_rs.errors import ConfigError, CorpusError
+from nextlong_rs.stage import chunk as cutting
 
 zstandard = pytest.importorskip("zstandard")
 

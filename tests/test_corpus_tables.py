@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.reading import read, reasons, write_lines
 
-from nextlong_rs import corpus
-from nextlong_rs.corpus import CorpusConfig
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.inputs import CorpusConfig
 from nextlong_rs.errors import ConfigError, CorpusError
 
 zstandard = pytest.importorskip("zstandard")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import nextlong_rs as nl
-from nextlong_rs.run import Run
+from nextlong_rs.run.directory import Run
 
 Usage = namedtuple("Usage", "total used free")
 SMALL: dict[str, Any] = {"seq_len": 16_384, "num_sequences": 40, "dim": 64, "max_reuse": None}

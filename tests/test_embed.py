@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.embedding import documents, write_static
 
-from nextlong_rs.chunking import chunk
-from nextlong_rs.embed import Embedder
+from nextlong_rs.chunk import chunk
+from nextlong_rs.embed.embedder import Embedder
 from nextlong_rs.errors import ConfigError, EmbeddingError
 
 

@@ -11,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from tests.embedding import documents, write_static
 
-from nextlong_rs import _nextlong, corpus
-from nextlong_rs.embed import Embedder
-from nextlong_rs.embed_function import CallableEmbedder, encode_with
-from nextlong_rs.embedders import describe, open_embedder
+from nextlong_rs import _nextlong
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.embed.embedder import Embedder
+from nextlong_rs.embed.function import CallableEmbedder, encode_with
+from nextlong_rs.embed.precomputed import ReadyVectors, checked_rows
+from nextlong_rs.embed.resolve import describe, open_embedder
+from nextlong_rs.engine.pool import Pool
 from nextlong_rs.errors import ConfigError, EmbeddingError
-from nextlong_rs.pool import Pool
-from nextlong_rs.ready_vectors import ReadyVectors, checked_rows
 
 
 class FakeStore:

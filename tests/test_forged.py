@@ -21,7 +21,7 @@ from tests.hostile import SETTINGS, text
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import NextlongError
-from nextlong_rs.markers import sealed
+from nextlong_rs.run.markers import sealed
 
 SPECIAL = (0, 1 << 31, (1 << 31) - 1, (1 << 32) - 1, 1 << 62, (1 << 63) - 1)
 """Numbers that offsets and lengths are given."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tests.reading import write_lines
 
 import nextlong_rs as nl
-from nextlong_rs import corpus
-from nextlong_rs.corpus import CorpusConfig
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.inputs import CorpusConfig
 from nextlong_rs.errors import ConfigError, CorpusError, RunError
-from nextlong_rs.groups import table, warnings
-from nextlong_rs.tasks import Tasks
+from nextlong_rs.run.tasks import Tasks
+from nextlong_rs.stage.groups import table, warnings
 
 TOPICS = 8
 

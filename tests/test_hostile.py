@@ -19,7 +19,7 @@ import pytest
 import zstandard
 from tests.hostile import GOOD, lines, outcome, text
 
-from nextlong_rs import corpus
+from nextlong_rs.corpus import inputs as corpus
 
 MIB = 1 << 20
 GZIP = gzip.compress(lines())

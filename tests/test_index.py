@@ -16,11 +16,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
+from nextlong_rs.engine.pool import Pool
 from nextlong_rs.errors import ConfigError, RetrievalError
-from nextlong_rs.index import Search, knn
-from nextlong_rs.pool import Pool
-from nextlong_rs.query import unit_rows
-from nextlong_rs.tasks import Tasks
+from nextlong_rs.index.arrays import unit_rows
+from nextlong_rs.index.search import Search, knn
+from nextlong_rs.run.tasks import Tasks
 
 Floats = NDArray[np.float32]
 

@@ -18,7 +18,8 @@ import zstandard
 from tests.killing import digest
 
 import nextlong_rs as nl
-from nextlong_rs import corpus, cutting
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.stage import chunk as cutting
 
 SMALL: dict[str, Any] = {"seq_len": 4096, "num_sequences": 20, "dim": 64, "progress": False}
 

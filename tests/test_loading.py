@@ -13,8 +13,10 @@ import pytest
 import tokenizers
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, cutting, stages
-from nextlong_rs import tokenize as room
+from nextlong_rs import _nextlong
+from nextlong_rs.stage import chunk as cutting
+from nextlong_rs.stage import embed as stages
+from nextlong_rs.tokenize import tokenizer as room
 
 SMALL: dict[str, Any] = {"seq_len": 4096, "num_sequences": 4, "progress": False, "threads": 2}
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from nextlong_rs.errors import RunError
-from nextlong_rs.lock import Lock, holder
+from nextlong_rs.run.lock import Lock, holder
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from nextlong_rs.lock import Lock
+from nextlong_rs.run.lock import Lock
 with Lock(Path(sys.argv[1])):
     child = os.fork() if sys.argv[2] == "fork" else 0
     if child or sys.argv[2] != "fork":

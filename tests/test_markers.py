@@ -15,9 +15,9 @@ from tests.hostile import SETTINGS, text
 from tests.killing import digest
 
 import nextlong_rs as nl
-from nextlong_rs import corpus
+from nextlong_rs.corpus import inputs as corpus
 from nextlong_rs.errors import NextlongError, RunError
-from nextlong_rs.markers import sealed
+from nextlong_rs.run.markers import sealed
 
 STAGES = ("chunk", "fit", "embed", "mine", "write")
 ODD: list[Any] = [None, -3, "x", [1, 2], {"a": 1}, {"a": None}, 7, [5, 5, 5], 1 << 70]

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import nextlong_rs as nl
-from nextlong_rs import memory
-from nextlong_rs.memory import MB, Budget, Need, needs, parse_bytes
+from nextlong_rs.run import memory
+from nextlong_rs.run.memory import MB, Budget, Need, needs, parse_bytes
 
 
 @pytest.mark.parametrize(

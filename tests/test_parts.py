@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import nextlong_rs as nl
-from nextlong_rs import sequencing
-from nextlong_rs.parts import Parts
+from nextlong_rs.stage import mine as sequencing
+from nextlong_rs.stage.parts import Parts
 
 STEP = 32
 """Sequences of 32,768 tokens that are written at a time."""

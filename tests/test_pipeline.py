@@ -450,7 +450,7 @@ def test_one_thread_is_one_thread(tmp_path: Path) -> None:
 INTERRUPTED = """
 import _thread, signal, sys, threading, time
 import nextlong_rs as nl
-from nextlong_rs import pipeline
+import nextlong_rs.synthesize as pipeline  # XXX
 signal.signal(signal.SIGINT, signal.default_int_handler)
 begun = []
 class Bar(pipeline.Bar):

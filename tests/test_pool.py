@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from nextlong_rs import ConfigError
-from nextlong_rs.pool import Pool, thread_count
+from nextlong_rs.engine.pool import Pool, thread_count
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

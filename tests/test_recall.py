@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
-from nextlong_rs.index import Search, knn
-from nextlong_rs.memory import needs
-from nextlong_rs.pool import Pool
-from nextlong_rs.recall import UsedLists, used_warning
+from nextlong_rs.engine.pool import Pool
+from nextlong_rs.index.search import Search, knn
+from nextlong_rs.run.memory import needs
+from nextlong_rs.stage.recall import UsedLists, used_warning
 
 Floats = NDArray[np.float32]
 

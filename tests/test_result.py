@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from nextlong_rs.errors import ConfigError, RunError
-from nextlong_rs.inspecting import inspect
-from nextlong_rs.result import Result
+from nextlong_rs.result.inspect import inspect
+from nextlong_rs.result.result import Result
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -17,12 +17,16 @@ import pytest
 from tests.killing import digest, torture
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, corpus, parts, pipeline, sequencing, waves
-from nextlong_rs.embedders import identity
-from nextlong_rs.files import Number
-from nextlong_rs.parts import Parts
-from nextlong_rs.status import status
-from nextlong_rs.tasks import Tasks
+import nextlong_rs.synthesize as pipeline  # XXX
+from nextlong_rs import _nextlong
+from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.embed.resolve import identity
+from nextlong_rs.run.files import Number
+from nextlong_rs.run.status import status
+from nextlong_rs.run.tasks import Tasks
+from nextlong_rs.stage import mine as sequencing
+from nextlong_rs.stage import parts, waves
+from nextlong_rs.stage.parts import Parts
 
 
 def synthesize(output: Path, **options: Any) -> nl.Result:
@@ -309,7 +313,7 @@ def test_a_full_disk_is_one_error_and_the_restart_goes_on(tmp_path: Path) -> Non
 
 
 def test_a_second_process_is_refused_by_name_and_a_dead_one_is_not(tmp_path: Path) -> None:
-    from nextlong_rs.run import Run
+    from nextlong_rs.run.directory import Run
 
     run = Run(tmp_path / "out")
     with run.lock():

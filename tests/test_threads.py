@@ -16,7 +16,7 @@ RUN = """
 import json, sys
 import numpy as np, tokenizers
 import nextlong_rs as nl
-from nextlong_rs import parts
+from nextlong_rs.stage import parts
 parts.PART_TOKENS = 8192 * 16  # several output files
 
 def embed(texts):

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextlong_rs import _nextlong
-from nextlong_rs import tokenize as room
 from nextlong_rs.errors import ConfigError, TokenizerError
+from nextlong_rs.tokenize import tokenizer as room
 
 tokenizers = pytest.importorskip(
     "tokenizers", reason="the laws compare with the package tokenizers"
@@ -380,7 +380,7 @@ def test_what_the_core_refuses_is_encoded_by_the_given_object(tmp_path: Path) ->
 
 
 def test_the_fallback_keeps_the_rules_of_the_core() -> None:
-    from nextlong_rs._python_tokenizer import PythonEncoder
+    from nextlong_rs.tokenize.python import PythonEncoder
 
     texts = chunks()[::60]
     for name in ("mistral", "qwen3", "bert"):

@@ -27,9 +27,9 @@ from tests.test_tokenize import chunks, like_the_package, odd_text, shared
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
-from nextlong_rs import tokenize as room
-from nextlong_rs._python_tokenizer import PythonEncoder
 from nextlong_rs.errors import TokenizerError
+from nextlong_rs.tokenize import tokenizer as room
+from nextlong_rs.tokenize.python import PythonEncoder
 
 tokenizers = pytest.importorskip("tokenizers", reason="the laws compare with this package")
 

@@ -20,7 +20,7 @@ from tests.hostile import SETTINGS, text
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
-from nextlong_rs.embed import Embedder
+from nextlong_rs.embed.embedder import Embedder
 from nextlong_rs.errors import NextlongError, RunError
 
 DAMAGE = st.tuples(
