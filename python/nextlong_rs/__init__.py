@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from nextlong_rs.chunk import Chunker, chunk, chunk_spans
     from nextlong_rs.embed.embedder import Embedder
     from nextlong_rs.estimate import Estimate, estimate
+    from nextlong_rs.index.knn import Neighbours, knn
     from nextlong_rs.index.persistent import Index
-    from nextlong_rs.index.search import Neighbours, knn
     from nextlong_rs.result.inspect import inspect
     from nextlong_rs.result.result import Result
     from nextlong_rs.sample import sample_corpus, sample_tokenizer
@@ -72,14 +72,14 @@ _MODULES = {
     "Embedder": "embed.embedder",
     "Estimate": "estimate",
     "Index": "index.persistent",
-    "Neighbours": "index.search",
+    "Neighbours": "index.knn",
     "Result": "result.result",
     "Settings": "settings",
     "chunk": "chunk",
     "chunk_spans": "chunk",
     "estimate": "estimate",
     "inspect": "result.inspect",
-    "knn": "index.search",
+    "knn": "index.knn",
     "sample_corpus": "sample",
     "sample_tokenizer": "sample",
     "synthesize": "synthesize",

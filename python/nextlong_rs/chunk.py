@@ -292,8 +292,9 @@ def _check(size: int, unit: str, mode: str, tokenizer: object, overlap: int) -> 
 
 
 def _counter_of(tokenizer: Any) -> _nextlong.Tokenizer | Callable[[str], int]:
+    # Here, because counting characters needs neither these modules nor numpy.
     from nextlong_rs.tokenize.cache import loaded
-    from nextlong_rs.tokenize.tokenizer import only_counts
+    from nextlong_rs.tokenize.load import only_counts
 
     if only_counts(tokenizer):
         count: Callable[[str], int] = tokenizer

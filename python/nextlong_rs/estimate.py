@@ -19,16 +19,22 @@ from typing import Any
 import numpy as np
 
 from nextlong_rs import _nextlong
-from nextlong_rs.corpus import inputs as corpora
+from nextlong_rs.corpus.blocks import Block, read_blocks
 from nextlong_rs.engine.pool import Pool
 from nextlong_rs.errors import ConfigError
 from nextlong_rs.run.directory import Run
-from nextlong_rs.run.memory import FEW, held_now, needs
+from nextlong_rs.run.memory import held_now
 from nextlong_rs.settings import Settings
-from nextlong_rs.stage import chunk as cutting
-from nextlong_rs.stage import embed as stages
-from nextlong_rs.stage import mine as sequencing
-from nextlong_rs.synthesize import Job, Prepared, prepare
+from nextlong_rs.stage.chunk import chunk, corpus_config
+from nextlong_rs.stage.context import Job
+from nextlong_rs.stage.embed import embed
+from nextlong_rs.stage.fit import fit
+from nextlong_rs.stage.index import index
+from nextlong_rs.stage.mine import mine
+from nextlong_rs.stage.needs import FEW, needs
+from nextlong_rs.stage.plan import plan
+from nextlong_rs.stage.prepare import Prepared, prepare
+from nextlong_rs.stage.write import write
 
 __all__ = ["Estimate", "estimate"]
 
@@ -171,13 +177,13 @@ class _Sample:
 
     def _run(self, given: Prepared, sample_bytes: int) -> None:
         job = self.job
-        store = cutting.chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
-        vectors = stages.embed(job, store, job.settings.embedder)
-        queue = stages.plan(job, store, self.listing)
-        search = stages.index(job, store, vectors, queue)
+        store = chunk(job, self.listing, given.tokenizer, self._read(sample_bytes))
+        vectors = embed(job, store, fit(job, store, job.settings.embedder))
+        queue = plan(job, store, self.listing)
+        search = index(job, store, vectors, queue)
         rest = (given.tokenizer, given.special, given.separator())
-        selector, parts = sequencing.mine(job, store, vectors, search, queue, *rest, "{}")
-        sequencing.write(job, parts, len(selector), "{}")
+        selector, parts = mine(job, store, vectors, search, queue, *rest, "{}")
+        write(job, parts, len(selector), "{}")
         self.chunks, self.dim = len(store), vectors.dim
         self.eligible = len(queue) / store.document_count
         rows = np.arange(min(len(store), 256), dtype=np.int64)
@@ -188,15 +194,15 @@ class _Sample:
         given.tokenizer.encode_chunks(store, rows)
         self.token_seconds = (time.perf_counter() - begun) / len(rows)
 
-    def _read(self, sample_bytes: int) -> Iterator[corpora.Block]:
+    def _read(self, sample_bytes: int) -> Iterator[Block]:
         """Blocks from the beginnings of some files, spread over all by their bytes."""
-        config = cutting.corpus_config(self.settings)
+        config = corpus_config(self.settings)
         chosen = _spread([one.size or 0 for one in self.listing], _FILES)
         most = -(-sample_bytes // len(chosen))
         for number in chosen:
             held = 0
             one = [self.listing[number]]
-            for block in corpora.read_blocks(one, config, block_bytes=min(_BLOCK_BYTES, most)):
+            for block in read_blocks(one, config, block_bytes=min(_BLOCK_BYTES, most)):
                 self.blocks.append((number, block.file_bytes))
                 yield block
                 held += block.bytes

@@ -1,39 +1,41 @@
-"""The whole run: corpus in, sequences out. The only place that sees every room."""
+"""A whole run: a corpus in, sequences out, one stage after another."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nextlong_rs import _nextlong
-from nextlong_rs.corpus import inputs as corpora
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs.corpus.inputs import Input
+from nextlong_rs.corpus.inputs import describe as describe_input
+from nextlong_rs.embed.resolve import describe as describe_embedder
 from nextlong_rs.engine.pool import Pool, thread_count
-from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, RunError
+from nextlong_rs.result.result import Result
 from nextlong_rs.run.directory import Run
 from nextlong_rs.run.files import write_json
-from nextlong_rs.run.memory import LITTLE, Budget, Need, needs, parse_bytes
+from nextlong_rs.run.memory import peak_memory
 from nextlong_rs.run.tasks import FORMAT
+from nextlong_rs.run.versions import versions
 from nextlong_rs.settings import Settings
+from nextlong_rs.stage.chunk import chunk
+from nextlong_rs.stage.context import Job
+from nextlong_rs.stage.embed import embed
+from nextlong_rs.stage.fit import fit
+from nextlong_rs.stage.groups import detected_groups, group, report
+from nextlong_rs.stage.index import index
+from nextlong_rs.stage.mine import mine
+from nextlong_rs.stage.plan import plan
+from nextlong_rs.stage.prepare import Prepared, prepare
+from nextlong_rs.stage.write import write
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from nextlong_rs.result.result import Result
-    from nextlong_rs.tokenize.tokenizer import SpecialIds, Tokenizer
-
-__all__ = ["Job", "Prepared", "prepare", "synthesize"]
+__all__ = ["synthesize"]
 
 _ENOUGH_TO_JUDGE = 20
 """Sequences of which a tenth says something."""
@@ -95,38 +97,21 @@ def synthesize(
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
     if embedder is not None:
-        from nextlong_rs.embed.resolve import describe
-
-        options["embedder"] = describe(embedder)
+        options["embedder"] = describe_embedder(embedder)
     given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    chosen, listing = given.settings, given.listing
     with Pool(1) as beside:
         # Most of loading a tokenizer, and the only part that the corpus need not wait for.
         separator = beside.submit_last(given.separator)
         if thread_count(threads) == 1:
             beside.wait(separator)
-        from nextlong_rs.result.result import Result
-        from nextlong_rs.stage import chunk as cutting
-        from nextlong_rs.stage import embed as stages
-        from nextlong_rs.stage import groups as grouping
-        from nextlong_rs.stage import mine as sequencing
-
-        chosen, listing, special = given.settings, given.listing, given.special
         run = Run(output, shown=progress is True)
-        inside = os.path.realpath(run.output) + os.sep
-        for one in listing:
-            if run.work.is_dir() and one.path and os.path.realpath(one.path).startswith(inside):
-                raise ConfigError(
-                    f"input {one.name} lies in output {run.output}; name another folder"
-                )
-        facts = {
-            "settings": chosen.to_dict(),
-            "tokenizer": {"hash": given.tokenizer.hash, "bos": special.bos, "eos": special.eos},
-            "versions": versions(),
-        }
+        _check_outside(run, listing)
+        facts = _facts(given)
         recorded = {
             "format": FORMAT,
             **facts,
-            "inputs": [corpora.describe(one) for one in listing],
+            "inputs": [describe_input(one) for one in listing],
         }
         with run.lock():
             job = Job(
@@ -149,37 +134,13 @@ def synthesize(
             run.prepare(recorded, resume=resume, overwrite=overwrite)
             begun = time.perf_counter()
             write_json(run.work / "run.json", recorded)
-
-            job.check_memory()
-            store = cutting.chunk(job, listing, given.tokenizer)
-            job.check_memory(len(store))
-            if separator.done():
-                # A tokenizer that cannot be used ends the run before more work is done.
-                beside.wait(separator)
-            vectors = stages.embed(job, store, chosen.embedder if embedder is None else embedder)
-            queue = stages.plan(job, store, listing)
-            search = stages.index(job, store, vectors, queue)
-            groups = grouping.group(job, store, stages.detected_groups(job, store))
-            metadata = json.dumps(facts, ensure_ascii=False)
-            encoding = (given.tokenizer, special, beside.wait(separator))
-            for note in given.tokenizer.notes:
-                run.say(f"{given.tokenizer.name}: {note}")
-            selector, parts = sequencing.mine(
-                job, store, vectors, search, queue, *encoding, metadata, groups
+            files = _run_stages(
+                job,
+                given,
+                chosen.embedder if embedder is None else embedder,
+                lambda: beside.wait(separator),
+                json.dumps(facts, ensure_ascii=False),
             )
-            if len(selector) == 0:
-                raise RunError(nothing_made(job.summary["sequences"]))
-            if groups is not None:
-                grouping.report(job, store, vectors, selector)
-            files = sequencing.write(job, parts, len(selector), metadata)
-
-            if (asked := chosen.num_sequences) is not None and len(selector) < asked:
-                run.say(
-                    f"{len(selector)} of {asked} sequences made: no more documents can be one "
-                    "under the rules (the summary counts why)"
-                )
-            if warning := hardly_alike(job.summary.get("similarity", {}), len(selector)):
-                run.say(warning)
             measured = {
                 "seconds": {**job.seconds, "total": time.perf_counter() - begun},
                 "peak_memory_bytes": peak_memory(),
@@ -193,42 +154,61 @@ def synthesize(
     return Result.open(run.output)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a run is given, read and checked.
+def _run_stages(
+    job: Job,
+    given: Prepared,
+    embedder: Any,
+    separator: Callable[[], NDArray[np.uint32]],
+    metadata: str,
+) -> list[dict[str, Any]]:
+    """Run all stages in their order; returns the output files.
 
-    Attributes:
-        settings: Its settings.
-        listing: Its inputs, one by one.
-        tokenizer: Its tokenizer, which encodes once `separator` was called.
-        special: The ids that begin and end a sequence.
+    `separator` waits for the ids between two chunks, and raises what loading the tokenizer raised.
     """
+    job.check_memory()
+    store = chunk(job, given.listing, given.tokenizer)
+    job.check_memory(len(store))
+    # A tokenizer that cannot be used ends the run before more work is done.
+    job.check_needed()
+    vectors = embed(job, store, fit(job, store, embedder))
+    queue = plan(job, store, given.listing)
+    search = index(job, store, vectors, queue)
+    groups = group(job, store, detected_groups(job, store))
+    encoding = (given.tokenizer, given.special, separator())
+    for note in given.tokenizer.notes:
+        job.run.say(f"{given.tokenizer.name}: {note}")
+    selector, parts = mine(job, store, vectors, search, queue, *encoding, metadata, groups)
+    if len(selector) == 0:
+        raise RunError(nothing_made(job.summary["sequences"]))
+    if groups is not None:
+        report(job, store, vectors, selector)
+    files = write(job, parts, len(selector), metadata)
+    if (asked := job.settings.num_sequences) is not None and len(selector) < asked:
+        job.run.say(
+            f"{len(selector)} of {asked} sequences made: no more documents can be one "
+            "under the rules (the summary counts why)"
+        )
+    if warning := hardly_alike(job.summary.get("similarity", {}), len(selector)):
+        job.run.say(warning)
+    return files
 
-    settings: Settings
-    listing: list[corpora.Input]
-    tokenizer: Tokenizer
-    special: SpecialIds
 
-    def separator(self) -> NDArray[np.uint32]:
-        """Makes the tokenizer ready: the ids between two chunks."""
-        self.tokenizer.ready()
-        return self.tokenizer.separator_ids(self.settings.chunk_separator, eos=self.special.eos)
+def _check_outside(run: Run, listing: Sequence[Input]) -> None:
+    """Refuse inputs that lie in the folder of the run."""
+    inside = os.path.realpath(run.output) + os.sep
+    for one in listing:
+        if run.work.is_dir() and one.path and os.path.realpath(one.path).startswith(inside):
+            raise ConfigError(f"input {one.name} lies in output {run.output}; name another folder")
 
 
-def prepare(
-    inputs: Any, *, tokenizer: Any, settings: Settings | None, options: dict[str, Any]
-) -> Prepared:
-    """Reads and checks what a run is given, without touching its folder."""
-    from nextlong_rs.tokenize.tokenizer import load
-
-    # On a thread, so that Ctrl-C is heard while a large file is read.
-    with Pool(1) as pool:
-        chosen = Settings.of(settings, **options)
-        listing = corpora.resolve(inputs)
-        loaded = pool.call(lambda: load(tokenizer, lazy=True))
-    special = loaded.special_ids(bos=chosen.bos, eos=chosen.eos)
-    loaded.check_separator(chosen.chunk_separator, eos=special.eos)
-    return Prepared(chosen, listing, loaded, special)
+def _facts(given: Prepared) -> dict[str, Any]:
+    """What the output depends on besides the inputs, as the files and the manifest record it."""
+    special = given.special
+    return {
+        "settings": given.settings.to_dict(),
+        "tokenizer": {"hash": given.tokenizer.hash, "bos": special.bos, "eos": special.eos},
+        "versions": versions(),
+    }
 
 
 def nothing_made(counts: dict[str, Any]) -> str:
@@ -252,89 +232,3 @@ def hardly_alike(similarity: dict[str, Any], sequences: int) -> str | None:
         f"similarity of {last:.2f}, {first:.2f} in the first tenth; make fewer (num_sequences), set "
         "a limit (min_score), or give more documents"
     )
-
-
-def versions() -> dict[str, str]:
-    """The versions that the bytes of a run depend on."""
-    from importlib.metadata import version
-
-    return {"nextlong_rs": version("nextlong_rs"), "machine": platform.machine()}
-
-
-def peak_memory() -> int:
-    """The most memory that this process held, in bytes, mapped files in use included."""
-    try:
-        # What `getrusage` tells begins with the peak of the process that started this one.
-        text = Path("/proc/self/status").read_text()
-        return int(text.split("VmHWM:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        import resource
-
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return usage if sys.platform == "darwin" else usage * 1024
-
-
-class Job:
-    """What the stages of one run share: settings, folders, threads, and what they report."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        run: Run,
-        *,
-        threads: int | None,
-        memory_limit: int | str | None = None,
-        progress: bool,
-        needed: Future[Any] | None = None,
-    ) -> None:
-        """Of the settings and the folder of a run, and what it `needed` that is still being made."""
-        if not isinstance(progress, bool):
-            raise ConfigError(f"progress is {progress!r}, expected True or False")
-        self.settings = settings
-        self.core = _nextlong.Settings(settings.to_json())
-        self.run = run
-        self.threads = thread_count(threads)
-        self.budget = Budget(None if memory_limit is None else parse_bytes(memory_limit))
-        self.progress = progress
-        self.version = versions()["nextlong_rs"]
-        self.digests: dict[str, str] = {}
-        self.seconds: dict[str, float] = {}
-        self.summary: dict[str, Any] = {}
-        self._needed = needed
-
-    def check_needed(self) -> None:
-        """Stops the run as soon as it is known that it cannot be finished."""
-        if self._needed is not None and self._needed.done():
-            self._needed.result()
-
-    def check_memory(self, chunks: int = 0) -> None:
-        """Refuses a limit that a stage would pass hours later: before the first begins, and again
-        when the number of chunks is known.
-        """
-        for name, need in needs(self.settings, chunks=chunks, kept=self.budget.kept).items():
-            if name != "fit" or self.settings.embedder == "lsa":
-                self.budget.threads(name, 1, need)
-
-    @contextmanager
-    def stage(
-        self,
-        name: str,
-        need: Need = LITTLE,
-        *,
-        total: float | None = None,
-        unit: str = "",
-        spare: int = 0,
-    ) -> Iterator[Pool]:
-        """A pool and a bar for one stage, with as many threads as its memory allows, and `spare` ones
-        that the need shared by all has room for.
-        """
-        self.check_needed()
-        threads = self.budget.threads(name, self.threads, need)
-        with Bar(name, total, unit=unit, shown=self.progress) as bar:
-            with Pool(threads, bar=bar, spare=spare) as pool:
-                yield pool
-        self.seconds[name] = self.seconds.get(name, 0.0) + bar.seconds
-
-    def report(self, group: str, **facts: Any) -> None:
-        """Adds facts to a group of the summary."""
-        self.summary.setdefault(group, {}).update(facts)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import Watch
+from nextlong_rs.embed.static import StaticModel, positive
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, EmbeddingError
@@ -122,9 +123,9 @@ class Embedder:
             EmbeddingError: No text has a word.
         """
         texts = _as_list(texts)
-        sample = _positive("sample", sample)
+        sample = positive("sample", sample)
         _check_seed(seed)
-        dim = _positive("dim", dim)
+        dim = positive("dim", dim)
         rows = _nextlong.embed_sample(len(texts), sample, seed)
         if len(rows) < len(texts):
             texts = [texts[row] for row in rows.tolist()]
@@ -178,10 +179,10 @@ class Embedder:
             EmbeddingError: No chunk of the sample has a word.
         """
         _check_seed(seed)
-        sample = _positive("sample", sample)
+        sample = positive("sample", sample)
         rows = _nextlong.embed_sample(len(store), sample, seed)
         count = thread_count(threads)
-        dim = _positive("dim", dim)
+        dim = positive("dim", dim)
         model = _nextlong.LsaModel.fit_store(
             store, rows, dim, seed, idf_power, sample, boilerplate_share, count, watch
         )
@@ -205,7 +206,7 @@ class Embedder:
             TokenizerError: The tokenizer cannot be read.
             OSError: A file cannot be read.
         """
-        return cls(_StaticModel(Path(folder), max_tokens))
+        return cls(StaticModel(Path(folder), max_tokens))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -331,34 +332,6 @@ class Embedder:
         return f"Embedder({kind}, dim={self.dim})"
 
 
-class _StaticModel:
-    """A model2vec folder with its own tokenizer."""
-
-    def __init__(self, folder: Path, max_tokens: int | None) -> None:
-        limit = None if max_tokens is None else _positive("max_tokens", max_tokens)
-        self._model = _nextlong.StaticModel(folder, limit)
-        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        self._tokenizer = _nextlong.Tokenizer(text)
-
-    @property
-    def dim(self) -> int:
-        return self._model.dim
-
-    def encode(self, texts: Sequence[str], watch: Watch | None = None) -> NDArray[np.float32]:
-        return self._model.encode(self._tokenizer, texts, watch)
-
-    def embed_part(
-        self,
-        store: ChunkStore,
-        start: int,
-        stop: int,
-        path: str | os.PathLike[str],
-        groups: str | os.PathLike[str] | None = None,
-        watch: Watch | None = None,
-    ) -> None:
-        self._model.embed_part(self._tokenizer, store, start, stop, path, watch)
-
-
 def _as_list(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise ConfigError("texts is one string; give a list of strings")
@@ -397,12 +370,6 @@ def _borders(texts: list[str]) -> list[int]:
         characters += len(text)
     borders.append(len(texts))
     return borders
-
-
-def _positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 63:
-        raise ConfigError(f"{name} ({value!r}) must be a number of at least 1 and below 2**63")
-    return value
 
 
 def _check_seed(seed: int) -> None:

@@ -1,0 +1,1 @@
+"""Nearest neighbours by cosine: one search, an index that is kept, and the engine of a run."""

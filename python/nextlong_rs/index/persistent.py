@@ -19,9 +19,9 @@ from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, RetrievalError
 from nextlong_rs.index.arrays import blocks_of, check, query_arrays, room, unit_rows
-from nextlong_rs.index.search import Neighbours
+from nextlong_rs.index.knn import Neighbours
+from nextlong_rs.index.recall import low_recall
 from nextlong_rs.run.files import write_json
-from nextlong_rs.stage.recall import low_recall
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

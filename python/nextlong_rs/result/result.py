@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nextlong_rs.errors import MissingExtraError, RunError
 from nextlong_rs.result.explain import Explanation, explain, stored_chunks
-from nextlong_rs.stage.groups import table
+from nextlong_rs.result.groups import table
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -1,7 +1,7 @@
-"""The first stage of a run: the corpus is read and cut into chunks, a lane of files beside the other.
+"""Reads the corpus and cuts it into chunks, several input shards in parallel: `work/chunks`.
 
 In: the listing of the inputs. Out: the chunk store, and the rows that cannot be used. A lane is what
-one thread at a time reads: a file, or some small ones. Its blocks are the tasks of the stage, so
+one thread at a time reads: a file, or several small ones. Its blocks are the tasks of the stage, so
 their files are the same whatever the number of threads.
 """
 
@@ -12,19 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nextlong_rs import _nextlong
-from nextlong_rs.corpus import inputs as corpora
+from nextlong_rs.corpus import blocks
+from nextlong_rs.corpus.inputs import Input, describe
 from nextlong_rs.errors import CorpusError
 from nextlong_rs.run.files import write_lines
-from nextlong_rs.run.memory import needs
-
-if TYPE_CHECKING:
-    from nextlong_rs.run.tasks import Tasks
-    from nextlong_rs.settings import Settings
-    from nextlong_rs.synthesize import Job
-    from nextlong_rs.tokenize.tokenizer import Tokenizer
+from nextlong_rs.run.tasks import Tasks
+from nextlong_rs.settings import Settings
+from nextlong_rs.stage.context import Job
+from nextlong_rs.stage.needs import needs
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 __all__ = ["CHUNK_SETTINGS", "chunk", "corpus_config", "lanes"]
 
@@ -45,13 +44,13 @@ Task = tuple[int, int]
 Marker = dict[str, Any]
 
 
-_LANE_BYTES = 16 * corpora.BLOCK_BYTES
+_LANE_BYTES = 16 * blocks.BLOCK_BYTES
 _NAME_BYTES = 256
 
 
-def corpus_config(settings: Settings) -> corpora.CorpusConfig:
+def corpus_config(settings: Settings) -> blocks.CorpusConfig:
     """What of the settings the corpus room takes."""
-    return corpora.CorpusConfig(
+    return blocks.CorpusConfig(
         text_column=settings.text_column,
         id_column=settings.id_column,
         score_column=settings.score_column,
@@ -61,7 +60,7 @@ def corpus_config(settings: Settings) -> corpora.CorpusConfig:
     )
 
 
-def lanes(inputs: Sequence[corpora.Input]) -> list[list[corpora.Input]]:
+def lanes(inputs: Sequence[Input]) -> list[list[Input]]:
     """What can be read side by side: every input, but text files in groups.
 
     Args:
@@ -71,7 +70,7 @@ def lanes(inputs: Sequence[corpora.Input]) -> list[list[corpora.Input]]:
         The inputs in their order, cut by their kinds and sizes alone. A lane is not empty, and its
         inputs, where they are several, are text files that follow each other.
     """
-    found: list[list[corpora.Input]] = []
+    found: list[list[Input]] = []
     held = 0
     for one in inputs:
         # A name counts too: files may be many and empty.
@@ -99,11 +98,11 @@ class _Lane:
     """
 
     number: int
-    inputs: list[corpora.Input]
+    inputs: list[Input]
     place: tuple[int, int, int]
     begun: int = 0
     whole: bool = False
-    reading: Iterator[corpora.Block] | None = None
+    reading: Iterator[blocks.Block] | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -162,9 +161,9 @@ class _Counts:
 
 def chunk(
     job: Job,
-    listing: Sequence[corpora.Input],
+    listing: Sequence[Input],
     tokenizer: Tokenizer,
-    sample: Iterable[corpora.Block] | None = None,
+    sample: Iterable[blocks.Block] | None = None,
 ) -> _nextlong.ChunkStore:
     """Reads the corpus and cuts it: `work/chunks/part-*.arrow`, bad rows to quarantine.jsonl.
 
@@ -177,7 +176,7 @@ def chunk(
         "chunk",
         **settings.named(CHUNK_SETTINGS),
         version=job.version,
-        inputs=[corpora.describe(one) for one in listing],
+        inputs=[describe(one) for one in listing],
         tokenizer=tokenizer.hash if by_tokens else None,
     )
     # What an iterable gives cannot be known without asking it, so it is always cut again.
@@ -190,7 +189,7 @@ def chunk(
 
     def judge(rows: int, reasons: Counter[str], *, at_end: bool = False) -> None:
         try:
-            corpora.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=at_end)
+            blocks.check_error_rate(rows, reasons, config, quarantine=quarantine, at_end=at_end)
         except CorpusError:
             list_bad_rows()
             raise
@@ -254,9 +253,9 @@ def chunk(
     )
 
 
-def blocks_of(lane: _Lane, blocks: Iterable[corpora.Block]) -> Iterator[tuple[Task, corpora.Block]]:
+def blocks_of(lane: _Lane, found: Iterable[blocks.Block]) -> Iterator[tuple[Task, blocks.Block]]:
     """The blocks of a lane with their numbers."""
-    for block in blocks:
+    for block in found:
         lane.begun += 1
         yield (lane.number, lane.begun - 1), block
     lane.whole = True
@@ -269,7 +268,7 @@ class _Stage:
         self,
         job: Job,
         tasks: Tasks,
-        config: corpora.CorpusConfig,
+        config: blocks.CorpusConfig,
         watch: _nextlong.Watch,
         counter: _nextlong.Tokenizer | Callable[[str], int] | None,
     ) -> None:
@@ -287,10 +286,10 @@ class _Stage:
                 return lambda: (task, marker)
             if lane.reading is None:
                 first, row, at = lane.place
-                lane.reading = corpora.read_blocks(
+                lane.reading = blocks.read_blocks(
                     [one for one in lane.inputs if one.number >= first],
                     self.config,
-                    block_bytes=corpora.BLOCK_BYTES,
+                    block_bytes=blocks.BLOCK_BYTES,
                     start=(row, at),
                     most_held=self.job.budget.line,
                     watch=self.watch,
@@ -303,7 +302,7 @@ class _Stage:
         lane.whole, lane.reading = True, None
         return None
 
-    def cut(self, item: tuple[Task, corpora.Block]) -> tuple[Task, Marker]:
+    def cut(self, item: tuple[Task, blocks.Block]) -> tuple[Task, Marker]:
         """Cuts a block into chunks, in its file."""
         task, block = item
         settings, run = self.job.settings, self.job.run

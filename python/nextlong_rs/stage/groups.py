@@ -1,38 +1,26 @@
-"""The report by group: whether the negatives of each source or language are better than chance.
+"""Groups the chunks of a run by source or language, and reports whether each group's negatives are good.
 
-In: the chunk store, its vectors and the sequences. Out: `summary["groups"]`, a table of the largest
-groups, and warnings that name the groups whose negatives are noise.
+In: the chunk store, its vectors and the sequences. Out: the groups, `summary["groups"]`, and warnings
+that name the groups whose negatives are noise.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
+from nextlong_rs.embed.embedder import Embedder
+from nextlong_rs.errors import RunError
+from nextlong_rs.result.groups import warnings
 from nextlong_rs.run.memory import MB, Need
+from nextlong_rs.stage.context import Job
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from nextlong_rs.synthesize import Job
-
-__all__ = ["group", "report", "table", "warnings"]
-
-_SHOWN = 12
-"""Groups in the table."""
-_NAMED = 8
-"""Groups that a warning names."""
-_NAME_WIDTH = 24
-_LEAST_NEGATIVES = 100
-_LEAST_META_CHUNKS = 5
-"""Groups with fewer negatives or meta-chunks are not judged: two standard errors could be as large as
-the difference in a good group, which is 0.2 or more in the groups of real corpora."""
-_LEAST_DIFFERENCE = 0.02
-"""Minimum difference of two mean similarities that counts, however small its standard error is."""
+__all__ = ["detected_groups", "group", "report"]
 
 
 def group(
@@ -60,6 +48,37 @@ def group(
     return groups if len(groups) > 1 else None
 
 
+def detected_groups(
+    job: Job, store: _nextlong.ChunkStore
+) -> tuple[list[str], NDArray[np.uint32]] | None:
+    """The groups of texts that the LSA of the run tells apart: a name for each, and the number of its
+    group for each chunk; None for other embedders."""
+    if job.settings.embedder != "lsa":
+        return None
+    model = Embedder.load(job.run.work / "embed" / "model.safetensors")
+    names = [name for name, _ in model.groups]
+    parts = []
+    for part in range(store.part_count):
+        start, stop = store.part_chunks(part)
+        path = job.run.groups_part(part)
+        # `np.load` may raise anything on a damaged header.
+        content = path.read_bytes()
+        body = 10 + int.from_bytes(content[8:10], "little")
+        if (
+            not content.startswith(b"\x93NUMPY\x01\x00")
+            or b"'descr': '<u2'" not in content[:body]
+            or len(content) - body != 2 * (stop - start)
+        ):
+            raise RunError(
+                f"{path}: damaged, expected {stop - start} uint16; delete it and run again"
+            )
+        numbers = np.frombuffer(content, "<u2", offset=body)
+        if numbers.max(initial=0) >= len(names):
+            raise RunError(f"{path}: damaged, group {numbers.max()} of {len(names)}")
+        parts.append(numbers)
+    return names, np.concatenate(parts).astype(np.uint32)
+
+
 def report(
     job: Job,
     store: _nextlong.ChunkStore,
@@ -77,71 +96,6 @@ def report(
         job.run.say(f"no document has a field {job.settings.source_column!r} (source_column)")
     for warning in warnings(reports):
         job.run.say(warning)
-
-
-def warnings(reports: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Name the groups whose negatives are no better than random chunks.
-
-    Two groups of pairs differ if their means do by at least 0.02 and two standard errors.
-
-    Args:
-        reports: The reports of the core, one for each group.
-
-    Yields:
-        A line for each kind of noise that was found.
-    """
-    unlike, blurred = [], []
-    for one in reports:
-        if one["negatives"] < _LEAST_NEGATIVES:
-            continue
-        name = _printable(one["name"])
-        if _no_more(one["similarity"], one["random_similarity"]):
-            unlike.append(_compared(name, one["similarity"], one["random_similarity"]))
-        elif _no_more(one["similarity"], one["random_in_group"]):
-            blurred.append(_compared(name, one["similarity"], one["random_in_group"]))
-    if unlike:
-        yield (
-            "negatives are no more similar to their meta-chunks than random chunks in "
-            f"{_listed(unlike)}; hint: use another embedder for them, or leave them out"
-        )
-    if blurred:
-        yield (
-            "negatives are no more similar to their meta-chunks than random chunks of the same group "
-            f"in {_listed(blurred)}; hint: either the embedder does not distinguish the texts of "
-            "such a group (use another one), or it has too few (give more documents)"
-        )
-
-
-def table(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Show the largest groups, a line each.
-
-    Args:
-        groups: What the summary of a run lists as `groups`.
-
-    Yields:
-        The lines.
-    """
-    columns = {
-        "chunks": "chunks",
-        "sequences": "sequences",
-        "negatives": "negatives",
-        "same document": "same_document",
-        "similarity": "similarity",
-        "random": "random_similarity",
-        "random in group": "random_in_group",
-        "same group": "same_group_share",
-        "most refused": "refused",
-    }
-    rows = [["", *columns]]
-    for one in groups[:_SHOWN]:
-        name = _printable(str(one.get("name", "")))
-        rows.append([name, *(_cell(one.get(key)) for key in columns.values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *cells in rows:
-        shown = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        yield "  ".join([name.ljust(widths[0]), *shown[:-1], cells[-1]]).rstrip()
-    if len(groups) > _SHOWN:
-        yield f"and {len(groups) - _SHOWN} smaller groups (manifest.json lists them)"
 
 
 def _rounded(one: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
@@ -178,43 +132,3 @@ def _rounded(one: Mapping[str, Any], rules: Sequence[str]) -> dict[str, Any]:
 
 def _share(count: int, total: int) -> float | None:
     return round(count / total, 4) if total else None
-
-
-def _no_more(negatives: Mapping[str, Any] | None, random: Mapping[str, Any] | None) -> bool:
-    """Whether enough negatives are no more similar than random chunks."""
-    if negatives is None or random is None:
-        return False
-    if min(negatives["meta_chunks"], random["meta_chunks"]) < _LEAST_META_CHUNKS:
-        return False
-    error = math.hypot(negatives["error"], random["error"])
-    difference: float = negatives["mean"] - random["mean"]
-    return difference < max(_LEAST_DIFFERENCE, 2 * error)
-
-
-def _compared(name: str, negatives: Mapping[str, Any], random: Mapping[str, Any]) -> str:
-    return f"{name} ({negatives['mean']:.3f}, random {random['mean']:.3f})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more groups" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def _printable(name: str) -> str:
-    """A name of any characters in one line of limited width."""
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
-    return shown if len(shown) <= _NAME_WIDTH else shown[: _NAME_WIDTH - 1] + "…"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, Mapping):
-        if "recall" in value:
-            return _cell(value["recall"])
-        shares = [(share, rule) for rule, share in value.items() if isinstance(share, float)]
-        share, rule = max(shares, default=(0.0, ""))
-        return f"{rule.replace('_', ' ')} {share:.2f}" if rule else "-"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

@@ -1,38 +1,35 @@
-"""The stages that make the sequences: which negatives each takes, and the files they end in.
+"""Selects the negatives of every sequence and tokenizes what the sequences use.
 
-In: the chunks, their vectors and an engine that is ready. Out: `work/mine`, `work/select`,
-`work/tokens`, and `part-*.parquet`. Like the stages before them they are cut into tasks whose
-borders are fixed by the plan.
+In: the chunks, their vectors and a search engine that is ready. Out: `work/mine`, `work/select` and
+`work/tokens`, cut into tasks whose borders are fixed by the plan, and output files under other names.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
-from nextlong_rs.run.memory import gram_bytes, needs
+from nextlong_rs.engine.pool import Pool
+from nextlong_rs.index.search import Search
 from nextlong_rs.run.tasks import fingerprint
 from nextlong_rs.stage.chunk import CHUNK_SETTINGS
-from nextlong_rs.stage.embed import EMBED_SETTINGS, rounded
+from nextlong_rs.stage.context import Job, rounded
+from nextlong_rs.stage.fit import EMBED_SETTINGS
+from nextlong_rs.stage.needs import gram_bytes, needs
 from nextlong_rs.stage.parts import Parts
 from nextlong_rs.stage.recall import UsedLists, used_warning
 from nextlong_rs.stage.waves import Waves, search_pieces
+from nextlong_rs.tokenize.special import SpecialIds
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from nextlong_rs.engine.pool import Pool
-    from nextlong_rs.index.search import Search
-    from nextlong_rs.synthesize import Job
-    from nextlong_rs.tokenize.tokenizer import SpecialIds, Tokenizer
-
-__all__ = ["mine", "write"]
+__all__ = ["mine"]
 
 
 def mine(
@@ -188,60 +185,3 @@ def _tokenize(
         results = pool.map(lambda piece: tokenizer.encode_chunks(store, piece, None), pieces)
     for piece, (values, offsets) in zip(pieces, results, strict=True):
         selector.supply(np.ascontiguousarray(piece), values, offsets)
-
-
-def write(
-    job: Job,
-    parts: Parts,
-    count: int,
-    metadata: str,
-) -> list[dict[str, Any]]:
-    """Writes what is left of the output files, `part-*.parquet`, and gives them their names."""
-    settings, run, rows = job.settings, job.run, parts.rows
-    parts.begin(count)
-    tasks = run.tasks(
-        "write",
-        **{"sequences hash": job.digests["sequences"], "settings hash": fingerprint(metadata)},
-    )
-    # Two ids take a byte at the least, and what was written ahead is there already.
-    ahead = parts.bytes_on_disk
-    known = sum(path.stat().st_size for path in run.output.glob("part-*.parquet"))
-    run.check_disk("write", count * settings.seq_len // 2 - ahead - known)
-    with job.stage("write", needs(settings)["write"], total=count, unit="seq") as pool:
-
-        def one(item: tuple[int, int]) -> dict[str, Any]:
-            number, start = item
-            stop = min(start + rows, count)
-            path = run.output_part(number)
-            marker = tasks.done(number)
-            if marker is None:
-                ready = parts.finish(number, stop, pool.watch)
-                ready.path.replace(path)
-                marker = tasks.mark(
-                    number, [path], rows=ready.rows, tokens=ready.tokens, sha256=ready.sha256
-                )
-            else:
-                pool.watch.add(stop - start)
-                parts.discard(number)
-            return {
-                "name": path.name,
-                "rows": marker["rows"],
-                "tokens": marker["tokens"],
-                "bytes": marker["files"][0]["bytes"],
-                "sha256": marker["sha256"],
-            }
-
-        starts = zip(itertools.count(), range(0, count, rows))
-        files = list(pool.in_order(one, starts))
-        tasks.finish(len(files))
-    names = {file["name"] for file in files}
-    for stray in run.output.glob("part-*.parquet"):
-        if stray.name not in names:
-            stray.unlink()
-    job.report(
-        "sequences",
-        tokens=sum(file["tokens"] for file in files),
-        files=len(files),
-        output_bytes=sum(file["bytes"] for file in files),
-    )
-    return files

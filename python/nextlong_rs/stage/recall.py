@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from nextlong_rs.engine.pool import Pool
     from nextlong_rs.index.search import Search
 
-__all__ = ["UsedLists", "low_recall", "used_warning"]
+__all__ = ["UsedLists", "used_warning"]
 
 _SAMPLED = 256
 """Lists of one depth that are remembered, at most."""
 _FEW = 30
 """Lists of a depth from which on it is warned of."""
-_COPIES = 0.1
-"""Share of copies in a sample of the vectors from which on a warning names them."""
 
 
 class UsedLists:
@@ -118,25 +116,4 @@ def used_warning(facts: Mapping[str, Any], min_recall: float) -> str | None:
         f"the recall of the neighbour lists in use is {whole:.3f} over all lists"
         + (f", {depths}" if depths else "")
         + f", expected at least min_recall ({min_recall}); raise min_recall, or use index='exact'"
-    )
-
-
-def low_recall(
-    engine: str, recall: float, k: int, min_recall: float, *, copies: float = 0.0
-) -> str | None:
-    """What to do about a recall below `min_recall` where no wider search finds more; None if it is
-    reached.
-    """
-    if recall >= min_recall:
-        return None
-    cause = (
-        f"; {copies:.0%} of a sample of the vectors are copies of others, which keeps the "
-        "graph from leading to every vector: remove the copies, or scan all vectors "
-        "(index='exact' of knn and synthesize)"
-        if copies >= _COPIES
-        else "; scan all vectors (index='exact' of knn and synthesize), or lower min_recall"
-    )
-    return (
-        f"recall at k {k} is {recall:.3f} at the widest search of index={engine!r}, expected at "
-        f"least min_recall ({min_recall})" + cause
     )

@@ -14,7 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from nextlong_rs.tokenize.tokenizer import Tokenizer, load
+from nextlong_rs.tokenize.load import load
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 __all__ = ["loaded"]
 
@@ -27,7 +28,7 @@ def loaded(tokenizer: Any) -> Tokenizer:
     """Load a tokenizer, or give the one that an earlier call loaded.
 
     Args:
-        tokenizer: As for `nextlong_rs.tokenize.load`. A file counts as the same while its path, size
+        tokenizer: As for `nextlong_rs.tokenize.load.load`. A file counts as the same while its path, size
             and time of change are; an object while it is the same object with as many tokens, so one
             that was changed in another way has to be loaded by `load`. The last four are kept, objects
             by weak references where they allow it.
@@ -49,7 +50,7 @@ def loaded(tokenizer: Any) -> Tokenizer:
                 return found
         found = load(tokenizer)
         # Else it would hold the object that the cache is not to hold.
-        found._source = None
+        found.remade_by = None
         if key is not None:
             _cache[key] = (_reference(tokenizer), found)
             while len(_cache) > _CACHED:

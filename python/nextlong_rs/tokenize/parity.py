@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import TokenizerError
+from nextlong_rs.tokenize.encoder import Rows
 from nextlong_rs.tokenize.python import PythonEncoder
 
 __all__ = ["compared", "one_by_one"]
-
-Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 
 
 def compared(

@@ -1,6 +1,6 @@
-"""Tokenizers: any `tokenizer.json`, `tokenizers.Tokenizer` or Hugging Face tokenizer, as one thing.
+"""A tokenizer of any kind as one thing.
 
-In: what the user calls a tokenizer. Out: the ids of chunks in the middle of a sequence, and the ids
+In: an encoder of the core or of Python. Out: the ids of chunks in the middle of a sequence, and the ids
 of BOS, EOS and the separator that are put around them.
 """
 
@@ -9,65 +9,23 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from os import PathLike
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError, TokenizerError
+from nextlong_rs.tokenize.encoder import Encoder, Rows
 from nextlong_rs.tokenize.parity import compared, one_by_one
 from nextlong_rs.tokenize.python import PythonEncoder
 from nextlong_rs.tokenize.special import (
     BOS_NAMES,
     EOS_NAMES,
     SpecialIds,
-    declared_beside,
-    declared_by,
-    declared_ids,
 )
 
-__all__ = ["BOS_NAMES", "EOS_NAMES", "SpecialIds", "Tokenizer", "load", "only_counts"]
-
-
-Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
-
-
-class Encoder(Protocol):
-    """What encodes: the core, or the user's own Python object."""
-
-    def ready(self) -> None: ...
-    def encode_chunks(
-        self,
-        store: _nextlong.ChunkStore,
-        chunks: NDArray[np.uint32] | NDArray[np.int64],
-        watch: _nextlong.Watch | None = None,
-    ) -> Rows: ...
-
-    def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows: ...
-    def encode_plain(self, text: str) -> NDArray[np.uint32]: ...
-    def count(self, text: str) -> int: ...
-    def decode(self, ids: NDArray[np.uint32]) -> str: ...
-    def characters_of(
-        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
-    ) -> NDArray[np.int64]: ...
-
-    def token_to_id(self, token: str) -> int | None: ...
-    def id_to_token(self, id: int) -> str | None: ...
-    def is_safe_border(self, left: str, right: str) -> bool: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def added(self) -> list[tuple[int, str, bool]]: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def notes(self) -> list[str]: ...
-    @property
-    def hash(self) -> str: ...
+__all__ = ["Tokenizer"]
 
 
 class Tokenizer:
@@ -79,7 +37,11 @@ class Tokenizer:
     Attributes:
         encoder: What does the work, once it is ready; give it to threads only if `threads_allowed`.
         name: Where the tokenizer came from, for messages and the manifest.
+        remade_by: The function and arguments that give the same tokenizer in another process; None
+            if it cannot be pickled.
     """
+
+    remade_by: tuple[Callable[..., Tokenizer], tuple[Any, ...]] | None
 
     def __init__(
         self,
@@ -98,7 +60,7 @@ class Tokenizer:
         self._notes: list[str] = []
         self._fallback: PythonEncoder | None = None
         self._lock = threading.Lock()
-        self._source: Any = None
+        self.remade_by = None
         # What a run records of its tokenizer does not wait for the encoder.
         self._hash = encoder.hash
 
@@ -106,9 +68,9 @@ class Tokenizer:
         return f"Tokenizer({self.name!r}, vocab_size={self.vocab_size}, kind={self.kind!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._source is None:
+        if self.remade_by is None:
             raise TypeError(f"cannot pickle {self!r}: it was not made by `load`")
-        return load, (self._source,)
+        return self.remade_by
 
     @property
     def threads_allowed(self) -> bool:
@@ -389,124 +351,6 @@ class Tokenizer:
         raise ConfigError(f"{setting} {token!r} is no token of {self.name}{hint}")
 
 
-def load(tokenizer: Any, *, lazy: bool = False) -> Tokenizer:
-    """Load a tokenizer of any kind.
-
-    Args:
-        tokenizer: The path of a `tokenizer.json`, a folder that holds one, a
-            `tokenizers.Tokenizer`, a Hugging Face (`transformers`) tokenizer, or a `Tokenizer`.
-        lazy: Leave the tables that encode, most of the work, to `Tokenizer.ready` or whoever needs
-            them first. Ids and names of tokens are known without. A tokenizer whose ids are to be
-            compared with those of the `tokenizers` package is ready at once.
-
-    Returns:
-        The tokenizer. What the fast encoder cannot read, or encodes otherwise, is encoded by the
-        Python object that was given (for a path: by the `tokenizers` package, if it is installed),
-        slower, the same ids; `Tokenizer.notes` says so.
-
-    Raises:
-        TokenizerError: It is none of these, or nothing can read it.
-        ConfigError: It is a function, which can only count.
-    """
-    if isinstance(tokenizer, Tokenizer):
-        loaded = tokenizer
-    else:
-        loaded = _read(tokenizer)
-        loaded._source = tokenizer
-    encoder = loaded.encoder
-    if not lazy or not isinstance(encoder, _nextlong.Tokenizer) or encoder.unproven is not None:
-        loaded.ready()
-    return loaded
-
-
-def _read(tokenizer: Any) -> Tokenizer:
-    if isinstance(tokenizer, (str, PathLike)):
-        return _from_path(Path(tokenizer))
-    if hasattr(tokenizer, "backend_tokenizer"):
-        declared = declared_by(tokenizer)
-        return _from_object(tokenizer.backend_tokenizer, _name_of(tokenizer), declared)
-    if hasattr(tokenizer, "to_str") and hasattr(tokenizer, "encode_batch"):
-        return _from_object(tokenizer, type(tokenizer).__name__, {})
-    if hasattr(tokenizer, "convert_tokens_to_ids") and callable(tokenizer):
-        encoder = PythonEncoder.of_transformers(tokenizer)
-        return Tokenizer(encoder, name=_name_of(tokenizer), declared=declared_by(tokenizer))
-    if only_counts(tokenizer):
-        raise ConfigError(
-            f"invalid `tokenizer`: {tokenizer!r}, expected a tokenizer that gives ids; hint: a function "
-            "that counts tokens is enough for nextlong_rs.chunk and nextlong_rs.Chunker only"
-        )
-    raise TokenizerError(
-        f"a {type(tokenizer).__name__} is no tokenizer; give the path of a tokenizer.json, a "
-        "tokenizers.Tokenizer or a transformers tokenizer"
-    )
-
-
-def only_counts(tokenizer: Any) -> bool:
-    """Whether a tokenizer is a function that counts tokens and can do no more."""
-    kinds = ("backend_tokenizer", "encode_batch", "convert_tokens_to_ids")
-    return callable(tokenizer) and not any(hasattr(tokenizer, name) for name in kinds)
-
-
-def _from_path(path: Path) -> Tokenizer:
-    file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
-        hint = "the folder holds none" if path.is_dir() else "there is no such file"
-        raise TokenizerError(
-            f"{path}: {hint}; give the path of a tokenizer.json, or load a model's tokenizer with "
-            "transformers.AutoTokenizer.from_pretrained and give that object"
-        )
-    try:
-        text = file.read_text(encoding="utf8")
-    except UnicodeDecodeError as error:
-        raise TokenizerError(f"{file}: not UTF-8 text, so no tokenizer.json") from error
-    declared = declared_beside(file)
-    instead = partial(_second_try, file, text)
-    encoder = _encoder(text, instead)
-    return Tokenizer(
-        encoder,
-        name=str(path),
-        declared=declared_ids(encoder.token_to_id, declared),
-        instead=instead,
-    )
-
-
-def _second_try(file: Path, text: str, error: TokenizerError) -> PythonEncoder:
-    """Reads with the `tokenizers` package what the core could not read."""
-    try:
-        import tokenizers
-    except ImportError:
-        raise TokenizerError(
-            f"{file}: {error}; or install the slower reader: pip install 'nextlong_rs[tokenizers]'"
-        ) from error
-    try:
-        return PythonEncoder.of_text(text, tokenizers.Tokenizer, str(error))
-    except TokenizerError as second:
-        raise TokenizerError(f"{file}: {second}") from error
-    except Exception as second:
-        raise TokenizerError(
-            f"{file}: {error}; nor can the tokenizers package: {second}"
-        ) from error
-
-
-def _from_object(given: Any, name: str, declared: Mapping[str, int | None]) -> Tokenizer:
-    text, reader = given.to_str(), type(given)
-
-    def instead(error: TokenizerError) -> PythonEncoder:
-        # The object itself is the user's to keep or to drop.
-        return PythonEncoder.of_text(text, reader, str(error))
-
-    encoder = _encoder(text, instead)
-    return Tokenizer(encoder, name=name, declared=declared, instead=instead)
-
-
-def _encoder(text: str, instead: Callable[[TokenizerError], PythonEncoder]) -> Encoder:
-    """The core's, as far as it can be told without its tables."""
-    try:
-        return _nextlong.Tokenizer(text, lazy=True)
-    except TokenizerError as error:
-        return instead(error)
-
-
 def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
     """The name in a separator that is a token by its name."""
     if isinstance(separator, str):
@@ -516,7 +360,3 @@ def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
             f'chunk_separator {dict(separator)!r} must be a text or {{"token": "<name>"}}'
         )
     return None if separator is None else separator["token"]
-
-
-def _name_of(tokenizer: Any) -> str:
-    return str(getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__)
