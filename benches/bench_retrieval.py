@@ -36,7 +36,7 @@ from benches.retrieval_engines import (
 
 from nextlong_rs.chunk import chunk
 from nextlong_rs.embed.embedder import Embedder
-from nextlong_rs.index.search import knn
+from nextlong_rs.index.knn import knn
 
 ROWS = int(os.environ.get("NEXTLONG_BENCH_ROWS", "100000"))
 DIM = 256

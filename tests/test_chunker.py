@@ -21,8 +21,9 @@ import nextlong_rs as nl
 from nextlong_rs.chunk import Unit
 from nextlong_rs.errors import ConfigError, CorpusError, TokenizerError
 from nextlong_rs.tokenize import cache as tokenizer_cache
+from nextlong_rs.tokenize.load import load
 from nextlong_rs.tokenize.python import PythonEncoder
-from nextlong_rs.tokenize.tokenizer import Tokenizer, load
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 SAMPLE = Path(str(nl.sample_tokenizer()))
 

@@ -144,7 +144,7 @@ def test_a_save_that_fails_leaves_the_old_index(
     def fails(*_: object) -> None:
         raise OSError("no space")
 
-    monkeypatch.setattr("nextlong_rs.kept_index.write_json", fails)
+    monkeypatch.setattr("nextlong_rs.index.persistent.write_json", fails)
     with pytest.raises(OSError, match="no space"):
         index.save(tmp_path)
     assert len(Index.load(tmp_path)) == 50

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests.hostile import SETTINGS, text
+from tests.support.hostile import SETTINGS, text
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong

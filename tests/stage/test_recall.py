@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool
-from nextlong_rs.index.search import Search, knn
-from nextlong_rs.run.memory import needs
+from nextlong_rs.index.knn import knn
+from nextlong_rs.index.search import Search
+from nextlong_rs.stage.needs import needs
 from nextlong_rs.stage.recall import UsedLists, used_warning
 
 Floats = NDArray[np.float32]

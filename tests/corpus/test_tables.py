@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reading import read, reasons, write_lines
+from tests.support.reading import read, reasons, write_lines
 
-from nextlong_rs.corpus import inputs as corpus
-from nextlong_rs.corpus.inputs import CorpusConfig
+from nextlong_rs.corpus.blocks import CorpusConfig, read_blocks
+from nextlong_rs.corpus.inputs import resolve
 from nextlong_rs.errors import ConfigError, CorpusError
 
 zstandard = pytest.importorskip("zstandard")
@@ -121,7 +121,7 @@ def test_parquet_is_read_row_group_by_row_group(tmp_path: Path) -> None:
     expected = [(f"a.parquet:{number}", text) for number, text in enumerate(TEXTS, 1)]
     for block_bytes in (1, 3000, 1 << 24):
         assert read(path, block_bytes=block_bytes, score_column="score") == (expected, [])
-    (block,) = corpus.read_blocks(corpus.resolve(path), CorpusConfig(score_column="score"))
+    (block,) = read_blocks(resolve(path), CorpusConfig(score_column="score"))
     documents = block.parse()
     assert [documents.origin(row)[3] for row in range(len(documents))] == scores
 
@@ -135,15 +135,13 @@ def test_reading_on_counts_the_bytes_that_are_left(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts}), path, row_group_size=200, use_dictionary=False)
     inside = 0
     for block_bytes in (200, 1500, 6000):
-        whole = list(corpus.read_blocks(corpus.resolve(path), block_bytes=block_bytes))
+        whole = list(read_blocks(resolve(path), block_bytes=block_bytes))
         counted = [block.file_bytes for block in whole]
         assert sum(counted) == path.stat().st_size
         for number, block in enumerate(whole[:-1], 1):
             _, row, at = block.next
             inside += at < row
-            rest = corpus.read_blocks(
-                corpus.resolve(path), block_bytes=block_bytes, start=(row, at)
-            )
+            rest = read_blocks(resolve(path), block_bytes=block_bytes, start=(row, at))
             assert [block.file_bytes for block in rest] == counted[number:]
     assert inside > 5
 
@@ -202,7 +200,7 @@ def test_a_dataset_is_read_with_its_selection(tmp_path: Path) -> None:
     assert [text for _, text in read(dataset.to_iterable_dataset())[0]] == TEXTS
     assert [text for _, text in read(iter(dataset))[0]] == TEXTS
     with pytest.raises(ConfigError, match="several splits"):
-        corpus.resolve(datasets.DatasetDict({"train": dataset}))
+        resolve(datasets.DatasetDict({"train": dataset}))
 
 
 def test_frames_that_give_an_arrow_stream_are_tables() -> None:

@@ -19,9 +19,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError, TokenizerError
-from nextlong_rs.tokenize import tokenizer as room
+from nextlong_rs.tokenize.load import load
+from nextlong_rs.tokenize.special import SpecialIds
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 tokenizers = pytest.importorskip(
     "tokenizers", reason="the laws compare with the package tokenizers"
@@ -29,7 +32,7 @@ tokenizers = pytest.importorskip(
 
 NAMES = ["qwen3", "gpt2", "deepseek", "mistral", "bert"]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<s>", "</s>", "[SEP]", "[UNK]", "<unk>", "<think>"]
-SAMPLE = Path(room.__file__).parent / "data/tokenizer.json"
+SAMPLE = nl.sample_tokenizer()
 
 
 def shared(*parts: str) -> Path:
@@ -43,8 +46,8 @@ def shared(*parts: str) -> Path:
 
 
 @cache
-def ours(name: str) -> room.Tokenizer:
-    return room.load(SAMPLE if name == "sample" else shared("tokenizers", name))
+def ours(name: str) -> Tokenizer:
+    return load(SAMPLE if name == "sample" else shared("tokenizers", name))
 
 
 @cache
@@ -322,7 +325,7 @@ def test_the_config_beside_the_file_names_bos_and_eos(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(SAMPLE.read_bytes())
     config = {"bos_token": None, "eos_token": {"content": "<|bos|>"}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    found = room.load(tmp_path).special_ids()
+    found = load(tmp_path).special_ids()
     assert (found.bos, found.eos) == (None, 0)
 
 
@@ -334,7 +337,7 @@ def test_truncation_padding_and_a_post_processor_never_touch_a_chunk() -> None:
         single="<|bos|> $A <|endoftext|>",
         special_tokens=[("<|bos|>", 0), ("<|endoftext|>", 1)],
     )
-    tokenizer = room.load(package)
+    tokenizer = load(package)
     text = "a chunk " * 300
     assert tokenizer.encode(text).tolist() == ours("sample").encode(text).tolist()
     assert any("truncation" in note for note in tokenizer.notes)
@@ -344,7 +347,7 @@ def test_a_prefix_space_is_left_out_of_chunks_and_kept_in_plain_ids() -> None:
     package = tokenizers.Tokenizer.from_file(str(SAMPLE))
     byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)
     package.pre_tokenizer = byte_level
-    tokenizer = room.load(package)
+    tokenizer = load(package)
     assert isinstance(tokenizer.encoder, _nextlong.Tokenizer)
     assert tokenizer.encode_plain("word").tolist() == package.encode("word").ids
     package.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -365,7 +368,7 @@ def exotic() -> Any:
 
 def test_what_the_core_refuses_is_encoded_by_the_given_object(tmp_path: Path) -> None:
     package = exotic()
-    tokenizer = room.load(package)
+    tokenizer = load(package)
     assert not tokenizer.threads_allowed
     texts = ["two words", "", "<|endoftext|> is text", "\nnext"]
     values, offsets = tokenizer.encode_texts(texts)
@@ -374,9 +377,9 @@ def test_what_the_core_refuses_is_encoded_by_the_given_object(tmp_path: Path) ->
     assert values.tolist() == [id for row in rows for id in row]
     assert offsets.tolist() == np.cumsum([0, *map(len, rows)]).tolist()
     assert tokenizer.count("two words") == len(rows[0])
-    assert tokenizer.special_ids() == room.SpecialIds(bos=0, eos=1)
+    assert tokenizer.special_ids() == SpecialIds(bos=0, eos=1)
     package.save(str(tmp_path / "tokenizer.json"))
-    assert room.load(tmp_path).encode("two words").tolist() == rows[0]
+    assert load(tmp_path).encode("two words").tolist() == rows[0]
 
 
 def test_the_fallback_keeps_the_rules_of_the_core() -> None:
@@ -398,7 +401,7 @@ def test_hugging_face_objects_bring_their_special_tokens() -> None:
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(SAMPLE), eos_token="<|endoftext|>"
     )
-    tokenizer = room.load(fast)
+    tokenizer = load(fast)
     assert isinstance(tokenizer.encoder, _nextlong.Tokenizer)
     assert tokenizer.special_ids().eos == 1
     assert tokenizer.encode("one two").tolist() == ours("sample").encode("one two").tolist()
@@ -409,11 +412,11 @@ def test_a_file_that_is_no_tokenizer_ends_in_a_clear_error(content: str, tmp_pat
     file = tmp_path / "tokenizer.json"
     file.write_bytes(content.encode("utf8", "surrogateescape"))
     with pytest.raises(TokenizerError, match=r"tokenizer\.json"):
-        room.load(file)
+        load(file)
     with pytest.raises(TokenizerError):
-        room.load(tmp_path / "missing")
+        load(tmp_path / "missing")
     with pytest.raises(TokenizerError, match="int"):
-        room.load(3)
+        load(3)
 
 
 def test_other_threads_run_while_chunks_are_encoded() -> None:

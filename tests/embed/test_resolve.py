@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.embedding import documents, write_static
+from tests.support.embedding import documents, write_static
 
 from nextlong_rs import _nextlong
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.blocks import CorpusConfig, read_blocks
+from nextlong_rs.corpus.inputs import resolve
 from nextlong_rs.embed.embedder import Embedder
 from nextlong_rs.embed.function import CallableEmbedder, encode_with
 from nextlong_rs.embed.precomputed import ReadyVectors, checked_rows
@@ -155,8 +156,8 @@ def chunk_store(folder: Path, texts: list[str]) -> _nextlong.ChunkStore:
     for number, half in enumerate([texts[:90], texts[90:]]):
         lines = folder / f"{number}.jsonl"
         lines.write_text("".join(json.dumps({"text": text}) + "\n" for text in half))
-        config = corpus.CorpusConfig()
-        (block,) = corpus.read_blocks(corpus.resolve(lines), config)
+        config = CorpusConfig()
+        (block,) = read_blocks(resolve(lines), config)
         paths.append(folder / f"{number}.arrow")
         _nextlong.chunk_part(block.parse(), paths[-1], mode="lossless", size=2048)
     return _nextlong.ChunkStore(paths)

@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from tests.killing import digest
+from tests.support.killing import digest
 
 import nextlong_rs as nl
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus import blocks
+from nextlong_rs.corpus.blocks import Block
+from nextlong_rs.corpus.inputs import Input, resolve
 from nextlong_rs.stage import chunk as cutting
 
 SMALL: dict[str, Any] = {"seq_len": 4096, "num_sequences": 20, "dim": 64, "progress": False}
@@ -48,7 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 17)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 17)
     monkeypatch.setattr(cutting, "_LANE_BYTES", 1 << 18)
 
 
@@ -81,7 +83,7 @@ def test_the_bytes_do_not_depend_on_how_many_files_are_read_at_a_time(
 def test_the_size_of_blocks_and_lanes_changes_no_sequence(files: Path, tmp_path: Path) -> None:
     whole = synthesize(files, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "BLOCK_BYTES", 50_000)
+        patch.setattr(blocks, "BLOCK_BYTES", 50_000)
         patch.setattr(cutting, "_LANE_BYTES", 1)
         cut = synthesize(files, tmp_path / "cut")
     assert [row["input_ids"] for row in whole] == [row["input_ids"] for row in cut]
@@ -95,7 +97,7 @@ def test_only_what_is_missing_is_read_again(
     synthesize(files, tmp_path / "whole")
     markers = sorted((tmp_path / "whole/work/_done/chunk").glob("0*.json"))
     rng = random.Random(threads)
-    read_blocks = corpus.read_blocks
+    whole = blocks.read_blocks
     for share in (0.0, 0.1, 0.6, 1.0):
         again = tmp_path / f"again-{share}"
         shutil.copytree(tmp_path / "whole", again)
@@ -106,17 +108,17 @@ def test_only_what_is_missing_is_read_again(
         opened: set[str] = set()
 
         def watched(
-            inputs: list[corpus.Input], *given: Any, opened: set[str] = opened, **options: Any
-        ) -> Iterator[corpus.Block]:
+            inputs: list[Input], *given: Any, opened: set[str] = opened, **options: Any
+        ) -> Iterator[Block]:
             opened.update(Path(one.name).name for one in inputs if one.size)
-            return read_blocks(inputs, *given, **options)
+            return whole(inputs, *given, **options)
 
         with monkeypatch.context() as patch:
-            patch.setattr(corpus, "read_blocks", watched)
+            patch.setattr(blocks, "read_blocks", watched)
             synthesize(files, again, threads=threads)
         assert digest(again) == digest(tmp_path / "whole")
         assert of_chunks(again) == of_chunks(tmp_path / "whole")
-        lanes = cutting.lanes(corpus.resolve(files))
+        lanes = cutting.lanes(resolve(files))
         possible = {Path(one.name).name for stem in lost for one in lanes[int(stem[:5])]}
         assert opened <= possible
         assert bool(opened) == bool(lost)
@@ -141,6 +143,6 @@ def test_objects_and_files_are_read_in_their_order(files: Path, tmp_path: Path) 
 
     for threads in (1, 3):
         made = synthesize(objects(), tmp_path / str(threads), threads=threads)
-        assert made.manifest["summary"]["corpus"]["inputs"] == len(corpus.resolve(objects()))
+        assert made.manifest["summary"]["corpus"]["inputs"] == len(resolve(objects()))
     assert of_chunks(tmp_path / "1") == of_chunks(tmp_path / "3")
     assert digest(tmp_path / "1") == digest(tmp_path / "3")

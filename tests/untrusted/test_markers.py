@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.hostile import SETTINGS, text
-from tests.killing import digest
+from tests.support.hostile import SETTINGS, text
+from tests.support.killing import digest
 
 import nextlong_rs as nl
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus import blocks
 from nextlong_rs.errors import NextlongError, RunError
 from nextlong_rs.run.markers import sealed
 
@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     documents = [json.dumps({"text": text(number)}) for number in range(60)]
     (folder / "corpus.jsonl").write_text("\n".join([*documents, "bad"]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "BLOCK_BYTES", 12_000)
+        patch.setattr(blocks, "BLOCK_BYTES", 12_000)
         synthesize(folder / "out", folder / "corpus.jsonl")
     assert len(list((folder / "out/work/_done/chunk").glob("0*.json"))) > 2
     return folder
@@ -44,7 +44,7 @@ def synthesize(output: Path, corpus: Path, **changes: Any) -> nl.Result:
 @pytest.fixture
 def copy(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the run, and a file beside it that no run may touch."""
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 12_000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 12_000)
     shutil.copytree(run / "out", tmp_path / "out")
     (tmp_path / "victim").write_text("precious")
     return tmp_path / "out"

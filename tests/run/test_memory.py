@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import nextlong_rs as nl
 from nextlong_rs.run import memory
-from nextlong_rs.run.memory import MB, Budget, Need, needs, parse_bytes
+from nextlong_rs.run.memory import MB, Budget, Need, parse_bytes
+from nextlong_rs.stage.needs import needs
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,9 @@ def test_a_graph_that_passes_the_limit_is_refused_before_anything_is_embedded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A corpus of so many chunks that a graph of them would not fit.
-    real = memory.needs
+    real = needs
     monkeypatch.setattr(
-        "nextlong_rs.pipeline.needs",
+        "nextlong_rs.stage.context.needs",
         lambda settings, *, chunks=0, **rest: real(settings, chunks=chunks * 10_000, **rest),
     )
     with pytest.raises(nl.ConfigError, match=r"too small for the stage (plan|index)"):

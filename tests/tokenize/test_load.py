@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import tokenizers
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.stage import chunk as cutting
-from nextlong_rs.stage import embed as stages
-from nextlong_rs.tokenize import tokenizer as room
+from nextlong_rs.tokenize.load import load
+from nextlong_rs.tokenize.tokenizer import Tokenizer
+
+synthesis = import_module("nextlong_rs.synthesize")
+"""The module; the package has the function under this name."""
 
 SMALL: dict[str, Any] = {"seq_len": 4096, "num_sequences": 4, "progress": False, "threads": 2}
 
@@ -49,8 +53,8 @@ def exotic(tmp_path: Path) -> Path:
 
 
 def test_a_lazy_tokenizer_is_the_same_once_it_is_ready() -> None:
-    whole = room.load(nl.sample_tokenizer())
-    lazy = room.load(nl.sample_tokenizer(), lazy=True)
+    whole = load(nl.sample_tokenizer())
+    lazy = load(nl.sample_tokenizer(), lazy=True)
     assert (lazy.hash, lazy.vocab_size) == (whole.hash, whole.vocab_size)
     assert lazy.special_ids() == whole.special_ids()
     lazy.ready()
@@ -62,7 +66,7 @@ def test_a_lazy_tokenizer_is_the_same_once_it_is_ready() -> None:
 
 def test_what_the_core_cannot_read_is_encoded_by_the_package(exotic: Path, tmp_path: Path) -> None:
     # Only shapes that are known to be encoded alike wait for the first need.
-    lazy = room.load(exotic, lazy=True)
+    lazy = load(exotic, lazy=True)
     hash = lazy.hash
     assert not isinstance(lazy.encoder, _nextlong.Tokenizer)
     lazy.ready()
@@ -77,23 +81,23 @@ def test_what_the_core_cannot_read_is_encoded_by_the_package(exotic: Path, tmp_p
 def test_a_lazy_tokenizer_is_made_by_the_first_need(
     exotic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = room.load(exotic)
+    whole = load(exotic)
     for need in (
         lambda one: one.encode("two words").tolist(),
         lambda one: one.count("two words"),
         lambda one: one.decode(whole.encode("two words")),
         lambda one: one.kind,
         lambda one: one.threads_allowed,
-        lambda one: room.load(one).encoder.notes,
+        lambda one: load(one).encoder.notes,
     ):
-        assert need(room.load(exotic, lazy=True)) == need(whole)
+        assert need(load(exotic, lazy=True)) == need(whole)
     # What failed once is tried again, and says so in the same words.
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "tokenizers", None)
         for _ in range(2):
             with pytest.raises(nl.TokenizerError, match=r"exotic\.json.*pip install"):
-                room.load(exotic, lazy=True)
-    lazy = room.load(exotic, lazy=True)
+                load(exotic, lazy=True)
+    lazy = load(exotic, lazy=True)
     assert lazy.encode("two words").tolist() == whole.encode("two words").tolist()
 
 
@@ -132,7 +136,7 @@ def test_a_run_ends_as_soon_as_its_tokenizer_is_known_to_be_unusable(
     """The corpus is cut in as many blocks as it has documents; a few are cut before the error."""
     cut, known = threading.Event(), threading.Event()
 
-    def ready(self: room.Tokenizer) -> None:
+    def ready(self: Tokenizer) -> None:
         assert cut.wait(30)
         known.set()
         raise nl.TokenizerError("the tables contradict themselves")
@@ -147,13 +151,13 @@ def test_a_run_ends_as_soon_as_its_tokenizer_is_known_to_be_unusable(
             assert known.wait(30)
         return whole(self, item)
 
-    monkeypatch.setattr(room.Tokenizer, "ready", ready)
+    monkeypatch.setattr(Tokenizer, "ready", ready)
     monkeypatch.setattr(cutting._Stage, "cut", cut_one)
-    monkeypatch.setattr(stages, "embed", None)
+    monkeypatch.setattr(synthesis, "fit", None)
     corpus = tmp_path / "corpus.jsonl"
     lines = (json.dumps({"text": f"Document {n}.\n" * 400}) for n in range(400))
     corpus.write_text("\n".join(lines))
-    monkeypatch.setattr("nextlong_rs.corpus.BLOCK_BYTES", 1 << 12)
+    monkeypatch.setattr("nextlong_rs.corpus.blocks.BLOCK_BYTES", 1 << 12)
     with pytest.raises(nl.TokenizerError, match="contradict"):
         synthesize(tmp_path / "out", inputs=corpus)
     assert 3 < len(blocks) < 100
@@ -166,9 +170,9 @@ def test_where_the_tables_must_be_there_first_they_are(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    ready, chunk = room.Tokenizer.ready, cutting.chunk
+    ready, chunk = Tokenizer.ready, cutting.chunk
 
-    def readied(self: room.Tokenizer) -> None:
+    def readied(self: Tokenizer) -> None:
         if order.count("ready") == 0:
             time.sleep(0.2)
         ready(self)
@@ -178,8 +182,8 @@ def test_where_the_tables_must_be_there_first_they_are(
         order.append("chunk")
         return chunk(*rest)
 
-    monkeypatch.setattr(room.Tokenizer, "ready", readied)
-    monkeypatch.setattr(cutting, "chunk", chunked)
+    monkeypatch.setattr(Tokenizer, "ready", readied)
+    monkeypatch.setattr(synthesis, "chunk", chunked)
     sizes = {"chunk_size": 300} if "chunk_unit" in options else {}
     assert len(synthesize(tmp_path / "out", **options, **sizes)) == 4
     assert [name for at, name in enumerate(order) if name not in order[:at]] == ["ready", "chunk"]

@@ -22,8 +22,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
+from nextlong_rs.tokenize.load import load
 from nextlong_rs.tokenize.python import PythonEncoder
-from nextlong_rs.tokenize.tokenizer import Tokenizer, load
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 NEGATIVE = 1
 REAL = ["qwen3", "gpt2", "deepseek", "mistral", "bert"]

@@ -1,6 +1,6 @@
 """Kills small runs at seeded random moments, goes on with them, and compares the bytes.
 
-    python tests/killing.py KILLS [SEED]
+    python tests/support/killing.py KILLS [SEED]
 
 Each round runs the same command until it is killed, at a moment drawn between its start and a bit
 past its usual end, again and again in one folder until it once comes through. The rounds take turns
@@ -30,12 +30,12 @@ RUN = """
 import sys
 import numpy as np
 import nextlong_rs as nl
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus import blocks
 from nextlong_rs.stage import parts
 # Eight output files, so that some are written while mining goes on.
 parts.PART_TOKENS = 4096 * 8
 # Eight parts of the corpus, so that some of its file is chunked and some is not.
-corpus.BLOCK_BYTES = 1 << 19
+blocks.BLOCK_BYTES = 1 << 19
 
 def embed(texts):
     return np.array([[text.count(letter) for letter in "etaoinshrdlucmfwygpb"] for text in texts])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.hostile import SETTINGS, text
+from tests.support.hostile import SETTINGS, text
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong

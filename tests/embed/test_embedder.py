@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.embedding import documents, write_static
+from tests.support.embedding import documents, write_static
 
 from nextlong_rs.chunk import chunk
 from nextlong_rs.embed.embedder import Embedder

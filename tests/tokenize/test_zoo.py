@@ -23,13 +23,14 @@ from tests.support.tokenizer_zoo import (
     split,
     splitters,
 )
-from tests.test_tokenize import chunks, like_the_package, odd_text, shared
+from tests.tokenize.test_tokenizer import chunks, like_the_package, odd_text, shared
 
 import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import TokenizerError
-from nextlong_rs.tokenize import tokenizer as room
+from nextlong_rs.tokenize.load import load
 from nextlong_rs.tokenize.python import PythonEncoder
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 tokenizers = pytest.importorskip("tokenizers", reason="the laws compare with this package")
 
@@ -53,8 +54,8 @@ def zoo_text(name: str) -> str:
 
 
 @cache
-def ours(name: str) -> room.Tokenizer:
-    return room.load(tokenizers.Tokenizer.from_str(zoo_text(name)))
+def ours(name: str) -> Tokenizer:
+    return load(tokenizers.Tokenizer.from_str(zoo_text(name)))
 
 
 class Law:
@@ -220,7 +221,7 @@ def test_a_file_whose_ids_are_far_above_its_tokens_is_refused(tmp_path: Path) ->
         path = tmp_path / "tokenizer.json"
         path.write_text(json.dumps(file))
         with pytest.raises(TokenizerError, match="far above|has the id"):
-            room.load(path, lazy=True)
+            load(path, lazy=True)
 
 
 def test_what_the_core_cannot_encode_needs_the_package(
@@ -228,12 +229,12 @@ def test_what_the_core_cannot_encode_needs_the_package(
 ) -> None:
     path = tmp_path / "tokenizer.json"
     path.write_text(zoo_text("openai gpt"))
-    assert room.load(path).encode("a cat").tolist() == law("openai gpt").ids("a cat")
+    assert load(path).encode("a cat").tolist() == law("openai gpt").ids("a cat")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(TokenizerError, match=r"end_of_word_suffix.*pip install"):
-        room.load(path, lazy=True)
+        load(path, lazy=True)
     path.write_text(zoo_text("bloom"))
-    loaded = room.load(path)
+    loaded = load(path)
     assert loaded.encode("a cat").tolist() == law("bloom").ids("a cat")
     assert any("not compared" in note for note in loaded.notes)
 
@@ -257,7 +258,7 @@ def test_a_real_vocabulary_with_patterns_of_real_models_gives_the_ids_of_the_pac
     parts = [split(pattern) for pattern in PATTERNS[name]]
     file["pre_tokenizer"] = splitters(*parts, byte_level(regex=False))
     text = json.dumps(file)
-    tokenizer = room.load(tokenizers.Tokenizer.from_str(text))
+    tokenizer = load(tokenizers.Tokenizer.from_str(text))
     assert isinstance(tokenizer.encoder, _nextlong.Tokenizer)
     texts = chunks()[::5]
     values, _ = tokenizer.encode_texts(texts)
@@ -271,7 +272,7 @@ def test_a_text_on_which_the_core_fails_is_encoded_by_the_package() -> None:
     file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"(?:1|1)*(?!1)2(?=3)|\p{L}+"
     text = json.dumps(file)
     package = tokenizers.Tokenizer.from_str(text)
-    tokenizer = room.load(package)
+    tokenizer = load(package)
     assert isinstance(tokenizer.encoder, _nextlong.Tokenizer)
     texts = ["one", "1" * 18, "two 1123"]
     with pytest.raises(TokenizerError, match="111"):

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.killing import digest, torture
+from tests.support.killing import digest, torture
 
 import nextlong_rs as nl
-import nextlong_rs.synthesize as pipeline  # XXX
 from nextlong_rs import _nextlong
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus import blocks
 from nextlong_rs.embed.resolve import identity
 from nextlong_rs.run.files import Number
 from nextlong_rs.run.status import status
@@ -27,6 +26,7 @@ from nextlong_rs.run.tasks import Tasks
 from nextlong_rs.stage import mine as sequencing
 from nextlong_rs.stage import parts, waves
 from nextlong_rs.stage.parts import Parts
+from nextlong_rs.synthesize import hardly_alike
 
 
 def synthesize(output: Path, **options: Any) -> nl.Result:
@@ -230,7 +230,7 @@ def test_a_failing_embedder_is_one_error_and_the_restart_goes_on(tmp_path: Path)
 def test_what_an_embedder_made_before_it_failed_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 19)
     given: list[int] = []
     broken = [5]
 
@@ -259,7 +259,7 @@ def test_what_an_embedder_made_before_it_failed_is_kept(
 def test_what_a_killed_run_of_other_settings_left_unmarked_is_not_used(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "BLOCK_BYTES", 1 << 19)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 19)
     mark = Tasks.mark
 
     def killed(tasks: Tasks, number: Number, *rest: Any, **facts: Any) -> Any:
@@ -457,11 +457,11 @@ def test_a_run_whose_chunks_are_used_up_goes_on_the_same_way(tmp_path: Path) -> 
 
 
 def test_last_sequences_that_took_what_is_left_are_told() -> None:
-    told = pipeline.hardly_alike({"first_sequences": 0.71, "last_sequences": 0.1}, 1517)
+    told = hardly_alike({"first_sequences": 0.71, "last_sequences": 0.1}, 1517)
     assert told is not None
     assert "0.10, 0.71 in the first" in told
     none_last = {"first_sequences": 0.7, "last_sequences": None}
-    assert pipeline.hardly_alike(none_last, 1517) is None
-    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.36}, 1517) is None
-    assert pipeline.hardly_alike({"first_sequences": 0.7, "last_sequences": 0.1}, 19) is None
-    assert pipeline.hardly_alike({}, 100) is None
+    assert hardly_alike(none_last, 1517) is None
+    assert hardly_alike({"first_sequences": 0.7, "last_sequences": 0.36}, 1517) is None
+    assert hardly_alike({"first_sequences": 0.7, "last_sequences": 0.1}, 19) is None
+    assert hardly_alike({}, 100) is None

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reading import packed, read, reasons, write_lines
+from tests.support.reading import packed, read, reasons, write_lines
 
-from nextlong_rs.corpus import inputs as corpus
-from nextlong_rs.corpus.inputs import CorpusConfig
+from nextlong_rs.corpus.blocks import Block, CorpusConfig, check_error_rate, read_blocks
+from nextlong_rs.corpus.inputs import Input, resolve
 from nextlong_rs.errors import ConfigError, CorpusError
 from nextlong_rs.stage import chunk as cutting
 
@@ -212,9 +212,9 @@ def test_ids_and_scores_are_taken_from_their_columns(tmp_path: Path) -> None:
         '{"key": "f", "body": "f", "quality": 1e999}\n'
         '{"key": "g", "body": "g", "quality": -0.5}\n'
     )
-    listing = corpus.resolve(path)
+    listing = resolve(path)
     config = CorpusConfig(text_column="body", id_column="key", score_column="quality")
-    (block,) = corpus.read_blocks(listing, config)
+    (block,) = read_blocks(listing, config)
     documents = block.parse()
     assert [documents.origin(row) for row in range(len(documents))] == [
         ("k", 0, 0, 0.5),
@@ -255,8 +255,8 @@ def test_text_files_share_blocks(tmp_path: Path) -> None:
     (tmp_path / "100.txt").write_bytes(b"\xff")
     (tmp_path / "101.txt").write_text(" \n")
     (tmp_path / "102.txt").write_text("a" * 2000)
-    listing = corpus.resolve(tmp_path)
-    blocks = list(corpus.read_blocks(listing, block_bytes=1 << 20))
+    listing = resolve(tmp_path)
+    blocks = list(read_blocks(listing, block_bytes=1 << 20))
     assert len(blocks) == 1
     rows, bad = read(tmp_path, max_document_bytes=1000)
     assert len(rows) == 297
@@ -282,12 +282,12 @@ def test_names_with_line_breaks_are_files_too(tmp_path: Path) -> None:
 def test_weights_belong_to_sources(tmp_path: Path) -> None:
     a = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
     b = write_lines(tmp_path / "b.jsonl", [{"text": "b"}])
-    listing = corpus.resolve({str(a): 2, str(b): 0.5})
+    listing = resolve({str(a): 2, str(b): 0.5})
     assert [(one.number, one.source, one.weight) for one in listing] == [(0, 0, 2.0), (1, 1, 0.5)]
-    assert corpus.resolve([(a, 2), (b, 0.5)]) == listing
+    assert resolve([(a, 2), (b, 0.5)]) == listing
     assert listing[0].size == a.stat().st_size
     assert listing[0].mtime_ns == a.stat().st_mtime_ns
-    assert [one.weight for one in corpus.resolve([a, ({"text": "x"} for _ in "12")])] == [
+    assert [one.weight for one in resolve([a, ({"text": "x"} for _ in "12")])] == [
         None,
         None,
     ]
@@ -322,7 +322,7 @@ def test_inputs_that_cannot_be_are_refused(
     (tmp_path / "a.pdf").touch()
     (tmp_path / "empty").mkdir()
     with pytest.raises(error, match=message):
-        corpus.resolve(inputs)
+        resolve(inputs)
 
 
 @pytest.mark.parametrize(
@@ -342,21 +342,21 @@ def test_settings_that_cannot_be_are_refused(setting: dict[str, Any]) -> None:
 
 def test_a_file_that_vanishes_is_an_os_error(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
-    listing = corpus.resolve(path)
+    listing = resolve(path)
     path.unlink()
     with pytest.raises(CorpusError, match="a.jsonl"):
-        list(corpus.read_blocks(listing))
+        list(read_blocks(listing))
 
 
 def test_too_many_bad_rows_stop_a_run() -> None:
     config = CorpusConfig(max_error_rate=0.1)
-    corpus.check_error_rate(99, {"broken JSON": 99}, config)
-    corpus.check_error_rate(100, {"broken JSON": 10}, config)
+    check_error_rate(99, {"broken JSON": 99}, config)
+    check_error_rate(100, {"broken JSON": 10}, config)
     with pytest.raises(CorpusError, match=r"11 of 100 rows .*broken JSON: 10, text is empty: 1"):
-        corpus.check_error_rate(100, {"text is empty": 1, "broken JSON": 10}, config)
+        check_error_rate(100, {"text is empty": 1, "broken JSON": 10}, config)
     with pytest.raises(CorpusError, match="quarantine.jsonl"):
-        corpus.check_error_rate(5, {"broken JSON": 1}, config, at_end=True)
-    corpus.check_error_rate(0, {}, config, at_end=True)
+        check_error_rate(5, {"broken JSON": 1}, config, at_end=True)
+    check_error_rate(0, {}, config, at_end=True)
 
 
 def test_reading_stops_when_the_watch_is_cancelled(tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_reading_stops_when_the_watch_is_cancelled(tmp_path: Path) -> None:
     watch = _nextlong.Watch()
     watch.cancel()
     with pytest.raises(KeyboardInterrupt):
-        list(corpus.read_blocks(corpus.resolve(path), watch=watch))
+        list(read_blocks(resolve(path), watch=watch))
 
 
 def of_every_kind(folder: Path) -> bytes:
@@ -400,20 +400,20 @@ def of_every_kind(folder: Path) -> bytes:
 @pytest.mark.parametrize("block_bytes", [1000, 5000, 20_000, 100_000, 1 << 24])
 def test_reading_begins_at_any_block(block_bytes: int, tmp_path: Path) -> None:
     of_every_kind(tmp_path)
-    listing = corpus.resolve(tmp_path)
+    listing = resolve(tmp_path)
 
-    def shown(block: corpus.Block) -> tuple[Any, ...]:
+    def shown(block: Block) -> tuple[Any, ...]:
         place = (block.number, block.first_row, block.offset, block.bytes, block.next)
         documents = block.parse()
         return (*place, documents.texts(), documents.quarantine())
 
-    whole = [shown(block) for block in corpus.read_blocks(listing, block_bytes=block_bytes)]
+    whole = [shown(block) for block in read_blocks(listing, block_bytes=block_bytes)]
     assert len(whole) > 5
     step = max(1, len(whole) // 40)
     for number in range(0, len(whole), step):
         first, row, at = whole[number][4]
         rest = [one for one in listing if one.number >= first]
-        blocks = corpus.read_blocks(rest, block_bytes=block_bytes, start=(row, at))
+        blocks = read_blocks(rest, block_bytes=block_bytes, start=(row, at))
         found = [shown(block) for block in itertools.islice(blocks, 3)]
         assert found == whole[number + 1 : number + 4]
 
@@ -434,9 +434,9 @@ def test_the_last_block_of_a_file_says_so(block_bytes: int, tmp_path: Path) -> N
         (tmp_path / f"{name}.jsonl").write_bytes(data)
         (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(data))
         (tmp_path / f"{name}.jsonl.zst").write_bytes(zstandard.compress(data))
-    listing = corpus.resolve(tmp_path)
+    listing = resolve(tmp_path)
     for lane in cutting.lanes(listing):
-        blocks = list(corpus.read_blocks(lane, block_bytes=block_bytes))
+        blocks = list(read_blocks(lane, block_bytes=block_bytes))
         following = lane[-1].number + 1
         assert bool(blocks) == any(one.size and "empty" not in one.name for one in lane), lane
         for place, block in enumerate(blocks):
@@ -447,9 +447,9 @@ def test_the_last_block_of_a_file_says_so(block_bytes: int, tmp_path: Path) -> N
 
 
 def test_lanes_hold_every_input_once() -> None:
-    def one(number: int, kind: str, size: int) -> corpus.Input:
+    def one(number: int, kind: str, size: int) -> Input:
         label = f"{number}"
-        return corpus.Input(
+        return Input(
             number=number, source=0, name=label, label=label, kind=kind, size=size, path=label
         )
 
@@ -472,12 +472,12 @@ def bytes_read() -> int:
 def test_what_lies_before_a_block_is_not_read_again(tmp_path: Path) -> None:
     row = json.dumps({"text": "some words of a text " * 500}) + "\n"
     (tmp_path / "a.jsonl").write_text(row * 2000)
-    listing = corpus.resolve(tmp_path)
-    *_, before_last, _ = corpus.read_blocks(listing, block_bytes=1 << 20)
+    listing = resolve(tmp_path)
+    *_, before_last, _ = read_blocks(listing, block_bytes=1 << 20)
     number, line, at = before_last.next
     assert number == 0
     assert line > 1800
     held = bytes_read()
-    (last,) = corpus.read_blocks(listing, block_bytes=1 << 20, start=(line, at))
+    (last,) = read_blocks(listing, block_bytes=1 << 20, start=(line, at))
     assert bytes_read() - held < 2 << 20
     assert last.first_row == line

@@ -19,7 +19,8 @@ from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool
 from nextlong_rs.errors import ConfigError, RetrievalError
 from nextlong_rs.index.arrays import unit_rows
-from nextlong_rs.index.search import Search, knn
+from nextlong_rs.index.knn import knn
+from nextlong_rs.index.search import Search
 from nextlong_rs.run.tasks import Tasks
 
 Floats = NDArray[np.float32]

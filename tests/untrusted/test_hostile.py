@@ -17,9 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from tests.hostile import GOOD, lines, outcome, text
+from tests.support.hostile import GOOD, lines, outcome, text
 
-from nextlong_rs.corpus import inputs as corpus
+from nextlong_rs.corpus.blocks import read_blocks
+from nextlong_rs.corpus.inputs import resolve
+from nextlong_rs.stage import prepare
 
 MIB = 1 << 20
 GZIP = gzip.compress(lines())
@@ -274,7 +276,7 @@ def test_one_text_shared_by_many_rows_is_not_copied_for_each(stored: bool, tmp_p
     path = tmp_path / "a.parquet"
     pq.write_table(table, path, store_schema=stored, dictionary_pagesize_limit=1 << 30)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    read = corpus.read_blocks(corpus.resolve(path))
+    read = read_blocks(resolve(path))
     assert sum(len(block.parse()) for block in read) == 3000
     # 750 MiB of text.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
@@ -305,9 +307,9 @@ def test_a_folder_that_vanishes_is_one_error(
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / name).write_bytes(lines())
-    listed = corpus.resolve(folder)
+    listed = resolve(folder)
     shutil.rmtree(folder)
-    monkeypatch.setattr(corpus, "resolve", lambda _: listed)
+    monkeypatch.setattr(prepare, "resolve", lambda _: listed)
     found = outcome(folder, tmp_path / "out")
     assert str(found).startswith(f"CorpusError: {folder / name}: cannot be read (No such file")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nextlong_rs as nl
-from nextlong_rs.stage import mine as sequencing
 from nextlong_rs.stage.parts import Parts
+
+synthesis = import_module("nextlong_rs.synthesize")
+"""The module; the package has the function under this name."""
 
 STEP = 32
 """Sequences of 32,768 tokens that are written at a time."""
@@ -38,13 +41,13 @@ def test_the_last_file_grows_while_mining_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grown: list[int] = []
-    write = sequencing.write
+    write = synthesis.write
 
     def seen(job: Any, parts: Parts, count: int, metadata: str) -> Any:
         grown.extend(part.next - part.start for part in parts._parts if part.written is None)
         return write(job, parts, count, metadata)
 
-    monkeypatch.setattr(sequencing, "write", seen)
+    monkeypatch.setattr(synthesis, "write", seen)
     ahead = run(tmp_path / "ahead")
     assert len(grown) == 1
     assert grown[0] % STEP == 0

@@ -450,10 +450,10 @@ def test_one_thread_is_one_thread(tmp_path: Path) -> None:
 INTERRUPTED = """
 import _thread, signal, sys, threading, time
 import nextlong_rs as nl
-import nextlong_rs.synthesize as pipeline  # XXX
+from nextlong_rs.stage import context
 signal.signal(signal.SIGINT, signal.default_int_handler)
 begun = []
-class Bar(pipeline.Bar):
+class Bar(context.Bar):
     def __init__(self, stage, *rest, **options):
         super().__init__(stage, *rest, **options)
         if stage == sys.argv[2]:
@@ -461,7 +461,7 @@ class Bar(pipeline.Bar):
                 begun.append(time.perf_counter())
                 _thread.interrupt_main()
             threading.Timer(0.02, interrupt).start()
-pipeline.Bar = Bar
+context.Bar = Bar
 try:
     nl.synthesize(sys.argv[3], sys.argv[1], tokenizer=nl.sample_tokenizer(),
                   seq_len=65536, progress=False, index="hnsw", max_score=None, max_containment=None)
@@ -494,8 +494,19 @@ def test_the_import_is_light() -> None:
     assert not modules & {"numpy", "pyarrow", "datasets", "tokenizers", "tqdm", "torch"}
 
 
-def test_public_names_are_functions_and_not_their_modules() -> None:
+@pytest.mark.parametrize("name", ["chunk", "estimate", "synthesize"])
+def test_a_public_function_is_not_hidden_by_the_module_of_its_name(name: str) -> None:
+    script = f"""if True:
+        import nextlong_rs.{name}
+        from nextlong_rs import {name}
+        from nextlong_rs.{name} import {name} as own
+        import nextlong_rs as nl
 
-    assert callable(nl.chunk)
-    assert callable(nl.inspect)
+        assert callable(own)
+        assert nl.{name} is own is {name}
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_public_name_is_there() -> None:
     assert all(hasattr(nl, name) for name in nl.__all__)

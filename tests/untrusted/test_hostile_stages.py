@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tokenizers
-from tests.hostile import GOOD, outcome, text
+from tests.support.hostile import GOOD, outcome, text
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import nextlong_rs as nl

@@ -1,4 +1,4 @@
-"""The write room: what is written is what every reader reads."""
+"""The Parquet writer of the core: what is written is what every reader reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextlong_rs import write
+from nextlong_rs import _nextlong
 from nextlong_rs.errors import RunError
 
 pq = pytest.importorskip("pyarrow.parquet")
@@ -34,7 +34,7 @@ COLUMNS = {
 }
 
 
-def made(rows: int = 4, length: int = LENGTH) -> tuple[write.Sequences, list[dict[str, Any]]]:
+def made(rows: int = 4, length: int = LENGTH) -> tuple[_nextlong.Sequences, list[dict[str, Any]]]:
     """Sequences, and the rows that a reader should give."""
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 150_000, rows * length).astype(np.uint32)
@@ -46,7 +46,7 @@ def made(rows: int = 4, length: int = LENGTH) -> tuple[write.Sequences, list[dic
     role = np.tile(np.array([0, 2, 1], np.int8), rows)
     meta = np.tile(np.array([0, -1, 0], np.int32), rows)
     score = np.tile(np.array([1.0, 0.0, 0.25], np.float32), rows)
-    sequences = write.Sequences.from_arrays(
+    sequences = _nextlong.Sequences.from_arrays(
         "nextlong",
         ids,
         np.arange(rows + 1, dtype=np.uint64) * np.uint64(length),
@@ -83,7 +83,7 @@ def made(rows: int = 4, length: int = LENGTH) -> tuple[write.Sequences, list[dic
 def written(tmp_path: Path) -> tuple[Path, list[dict[str, Any]]]:
     sequences, expected = made()
     path = tmp_path / "part-00000.parquet"
-    rows, size = write.parquet(path, sequences, {"seed": 0})
+    rows, size = _nextlong.write_parquet(path, sequences, '{"seed": 0}')
     assert rows == len(sequences) == 4
     assert size == path.stat().st_size
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
@@ -143,7 +143,7 @@ def test_duckdb_reads_it(written: tuple[Path, list[dict[str, Any]]]) -> None:
 def test_row_groups_hold_64_mib_of_tokens(tmp_path: Path) -> None:
     sequences, expected = made(rows=200, length=131_072)
     path = tmp_path / "a.parquet"
-    write.parquet(path, sequences, {})
+    _nextlong.write_parquet(path, sequences, "{}")
     metadata = pq.read_metadata(path)
     assert [metadata.row_group(group).num_rows for group in range(2)] == [128, 72]
     table = pq.read_table(path, columns=["input_ids"])
@@ -153,13 +153,13 @@ def test_row_groups_hold_64_mib_of_tokens(tmp_path: Path) -> None:
 
 def test_no_sequences_make_an_empty_file(tmp_path: Path) -> None:
     sequences, _ = made(rows=0)
-    write.parquet(tmp_path / "a.parquet", sequences, {})
+    _nextlong.write_parquet(tmp_path / "a.parquet", sequences, "{}")
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
 
 
 def test_the_same_sequences_give_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        write.parquet(tmp_path / name, made()[0], {"b": 1, "a": 2})
+        _nextlong.write_parquet(tmp_path / name, made()[0], '{"a": 1, "b": 2}')
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -175,7 +175,7 @@ def test_columns_that_do_not_agree_are_refused() -> None:
         np.zeros(0, np.float32),
     )
     with pytest.raises(RunError, match="input_ids has other rows"):
-        write.Sequences.from_arrays(
+        _nextlong.Sequences.from_arrays(
             "x",
             np.zeros(5, np.uint32),
             np.array([0, 4], np.uint64),
@@ -189,4 +189,4 @@ def test_columns_that_do_not_agree_are_refused() -> None:
 
 def test_a_folder_that_is_missing_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write.parquet(tmp_path / "no" / "a.parquet", made()[0], {})
+        _nextlong.write_parquet(tmp_path / "no" / "a.parquet", made()[0], "{}")

@@ -22,7 +22,7 @@ import nextlong_rs as nl
 from nextlong_rs import _nextlong
 from nextlong_rs.embed.embedder import Embedder
 from nextlong_rs.errors import ConfigError, NextlongError
-from nextlong_rs.index.search import knn
+from nextlong_rs.index.knn import knn
 from nextlong_rs.settings import Settings
 
 TOKENIZER = Tokenizer.from_file(str(nl.sample_tokenizer()))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs.corpus import inputs as corpus
-from nextlong_rs.corpus.inputs import CorpusConfig
+from nextlong_rs.corpus.blocks import CorpusConfig, read_blocks
+from nextlong_rs.corpus.inputs import resolve
 
 zstandard = pytest.importorskip("zstandard")
 
@@ -24,8 +24,8 @@ def read(
     """The documents (id, text) and the quarantine of some inputs."""
     rows: list[Row] = []
     bad: list[Any] = []
-    listing = corpus.resolve(inputs)
-    for block in corpus.read_blocks(listing, CorpusConfig(**config), block_bytes=block_bytes):
+    listing = resolve(inputs)
+    for block in read_blocks(listing, CorpusConfig(**config), block_bytes=block_bytes):
         documents = block.parse()
         texts = documents.texts()
         rows += [(documents.origin(row)[0], texts[row]) for row in range(len(documents))]

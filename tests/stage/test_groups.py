@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.reading import write_lines
+from tests.support.reading import write_lines
 
 import nextlong_rs as nl
-from nextlong_rs.corpus import inputs as corpus
-from nextlong_rs.corpus.inputs import CorpusConfig
+from nextlong_rs.corpus.blocks import CorpusConfig, read_blocks
+from nextlong_rs.corpus.inputs import resolve
 from nextlong_rs.errors import ConfigError, CorpusError, RunError
+from nextlong_rs.result.groups import table, warnings
 from nextlong_rs.run.tasks import Tasks
-from nextlong_rs.stage.groups import table, warnings
 
 TOPICS = 8
 
@@ -283,7 +283,7 @@ SOURCES: list[tuple[object, str | None]] = [
 def sources_of(given: Any, **config: Any) -> tuple[list[str | None], dict[str, int]]:
     found: list[str | None] = []
     bad: dict[str, int] = {}
-    for block in corpus.read_blocks(corpus.resolve(given), CorpusConfig(**config)):
+    for block in read_blocks(resolve(given), CorpusConfig(**config)):
         parsed = block.parse()
         found += [parsed.source(number) for number in range(len(parsed))]
         bad |= parsed.bad_counts()
