@@ -311,7 +311,7 @@ def test_the_python_encoder_cuts_as_the_core(
 def test_a_run_cuts_by_the_tokens_of_a_python_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nextlong_rs.tokenize import tokenizer as tokenize
+    from nextlong_rs.tokenize import load as loading
 
     documents = [
         {"id": str(n), "text": "".join(f"Document {n}, line {m}.\n" for m in range(40))}
@@ -335,5 +335,5 @@ def test_a_run_cuts_by_the_tokens_of_a_python_encoder(
     def refuse(text: str, instead: Any) -> Any:
         return instead(TokenizerError("a test"))
 
-    monkeypatch.setattr(tokenize, "_encoder", refuse)
+    monkeypatch.setattr(loading, "_encoder", refuse)
     assert chunks_of("python") == by_core

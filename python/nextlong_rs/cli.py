@@ -1,4 +1,4 @@
-"""The command `nextlong`: makes sequences, estimates what that needs, shows what came out."""
+"""The command `nextlong`: makes sequences, estimates a run, and shows runs and their results."""
 
 from __future__ import annotations
 

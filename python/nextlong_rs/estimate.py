@@ -1,8 +1,8 @@
-"""What a run will need, before it: chunks, disk, memory and time, from a sample of the corpus.
+"""Estimates a run beforehand: chunks, disk, memory and time, from a sample of the corpus.
 
-In: what `synthesize` takes. Out: numbers. A few megabytes of the corpus go through every stage of a
-run, in a folder that is thrown away; each stage's seconds and bytes are then scaled by what they
-grow with: chunks, queries times vectors, or tokens.
+In: the arguments of `synthesize`. Out: numbers. A few megabytes of the corpus go through every stage of
+a run, in a temporary folder; each stage's seconds and bytes are then scaled by what they grow with:
+chunks, queries times vectors, or tokens.
 """
 
 from __future__ import annotations

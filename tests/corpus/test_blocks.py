@@ -1,11 +1,10 @@
-"""The corpus room: every kind of input, every hostile row, the same documents however it is cut."""
+"""Reading blocks: every kind of file, every hostile row, the same documents however they are cut."""
 
 from __future__ import annotations
 
 import gzip
 import itertools
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.reading import packed, read, reasons, write_lines
 
 from nextlong_rs.corpus.blocks import Block, CorpusConfig, check_error_rate, read_blocks
-from nextlong_rs.corpus.inputs import Input, resolve
+from nextlong_rs.corpus.inputs import resolve
 from nextlong_rs.errors import ConfigError, CorpusError
 from nextlong_rs.stage import chunk as cutting
 
@@ -235,20 +234,6 @@ def test_one_column_may_serve_twice(tmp_path: Path) -> None:
     assert read(path, id_column="text")[0] == [("a", "a")]
 
 
-def test_a_folder_is_walked_in_one_order_and_ids_tell_its_files_apart(tmp_path: Path) -> None:
-    for name in ("b/x.txt", "a/x.txt", "a.md", ".hidden.txt", "_SUCCESS.txt", "c/notes.pdf"):
-        path = tmp_path / "corpus" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"text of {name}")
-    rows, _ = read(tmp_path / "corpus")
-    assert [doc_id for doc_id, _ in rows] == ["a/x.txt", "a.md", "b/x.txt"]
-    rows, _ = read(str(tmp_path / "**/x.txt"))
-    assert [doc_id for doc_id, _ in rows] == [
-        "corpus/a/x.txt",
-        "corpus/b/x.txt",
-    ]
-
-
 def test_text_files_share_blocks(tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"{number:03}.txt").write_text(f"text {number}")
@@ -267,62 +252,6 @@ def test_text_files_share_blocks(tmp_path: Path) -> None:
         "text is over the limit",
     ]
     assert read(tmp_path, block_bytes=300, max_document_bytes=1000) == (rows, bad)
-
-
-def test_names_with_line_breaks_are_files_too(tmp_path: Path) -> None:
-    path = tmp_path / "a\nb.txt"
-    path.write_text("text")
-    assert read([str(path)])[0] == [("a\nb.txt", "text")]
-    raw = os.fsencode(tmp_path) + b"/\xff.txt"
-    with open(raw, "w") as file:
-        file.write("text")
-    assert read(os.fsdecode(raw))[0] == [("\\udcff.txt", "text")]
-
-
-def test_weights_belong_to_sources(tmp_path: Path) -> None:
-    a = write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
-    b = write_lines(tmp_path / "b.jsonl", [{"text": "b"}])
-    listing = resolve({str(a): 2, str(b): 0.5})
-    assert [(one.number, one.source, one.weight) for one in listing] == [(0, 0, 2.0), (1, 1, 0.5)]
-    assert resolve([(a, 2), (b, 0.5)]) == listing
-    assert listing[0].size == a.stat().st_size
-    assert listing[0].mtime_ns == a.stat().st_mtime_ns
-    assert [one.weight for one in resolve([a, ({"text": "x"} for _ in "12")])] == [
-        None,
-        None,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("inputs", "error", "message"),
-    [
-        ("missing.jsonl", CorpusError, "missing.jsonl: no such file"),
-        ("missing/*.jsonl", CorpusError, "matches nothing"),
-        ([], CorpusError, "no inputs"),
-        ("", ConfigError, "no path"),
-        (5, ConfigError, "int"),
-        ([("a.jsonl", -1)], ConfigError, "must be a number above 0"),
-        ([("a.jsonl", float("nan"))], ConfigError, "must be a number above 0"),
-        ({"a.jsonl": "x"}, ConfigError, "must be a number above 0"),
-        (["a.jsonl", "./a.jsonl"], ConfigError, "named twice"),
-        (["one text", "another"], CorpusError, r"iter\(texts\)"),
-        ("a.pdf", CorpusError, "no known kind"),
-        ("empty", CorpusError, "no file of a known kind"),
-    ],
-)
-def test_inputs_that_cannot_be_are_refused(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    inputs: object,
-    error: type[Exception],
-    message: str,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_lines(tmp_path / "a.jsonl", [{"text": "a"}])
-    (tmp_path / "a.pdf").touch()
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(error, match=message):
-        resolve(inputs)
 
 
 @pytest.mark.parametrize(
@@ -444,23 +373,6 @@ def test_the_last_block_of_a_file_says_so(block_bytes: int, tmp_path: Path) -> N
             assert (block.next[0] == following) == is_last, (block, block.next)
             assert is_last <= (block.next[1:] == (0, 0) or lane[0].kind == "text")
         assert sum(block.file_bytes for block in blocks) in (0, sum(one.size or 0 for one in lane))
-
-
-def test_lanes_hold_every_input_once() -> None:
-    def one(number: int, kind: str, size: int) -> Input:
-        label = f"{number}"
-        return Input(
-            number=number, source=0, name=label, label=label, kind=kind, size=size, path=label
-        )
-
-    kinds = ["text"] * 40 + ["jsonl", "jsonl", "text", "parquet", "text", "text"]
-    listing = [one(number, kind, 20 << 20) for number, kind in enumerate(kinds)]
-    lanes = cutting.lanes(listing)
-    assert [one for lane in lanes for one in lane] == listing
-    assert [len(lane) for lane in lanes] == [12, 12, 12, 4, 1, 1, 1, 1, 2]
-    empty = [one(number, "text", 0) for number in range(2_000_000)]
-    assert [len(lane) for lane in cutting.lanes(empty)] == [1 << 20, 2_000_000 - (1 << 20)]
-    assert cutting.lanes([]) == []
 
 
 def bytes_read() -> int:

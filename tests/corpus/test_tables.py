@@ -1,4 +1,4 @@
-"""The corpus room: iterables, Arrow tables, Parquet, datasets: the same documents as from lines."""
+"""Other inputs than files of lines: iterables, Arrow tables, Parquet, datasets: the same documents as from lines."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_the_slowest_kernel_gives_the_same(tmp_path: Path) -> None:
     made = subprocess.run(
         [sys.executable, "-c", script, *ENGINES],
         env={**os.environ, "NEXTLONG_KERNEL": "serial"},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""The index room, from Python."""
+"""`knn` and the search engines of a run: exact results, recall, threads, wrong arguments."""
 
 from __future__ import annotations
 

@@ -146,3 +146,20 @@ def test_objects_and_files_are_read_in_their_order(files: Path, tmp_path: Path) 
         assert made.manifest["summary"]["corpus"]["inputs"] == len(resolve(objects()))
     assert of_chunks(tmp_path / "1") == of_chunks(tmp_path / "3")
     assert digest(tmp_path / "1") == digest(tmp_path / "3")
+
+
+def test_lanes_hold_every_input_once() -> None:
+    def one(number: int, kind: str, size: int) -> Input:
+        label = f"{number}"
+        return Input(
+            number=number, source=0, name=label, label=label, kind=kind, size=size, path=label
+        )
+
+    kinds = ["text"] * 40 + ["jsonl", "jsonl", "text", "parquet", "text", "text"]
+    listing = [one(number, kind, 20 << 20) for number, kind in enumerate(kinds)]
+    lanes = cutting.lanes(listing)
+    assert [one for lane in lanes for one in lane] == listing
+    assert [len(lane) for lane in lanes] == [12, 12, 12, 4, 1, 1, 1, 1, 2]
+    empty = [one(number, "text", 0) for number in range(2_000_000)]
+    assert [len(lane) for lane in cutting.lanes(empty)] == [1 << 20, 2_000_000 - (1 << 20)]
+    assert cutting.lanes([]) == []

@@ -1,4 +1,4 @@
-"""Texts of known documents, and a small model2vec folder, for the tests of embedders."""
+"""Texts of known documents and a small model2vec folder, for tests of embedders."""
 
 from __future__ import annotations
 

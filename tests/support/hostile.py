@@ -1,4 +1,4 @@
-"""What the tests of hostile input share: a small good corpus, and a run that must end well."""
+"""A small valid corpus and a run that must end in a result or in one clear error, for tests of hostile input."""
 
 from __future__ import annotations
 

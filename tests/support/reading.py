@@ -1,4 +1,4 @@
-"""How the tests of the corpus room read and write inputs."""
+"""Reads and writes inputs for the tests of the corpus."""
 
 from __future__ import annotations
 

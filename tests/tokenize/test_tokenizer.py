@@ -1,4 +1,4 @@
-"""The laws of the tokenize room, on real tokenizers of each kind and real and fuzzed text."""
+"""Laws of our tokenizers, on real tokenizers of each kind and real and fuzzed text."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 In: texts or a chunk store. Out: float32 rows, or a float16 `.npy` part aligned with the chunks.
 
 The default is latent semantic analysis fitted on the corpus itself: nothing to download. A model2vec
-folder, any function from a list of texts to an array, and ready vectors take its place.
+folder, a function from a list of texts to an array, or precomputed embeddings can replace it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A function of the user's as an embedder: called batch by batch, in order, on the main thread.
+"""Embedding with a user's function: called batch by batch, in order, on the main thread.
 
 In: a function from a list of texts to an array. Out: checked rows of length 1, or `.npy` parts.
 """

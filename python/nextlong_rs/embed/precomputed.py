@@ -1,4 +1,4 @@
-"""Ready vectors: made elsewhere, aligned with the chunks, one row for each.
+"""Precomputed embeddings: one row for each chunk, in the order of the chunks.
 
 In: an `.npy` array `[chunks, dim]` or a column of lists of floats in Parquet files. Out: float16
 parts like those of an embedder.

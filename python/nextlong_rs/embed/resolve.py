@@ -1,7 +1,7 @@
-"""What a run takes as its embedder: its name, what tells it from others, and making it ready.
+"""Resolves the `embedder` argument: its description, its fingerprint, and the object that embeds.
 
-In: `"lsa"`, an `Embedder`, a path, an array or a function. Out: what gives the chunks of a store
-their vectors, part by part.
+In: `"lsa"`, an `Embedder`, a path, an array or a function. Out: an object that writes the vectors of the
+chunks of a store, part by part.
 """
 
 from __future__ import annotations

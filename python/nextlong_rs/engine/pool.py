@@ -1,7 +1,7 @@
-"""The one owner of threads: fans tasks out, keeps their order, stops within a blink.
+"""Bounded, order-preserving, interruptible thread pool.
 
-Tasks are calls into the Rust core that release the GIL. The main thread only waits, in short
-steps, so that Ctrl-C is heard, and moves the progress bar from the core's counters.
+Tasks are calls into the Rust core that release the GIL. The main thread only waits, in short steps, so
+that it reacts to Ctrl-C, and moves the progress bar from the core's counters.
 """
 
 from __future__ import annotations

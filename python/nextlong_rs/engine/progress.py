@@ -1,4 +1,4 @@
-"""Progress bars, drawn in Python from the core's counters: one a stage, silent on request."""
+"""Progress bars, drawn in Python from the core's counters: one for each stage, or none."""
 
 from __future__ import annotations
 

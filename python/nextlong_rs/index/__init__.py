@@ -1,1 +1,1 @@
-"""Nearest neighbours by cosine: one search, an index that is kept, and the engine of a run."""
+"""Nearest neighbours by cosine: a single search, a persistent index, and the engine of a run."""

@@ -1,4 +1,4 @@
-"""What a search is given: settings and arrays checked, rows made unit vectors, queries cut into calls."""
+"""Checks and converts the arguments of a search: settings, unit vectors, batches of queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nextlong_rs.engine.pool import Pool
 
-__all__ = ["blocks_of", "check", "query_arrays", "room", "row_numbers", "unit_rows"]
+__all__ = ["blocks_of", "check", "empty_results", "query_arrays", "row_numbers", "unit_rows"]
 
 _ENGINES = ("auto", "exhaustive", "exact", "clustered", "hnsw")
 
@@ -104,8 +104,8 @@ def unit_rows(
     return unit, values.dtype.itemsize > 2
 
 
-def room(count: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Where the ids and scores of `count` queries go."""
+def empty_results(count: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Uninitialised arrays for the ids and scores of `count` queries."""
     try:
         return np.empty((count, k), dtype=np.int64), np.empty((count, k), dtype=np.float32)
     except (MemoryError, ValueError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool
 from nextlong_rs.engine.progress import Bar
-from nextlong_rs.index.arrays import blocks_of, check, query_arrays, room, unit_rows
+from nextlong_rs.index.arrays import blocks_of, check, empty_results, query_arrays, unit_rows
 from nextlong_rs.index.recall import low_recall
 from nextlong_rs.index.search import measured
 
@@ -102,7 +102,7 @@ def knn(
     del given
     rows, values = query_arrays(queries, len(stored), stored.dim)
     count = len(rows) if values is None else len(values)
-    ids, scores = room(count, k)
+    ids, scores = empty_results(count, k)
     with Pool(threads) as pool:
         search = measured(
             stored,

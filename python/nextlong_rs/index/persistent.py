@@ -1,4 +1,4 @@
-"""An index to keep, grow and query: vectors in, the nearest rows of later queries out."""
+"""A persistent index: vectors are added over time, and searched by later queries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, RetrievalError
-from nextlong_rs.index.arrays import blocks_of, check, query_arrays, room, unit_rows
+from nextlong_rs.index.arrays import blocks_of, check, empty_results, query_arrays, unit_rows
 from nextlong_rs.index.knn import Neighbours
 from nextlong_rs.index.recall import low_recall
 from nextlong_rs.run.files import write_json
@@ -167,7 +167,7 @@ class Index:
         (graph, breadths), k = self._state, int(k)
         rows, values = query_arrays(queries, len(graph), graph.dim)
         count = len(rows) if values is None else len(values)
-        ids, scores = room(count, k)
+        ids, scores = empty_results(count, k)
         (recall, _, (breadth, _), tried), copies = _measured(
             graph, breadths, k, min_recall, threads
         )

@@ -1,7 +1,7 @@
-"""Who is who in one sequence.
+"""Explains the provenance of one sequence.
 
-In: one row of the Parquet files, and the run's chunk store where it is still there. Out: its
-chunks grouped under their meta-chunks, with similarity, source and the beginning of the text.
+In: one row of the Parquet files, and the chunk store of the run if it still exists. Out: its chunks
+grouped under their meta-chunks, with similarity, source and the beginning of the text.
 """
 
 from __future__ import annotations

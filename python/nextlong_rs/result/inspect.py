@@ -1,4 +1,4 @@
-"""Show the first sequences of a run, for reading by eye: ``nextlong inspect``."""
+"""Prints the first sequences of a run: ``nextlong inspect``."""
 
 from __future__ import annotations
 

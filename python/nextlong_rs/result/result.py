@@ -1,6 +1,6 @@
-"""A finished run: what was made, where it lies, and how to read it.
+"""A finished run: its summary, its sequences, and how to read them.
 
-In: the folder a run wrote (``part-*.parquet``, ``manifest.json``). Out: its rows as Arrow, as a
+In: the folder of a run (``part-*.parquet``, ``manifest.json``). Out: its rows as Arrow, as a
 ``datasets.Dataset``, one by one, or explained.
 """
 

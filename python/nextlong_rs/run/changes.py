@@ -1,6 +1,6 @@
-"""What differs between a run and an earlier one, in words: which setting, which input.
+"""Describes the differences between a run and an earlier one: which setting, which input.
 
-In: what both wrote down. Out: a line for a note or a message.
+In: the records of both. Out: a line for a note or a message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run directory: where every stage puts its files, and who may work there."""
+"""Layout and locking of the run directory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Run:
     work/mine/part-*.arrow      meta-chunk → allowed neighbours
     work/select/part-*.arrow    sequences: their pieces in order
     work/tokens/part-*.arrow    token ids of the chunks that sequences use
-    work/_done/<stage>/*.json   a marker for every finished task (`nextlong_rs.tasks`)
+    work/_done/<stage>/*.json   a marker for every finished task (`nextlong_rs.run.tasks`)
 
     Attributes:
         output: `OUT`.

@@ -1,4 +1,4 @@
-"""Small files that are whole or not there, and numbers in their names."""
+"""Small files written atomically, and numbers in file names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process a run directory: the lock that the operating system drops with its process."""
+"""The lock of a run directory: one process at a time, released by the operating system."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a marker of a finished task may say: a run directory from elsewhere is data.
+"""Validation of task markers: run directories are untrusted input.
 
-In: the JSON of a marker. Out: whether it is whole, what it says of the stage of the right kind, and
-its files those that the stage writes. `nextlong_rs.tasks` asks before it believes one.
+In: the JSON of a marker. Out: whether it is complete, its facts have the right types, and its files are
+those that the stage writes. `nextlong_rs.run.tasks` checks every marker with it.
 """
 
 from __future__ import annotations

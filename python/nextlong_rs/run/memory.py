@@ -1,8 +1,7 @@
-"""How much memory a run may hold, and how many tasks may be under way for that.
+"""The memory budget of a run, and how many threads a stage may use within it.
 
-A limit changes no byte of a run: only how many threads of a stage work side by side. Files that are
-mapped (the chunk store, vectors, lists, token ids) do not count: the system drops them when memory
-runs short.
+A limit changes no byte of a run, only how many threads of a stage work in parallel. Memory-mapped files
+(the chunk store, vectors, lists, token ids) do not count: the system drops them when memory is short.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a run stands: read from its markers, without touching it."""
+"""The status of a run: read from its markers, without changing anything."""
 
 from __future__ import annotations
 

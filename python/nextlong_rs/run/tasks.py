@@ -1,12 +1,12 @@
-"""The tasks of a stage: which are done, by what settings, and whether their files are still whole.
+"""The tasks of a stage: which are done, with which settings, and whether their files are intact.
 
-A task is done when its marker is there, `work/_done/<stage>/<number>.json`, and every file that it
-names has the size and the content that it had. Beside the markers `stage.json` keeps what the
-stage depends on: its settings and the hashes of what it read. When one of them changes, the stage
-starts over and says which it was.
+A task is done if its marker exists, `work/_done/<stage>/<number>.json`, and every file that it names has
+the recorded size and content. Beside the markers, `stage.json` records what the stage depends on: its
+settings and the hashes of what it read. When one of them changes, the stage starts over and reports
+which one it was.
 
-A marker is data: one that was changed does not fit its seal, and no file is read or removed but
-those that the stage itself would write.
+Markers are untrusted: a modified one does not match its seal, and only files that the stage itself
+would write are read or removed.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ _NAME_BYTES = 256
 
 
 def corpus_config(settings: Settings) -> blocks.CorpusConfig:
-    """What of the settings the corpus room takes."""
+    """The settings of the corpus reader."""
     return blocks.CorpusConfig(
         text_column=settings.text_column,
         id_column=settings.id_column,

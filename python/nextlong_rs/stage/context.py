@@ -1,4 +1,4 @@
-"""What the stages of one run share: settings, run directory, threads, and what they report."""
+"""The shared state of the stages of a run: settings, run directory, threads and report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory each stage of a run holds, by the sizes of its corpus."""
+"""The memory that each stage of a run needs, by the sizes of its corpus."""
 
 from __future__ import annotations
 

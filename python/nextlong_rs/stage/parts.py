@@ -1,7 +1,7 @@
-"""The output files of a run while they are written: each grows as its sequences are decided.
+"""Output files while they are written: each grows as its sequences are decided.
 
-In: the selector, as its pass goes on. Out: files that are whole, under other names until the stage
-`write` takes them.
+In: the selector, as its pass goes on. Out: complete files under temporary names, which the stage `write`
+renames.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Recall of the searches of a run, measured on the lists that its sequences are made of.
+"""Recall of the searches of a run, measured on the neighbour lists that its sequences use.
 
-In: which meta-chunks were searched how deep, batch by batch. Out: recall by depth and over all lists,
-and a warning where it is below what was asked for.
+In: which meta-chunks were searched to which depth, batch by batch. Out: recall by depth and over all
+lists, and a warning if it is below `min_recall`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Waves of documents, searched on the pool's threads ahead of the pass that closes them in order.
+"""Batches of documents, searched on the pool's threads ahead of the pass, which takes them in order.
 
-In: the documents to try. Out: waves, opened: their neighbours are found and filtered. Their borders
-depend on the documents and on what the pass left out of them, never on how far it was looked ahead.
+In: the documents to try. Out: batches (waves) whose neighbours are found and filtered. Their borders
+depend on the documents and on what the pass left out of them, never on how far the search is ahead.
 """
 
 from __future__ import annotations

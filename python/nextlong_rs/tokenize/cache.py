@@ -1,7 +1,7 @@
-"""Tokenizers that are loaded once, for functions that are given one at every call.
+"""A cache of loaded tokenizers, for functions that get one at every call.
 
-In: what the user calls a tokenizer. Out: the same, loaded: that of the call before, while the file, or
-the object, is the same.
+In: any tokenizer that `load` takes. Out: the loaded tokenizer; the one of an earlier call while the file
+or object has not changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What encodes: the core, or the user's own Python object."""
+"""The interface of encoders: the core's, or one over a Python tokenizer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Holds the core's encoder to the `tokenizers` package.
+"""Compares the core's encoder with the `tokenizers` package.
 
-In: the core's tokenizer and what makes one of the package. Out: the package where the core gives
-other ids, and the ids of texts on which the core fails.
+In: the core's tokenizer, and a function that makes the package's. Out: the package's encoder if the core
+gives other ids, and the ids of texts that the core cannot encode.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Encodes with the user's own Python tokenizer what the core cannot read: slower, the same rules.
+"""Encodes with a user's Python tokenizer what the core cannot read: slower, with the same rules.
 
-In: a `tokenizers.Tokenizer` or a `transformers` tokenizer. Out: the surface of the core's tokenizer.
-One thread calls it.
+In: a `tokenizers.Tokenizer` or a `transformers` tokenizer. Out: the interface of the core's tokenizer,
+for one thread at a time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tokens that open and close a sequence: their usual names, and what declares them.
+"""The tokens that open and close a sequence: their usual names, and where they are declared.
 
 In: a tokenizer object, or the file beside a `tokenizer.json`. Out: the ids of BOS and EOS.
 """

@@ -1,4 +1,4 @@
-"""A tokenizer of any kind as one thing.
+"""Tokenizers of any kind behind one class.
 
 In: an encoder of the core or of Python. Out: the ids of chunks in the middle of a sequence, and the ids
 of BOS, EOS and the separator that are put around them.
