@@ -46,15 +46,14 @@ python-test: install $(VENV)/.tested  ## Tests of the package
 	$(BIN)/python -m pytest
 
 torture: install $(VENV)/.tested  ## Kill a run at 200 random moments; it must go on to the same bytes
-	$(BIN)/python tests/killing.py 200
+	$(BIN)/python tests/support/killing.py 200
 
 # Where a budget is not enough: FUZZ_CASES=1000000 make fuzz.
 FUZZ_CASES ?= 100000
 fuzz: install $(VENV)/.tested  ## Random and hostile input with a large budget, in both languages
 	PROPTEST_CASES=$(FUZZ_CASES) $(CARGO) test --release --workspace \
 		--lib --test fuzz_corpus --test fuzz_sequences --test trust --test laws_chunk --test laws_fill
-	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/test_fuzz.py tests/test_trust.py \
-		tests/test_hostile.py tests/test_hostile_rooms.py tests/test_forged.py
+	HYPOTHESIS_PROFILE=slow $(BIN)/python -m pytest tests/untrusted
 
 # Guided by coverage, under AddressSanitizer; its first build takes half an hour of one core.
 FUZZ_SECONDS ?= 300

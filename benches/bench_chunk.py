@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs import _nextlong, corpus
-from nextlong_rs.chunking import Chunker, chunk, chunk_spans
-from nextlong_rs.tokenize import load
+from nextlong_rs import _nextlong
+from nextlong_rs.chunk import Chunker, chunk, chunk_spans
+from nextlong_rs.corpus.blocks import read_blocks
+from nextlong_rs.corpus.inputs import resolve
+from nextlong_rs.tokenize.load import load
 
 CHINESE = "西班牙的雨主要下在平原上。"
 GOAL = 2000.0
@@ -69,7 +71,7 @@ def test_cut_documents(
 
 def test_cut_into_the_store(benchmark: Any, report: Any, inputs: Any, tmp_path: Path) -> None:
     """What a run does: cut, count characters, hash, write Arrow IPC."""
-    parsed = [block.parse() for block in corpus.read_blocks(corpus.resolve(inputs.corpus))]
+    parsed = [block.parse() for block in read_blocks(resolve(inputs.corpus))]
     size_bytes = sum(documents.text_bytes for documents in parsed)
 
     def cut_all() -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from nextlong_rs import corpus
+from nextlong_rs.corpus.blocks import read_blocks
+from nextlong_rs.corpus.inputs import resolve
 
 zstandard = pytest.importorskip("zstandard")
 
 
 def ours(path: Path) -> int:
-    blocks = corpus.read_blocks(corpus.resolve(path))
+    blocks = read_blocks(resolve(path))
     return sum(block.parse().text_bytes for block in blocks)
 
 

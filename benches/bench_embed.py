@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from benches.baseline import same_document_recall
 
-from nextlong_rs.chunking import chunk
-from nextlong_rs.embed import Embedder
+from nextlong_rs.chunk import chunk
+from nextlong_rs.embed.embedder import Embedder
 
 FIT_CHUNKS = 50_000
 DIM = 256

@@ -16,10 +16,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
-from nextlong_rs.chunking import chunk
-from nextlong_rs.embed import Embedder
-from nextlong_rs.index import Search
-from nextlong_rs.pool import Pool
+from nextlong_rs.chunk import chunk
+from nextlong_rs.embed.embedder import Embedder
+from nextlong_rs.engine.pool import Pool
+from nextlong_rs.index.search import Search
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]

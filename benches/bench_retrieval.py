@@ -34,9 +34,9 @@ from benches.retrieval_engines import (
     usearch,
 )
 
-from nextlong_rs.chunking import chunk
-from nextlong_rs.embed import Embedder
-from nextlong_rs.index import knn
+from nextlong_rs.chunk import chunk
+from nextlong_rs.embed.embedder import Embedder
+from nextlong_rs.index.knn import knn
 
 ROWS = int(os.environ.get("NEXTLONG_BENCH_ROWS", "100000"))
 DIM = 256

@@ -1,4 +1,4 @@
-"""MB of text a second: chunks through the tokenize room, against the package `tokenizers`.
+"""MB of text a second: chunks through our tokenizer, against the package `tokenizers`.
 
     pytest benches/bench_tokenize.py --benchmark-group-by=param:name
 
@@ -28,11 +28,11 @@ from typing import Any
 import pytest
 import zstandard
 
-from nextlong_rs import tokenize
+import nextlong_rs as nl
+from nextlong_rs.tokenize.load import load
 
 tokenizers = pytest.importorskip("tokenizers")
 
-DATA = Path(tokenize.__file__).parent / "data"
 NAMES = ["sample", "qwen3", "gpt2", "deepseek", "mistral", "bert"]
 
 
@@ -45,7 +45,7 @@ def shared(*parts: str) -> Path | None:
 def chunks() -> list[str]:
     """Every fourth document of the corpus, 26 MB, in pieces of whole lines, shuffled."""
     medium = shared("corpus", "corpus_medium.jsonl.zst")
-    corpus, step = (medium, 4) if medium else (DATA / "sample.jsonl.zst", 1)
+    corpus, step = (medium, 4) if medium else (nl.sample_corpus(), 1)
     found: list[str] = []
     with corpus.open("rb") as file:
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf8")
@@ -63,9 +63,7 @@ def chunks() -> list[str]:
 
 def tokenizer_file(name: str) -> Path:
     file = (
-        DATA / "tokenizer.json"
-        if name == "sample"
-        else shared("tokenizers", name, "tokenizer.json")
+        nl.sample_tokenizer() if name == "sample" else shared("tokenizers", name, "tokenizer.json")
     )
     if file is None:
         pytest.skip(f"shared/tokenizers/{name} is not on this machine")
@@ -119,7 +117,7 @@ def test_encode(benchmark: Any, report: Any, name: str, who: str) -> None:
         return
     encode: Callable[[list[str]], object]
     if who == "nextlong_rs":
-        ours = tokenize.load(file)
+        ours = load(file)
 
         def encode(texts: list[str]) -> object:
             return ours.encode_texts(texts)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextlong_rs import write
+from nextlong_rs import _nextlong
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -23,11 +23,11 @@ def ids() -> Any:
     return np.minimum(rng.zipf(1.2, LENGTH * ROWS), 151_000).astype(np.uint32)
 
 
-def ours(path: Path, sequences: write.Sequences, table: Any) -> int:
-    return write.parquet(path, sequences, {})[1]
+def ours(path: Path, sequences: _nextlong.Sequences, table: Any) -> int:
+    return _nextlong.write_parquet(path, sequences, "{}")[1]
 
 
-def peer(path: Path, sequences: write.Sequences, table: Any) -> int:
+def peer(path: Path, sequences: _nextlong.Sequences, table: Any) -> int:
     rest = [name for name in table.column_names if name != "input_ids"]
     pq.write_table(
         table,
@@ -59,7 +59,7 @@ def test_write_parquet(
     document = np.arange(count, dtype=np.int64) % 5000
     zeros, ones = np.zeros(count, np.int32), np.ones(count, np.int64)
     doc_ids = [f"document-{number}" for number in range(5000)]
-    sequences = write.Sequences.from_arrays(
+    sequences = _nextlong.Sequences.from_arrays(
         "nextlong",
         ids,
         np.arange(ROWS + 1, dtype=np.uint64) * np.uint64(LENGTH),
@@ -69,7 +69,7 @@ def test_write_parquet(
         np.arange(ROWS + 1, dtype=np.uint32) * np.uint32(SPANS),
         (starts, document, zeros, ones, ones, zeros.astype(np.int8), zeros, zeros.astype("f4")),
     )
-    write.parquet(tmp_path / "first.parquet", sequences, {})
+    _nextlong.write_parquet(tmp_path / "first.parquet", sequences, "{}")
     table = pq.read_table(tmp_path / "first.parquet")
     path = tmp_path / "a.parquet"
     size = benchmark.pedantic(writer, args=(path, sequences, table), rounds=3, warmup_rounds=1)

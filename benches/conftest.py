@@ -167,21 +167,26 @@ def workshop(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Worksh
     """The corpus chunked, embedded, tokenized whole, and its exact search opened."""
     import numpy as np
 
-    from nextlong_rs import corpus, cutting, stages
-    from nextlong_rs.pipeline import Job
-    from nextlong_rs.run import Run
+    from nextlong_rs.corpus.inputs import resolve
+    from nextlong_rs.run.directory import Run
     from nextlong_rs.settings import Settings
-    from nextlong_rs.tokenize import load
+    from nextlong_rs.stage.chunk import chunk
+    from nextlong_rs.stage.context import Job
+    from nextlong_rs.stage.embed import embed
+    from nextlong_rs.stage.fit import fit
+    from nextlong_rs.stage.index import index
+    from nextlong_rs.stage.plan import plan
+    from nextlong_rs.tokenize.load import load
 
     run = Run(tmp_path_factory.mktemp("workshop") / "out")
     run.lock()
     job = Job(Settings(index="exact"), run, threads=None, progress=False)
-    listing = corpus.resolve(inputs.corpus)
+    listing = resolve(inputs.corpus)
     tokenizer = load(inputs.tokenizer)
-    store = cutting.chunk(job, listing, tokenizer)
-    vectors = stages.embed(job, store, "lsa")
-    queue = stages.plan(job, store, listing)
-    search = stages.index(job, store, vectors, queue)
+    store = chunk(job, listing, tokenizer)
+    vectors = embed(job, store, fit(job, store, "lsa"))
+    queue = plan(job, store, listing)
+    search = index(job, store, vectors, queue)
     rows = tokenizer.encode_chunks(store, np.arange(len(store), dtype=np.uint32))
     doc_ids = [document["id"] for document in inputs.documents]
     assert len(doc_ids) == len(set(doc_ids)) == store.document_count

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import nextlong_rs as nl
-from nextlong_rs.memory import held_now, parse_bytes
+from nextlong_rs.run.memory import held_now, parse_bytes
 
 REPLACED = 0.4
 FILE_BYTES = 100_000_000

@@ -1,4 +1,4 @@
-"""The chunk room: laws, the authors' rule transcribed, real text."""
+"""Chunks by characters: laws, the authors' rule transcribed, real text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nextlong_rs.chunking as room
-from nextlong_rs.chunking import chunk, chunk_spans
+from nextlong_rs.chunk import chunk, chunk_spans
 from nextlong_rs.errors import ConfigError, CorpusError
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "corpus_small.jsonl.zst"
@@ -153,13 +152,9 @@ def test_a_lone_surrogate_is_refused_with_its_place() -> None:
         chunk("ab\ud800")
 
 
-def test_the_public_names_are_the_ones_listed() -> None:
-    assert set(room.__all__) == {"Chunker", "Mode", "Unit", "chunk", "chunk_spans"}
-
-
 def test_chunks_by_tokens_lose_nothing_and_keep_the_size() -> None:
     from nextlong_rs import sample_tokenizer
-    from nextlong_rs.tokenize import load
+    from nextlong_rs.tokenize.load import load
 
     tokenizer = load(sample_tokenizer())
     text = "".join(f"Line {n}: some words, 中文字 and ünïcode.\n" for n in range(200))

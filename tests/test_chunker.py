@@ -18,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nextlong_rs as nl
-from nextlong_rs import tokenizer_cache
-from nextlong_rs._python_tokenizer import PythonEncoder
-from nextlong_rs.chunking import Unit
+from nextlong_rs.chunk import Unit
 from nextlong_rs.errors import ConfigError, CorpusError, TokenizerError
-from nextlong_rs.tokenize import Tokenizer, load
+from nextlong_rs.tokenize import cache as tokenizer_cache
+from nextlong_rs.tokenize.load import load
+from nextlong_rs.tokenize.python import PythonEncoder
+from nextlong_rs.tokenize.tokenizer import Tokenizer
 
 SAMPLE = Path(str(nl.sample_tokenizer()))
 
@@ -310,7 +311,7 @@ def test_the_python_encoder_cuts_as_the_core(
 def test_a_run_cuts_by_the_tokens_of_a_python_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nextlong_rs import tokenize
+    from nextlong_rs.tokenize import load as loading
 
     documents = [
         {"id": str(n), "text": "".join(f"Document {n}, line {m}.\n" for m in range(40))}
@@ -334,5 +335,5 @@ def test_a_run_cuts_by_the_tokens_of_a_python_encoder(
     def refuse(text: str, instead: Any) -> Any:
         return instead(TokenizerError("a test"))
 
-    monkeypatch.setattr(tokenize, "_encoder", refuse)
+    monkeypatch.setattr(loading, "_encoder", refuse)
     assert chunks_of("python") == by_core

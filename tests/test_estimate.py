@@ -15,8 +15,9 @@ import pytest
 import zstandard
 
 import nextlong_rs as nl
-from nextlong_rs import _nextlong, estimating
+from nextlong_rs import _nextlong
 from nextlong_rs.cli import main
+from nextlong_rs.estimate import _Sample
 
 SMALL: dict[str, Any] = {"seq_len": 8192, "num_sequences": 60, "seed": 3, "dim": 64}
 
@@ -103,7 +104,7 @@ def test_mining_takes_the_time_of_the_engine_and_of_each_chunk_once(
         _nextlong.searching_seconds("tree", *job)
 
     corpus = write("jsonl", tmp_path / "corpus")
-    scaled = estimating._Sample.scaled
+    scaled = _Sample.scaled
 
     def mining(index: str, *, score: float, token: float) -> tuple[float, int]:
         def large(sample: Any, start: float) -> nl.Estimate:
@@ -111,7 +112,7 @@ def test_mining_takes_the_time_of_the_engine_and_of_each_chunk_once(
             sample.score_seconds, sample.token_seconds = score, token
             return scaled(sample, start)
 
-        monkeypatch.setattr(estimating._Sample, "scaled", large)
+        monkeypatch.setattr(_Sample, "scaled", large)
         options = {**SMALL, "num_sequences": None, "max_reuse": None, "index": index, "threads": 1}
         told = nl.estimate(corpus, tokenizer=nl.sample_tokenizer(), sample_bytes=1 << 20, **options)
         return told.seconds["mine"], told.chunks

@@ -6,13 +6,15 @@
                            seq_len=131_072, num_sequences=1000)
     print(result)
 
-The rooms of the pipeline are usable alone: `chunk`, `chunk_spans`, `Chunker`, `Embedder`, `knn`, `Index`.
+The stages of the pipeline can be used alone: `chunk`, `chunk_spans`, `Chunker`, `Embedder`, `knn`, `Index`.
 Method: Gao et al., "NExtLong", ICML 2025, arXiv 2501.12766.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nextlong_rs.errors import (
@@ -27,16 +29,16 @@ from nextlong_rs.errors import (
 )
 
 if TYPE_CHECKING:
-    from nextlong_rs.chunking import Chunker, chunk, chunk_spans
-    from nextlong_rs.embed import Embedder
-    from nextlong_rs.estimating import Estimate, estimate
-    from nextlong_rs.index import Neighbours, knn
-    from nextlong_rs.inspecting import inspect
-    from nextlong_rs.kept_index import Index
-    from nextlong_rs.pipeline import synthesize
-    from nextlong_rs.result import Result
+    from nextlong_rs.chunk import Chunker, chunk, chunk_spans
+    from nextlong_rs.embed.embedder import Embedder
+    from nextlong_rs.estimate import Estimate, estimate
+    from nextlong_rs.index.knn import Neighbours, knn
+    from nextlong_rs.index.persistent import Index
+    from nextlong_rs.result.inspect import inspect
+    from nextlong_rs.result.result import Result
     from nextlong_rs.sample import sample_corpus, sample_tokenizer
     from nextlong_rs.settings import Settings
+    from nextlong_rs.synthesize import synthesize
 
 __all__ = [
     "Chunker",
@@ -65,35 +67,51 @@ __all__ = [
     "synthesize",
 ]
 
-_ROOMS = {
-    "Chunker": "chunking",
-    "Embedder": "embed",
-    "Estimate": "estimating",
-    "Index": "kept_index",
-    "Neighbours": "index",
-    "Result": "result",
+_MODULES = {
+    "Chunker": "chunk",
+    "Embedder": "embed.embedder",
+    "Estimate": "estimate",
+    "Index": "index.persistent",
+    "Neighbours": "index.knn",
+    "Result": "result.result",
     "Settings": "settings",
-    "chunk": "chunking",
-    "chunk_spans": "chunking",
-    "estimate": "estimating",
-    "inspect": "inspecting",
-    "knn": "index",
+    "chunk": "chunk",
+    "chunk_spans": "chunk",
+    "estimate": "estimate",
+    "inspect": "result.inspect",
+    "knn": "index.knn",
     "sample_corpus": "sample",
     "sample_tokenizer": "sample",
-    "synthesize": "pipeline",
+    "synthesize": "synthesize",
 }
+"""The module of each public name that is imported when the name is first used."""
+
+
+class _Package(ModuleType):
+    """The package, whose functions `chunk`, `estimate` and `synthesize` stay reachable.
+
+    Importing a submodule sets it as an attribute of its package, so that importing the module
+    `nextlong_rs.chunk` would otherwise replace the function `nextlong_rs.chunk`.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first used: `import nextlong_rs` stays quick."""
+    """Import a public name when it is first used, so that `import nextlong_rs` is fast."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("nextlong_rs")
-    room = _ROOMS.get(name)
-    if room is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'nextlong_rs' has no attribute {name!r}")
-    value = getattr(import_module(f"nextlong_rs.{room}"), name)
+    value = getattr(import_module(f"nextlong_rs.{module}"), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The command `nextlong`: makes sequences, estimates what that needs, shows what came out."""
+"""The command `nextlong`: makes sequences, estimates a run, and shows runs and their results."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _synthesize(given: argparse.Namespace) -> int:
-    from nextlong_rs.pipeline import synthesize
+    from nextlong_rs.synthesize import synthesize
 
     result = synthesize(
         output=given.output,
@@ -201,7 +201,7 @@ def _synthesize(given: argparse.Namespace) -> int:
 
 
 def _estimate(given: argparse.Namespace) -> int:
-    from nextlong_rs.estimating import estimate
+    from nextlong_rs.estimate import estimate
 
     print(estimate(**_given(given)))
     return 0
@@ -218,14 +218,14 @@ def _weighted(item: str) -> str | tuple[str, float]:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    from nextlong_rs.inspecting import inspect
+    from nextlong_rs.result.inspect import inspect
 
     inspect(given.run, n=given.n)
     return 0
 
 
 def _status(given: argparse.Namespace) -> int:
-    from nextlong_rs.status import status
+    from nextlong_rs.run.status import status
 
     print(status(given.run))
     return 0

@@ -1,4 +1,4 @@
-"""Every exception that nextlong_rs raises on purpose, one tree, one class per remedy."""
+"""The exceptions of nextlong_rs: one tree, one class per remedy."""
 
 from __future__ import annotations
 

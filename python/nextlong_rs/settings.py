@@ -1,4 +1,4 @@
-"""The settings of a run: every choice that decides its bytes, in one frozen object."""
+"""The settings of a run: everything that decides its bytes, in one frozen object."""
 
 from __future__ import annotations
 

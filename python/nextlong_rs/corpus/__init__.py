@@ -1,0 +1,1 @@
+"""Lists the inputs of a run and reads them block by block."""

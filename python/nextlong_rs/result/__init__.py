@@ -1,0 +1,1 @@
+"""A finished run: reading, explaining and printing it."""

@@ -1,0 +1,1 @@
+"""The run directory: its layout, tasks, markers, lock, status and memory budget."""

@@ -1,0 +1,49 @@
+"""The interface of encoders: the core's, or one over a Python tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextlong_rs import _nextlong
+
+__all__ = ["Encoder", "Rows"]
+
+Rows = tuple[NDArray[np.uint32], NDArray[np.uint64]]
+
+
+class Encoder(Protocol):
+    """The common surface of the core's tokenizer and of `PythonEncoder`."""
+
+    def ready(self) -> None: ...
+    def encode_chunks(
+        self,
+        store: _nextlong.ChunkStore,
+        chunks: NDArray[np.uint32] | NDArray[np.int64],
+        watch: _nextlong.Watch | None = None,
+    ) -> Rows: ...
+
+    def encode_texts(self, texts: Sequence[str], watch: _nextlong.Watch | None = None) -> Rows: ...
+    def encode_plain(self, text: str) -> NDArray[np.uint32]: ...
+    def count(self, text: str) -> int: ...
+    def decode(self, ids: NDArray[np.uint32]) -> str: ...
+    def characters_of(
+        self, texts: Sequence[str], values: NDArray[np.uint32], offsets: NDArray[np.uint64]
+    ) -> NDArray[np.int64]: ...
+
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, id: int) -> str | None: ...
+    def is_safe_border(self, left: str, right: str) -> bool: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def added(self) -> list[tuple[int, str, bool]]: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def hash(self) -> str: ...
