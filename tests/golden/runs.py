@@ -4,8 +4,8 @@ In: the sample corpus of the package and a model that is stored here. Out: one h
 the output, so that a difference names the column or the group of facts.
 
 The stored model is what makes the hashes the same on every processor: fitting one uses kernels whose
-sums differ between instruction sets. Runs that fit a model of their own (`FITTED`) have one record
-for each instruction set.
+sums differ between processors. Runs that fit a model of their own (`FITTED`) have one record for each
+kind of processor.
 """
 
 from __future__ import annotations
@@ -127,7 +127,13 @@ FITTED: dict[str, Run] = {
 """Runs that fit a model of their own."""
 
 
-def instruction_set() -> str:
+def processor() -> str:
+    """What the sums of a fit depend on: the instruction set and the sizes of the caches."""
+    caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    return " ".join([_instruction_set(), *(path.read_text().strip() for path in caches)])
+
+
+def _instruction_set() -> str:
     """The instruction set that the kernels of the fit take on this processor."""
     try:
         flags = set(

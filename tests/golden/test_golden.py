@@ -52,11 +52,11 @@ def test_one_thread_gives_the_same(name: str, model: nl.Embedder, tmp_path: Path
 
 @pytest.mark.parametrize("name", runs.FITTED)
 def test_a_run_that_fits_its_model_is_the_recorded_one(name: str, tmp_path: Path) -> None:
-    level = runs.instruction_set()
-    if level not in RECORD["fitted"]:
-        pytest.skip(f"no record for the instruction set {level}; `tests.golden.update` adds one")
+    kind = runs.processor()
+    if kind not in RECORD["fitted"]:
+        pytest.skip(f"no record for a processor with {kind}; `tests.golden.update` adds one")
     found = runs.hashes(name, tmp_path, threads=2, embedder=None)
-    compare(f"{name} ({level})", found, RECORD["fitted"][level][name])
+    compare(f"{name} ({kind})", found, RECORD["fitted"][kind][name])
 
 
 def test_the_slowest_kernel_gives_the_same(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     python -m tests.golden.update            rerun all and record their hashes
     python -m tests.golden.update --model    fit and store the model first
 
-The record of runs that fit a model is replaced for the instruction set of this processor, and the
+The record of runs that fit a model is replaced for processors of this kind, and the
 records of others are kept, unless `--forget` drops them. Commit the change with its reason: which bytes
 of the output changed, and why.
 """
@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rewrite the pinned hashes.")
     parser.add_argument("--model", action="store_true", help="fit and store the model first")
     parser.add_argument(
-        "--forget", action="store_true", help="drop the records of other instruction sets"
+        "--forget", action="store_true", help="drop the records of other processors"
     )
     given = parser.parse_args()
     if given.model:
@@ -36,7 +36,7 @@ def main() -> None:
         runs.check_usable(model)
         record = {name: _hashes(name, model, before.get("runs", {})) for name in runs.RUNS}
     fitted = {} if given.forget else before.get("fitted", {})
-    level = runs.instruction_set()
+    level = runs.processor()
     known = fitted.get(level, {})
     fitted[level] = {name: _hashes(name, None, known) for name in runs.FITTED}
     text = json.dumps({"runs": record, "fitted": fitted}, indent=1, sort_keys=True)
