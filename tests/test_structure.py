@@ -13,7 +13,7 @@ import nextlong_rs
 PACKAGE = "nextlong_rs"
 ROOT = Path(nextlong_rs.__file__).parent
 LAYERS = (
-    ("errors", "sample"),
+    ("errors", "sample", "rules", "options"),
     ("settings",),
     ("engine",),
     ("run",),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.errors import ConfigError, CorpusError
+from nextlong_rs.rules import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,11 @@ class Chunker:
     )
 
     def __post_init__(self) -> None:
-        _check(self.size, self.unit, self.mode, self.tokenizer, self.overlap)
+        object.__setattr__(self, "size", checked("chunk_size", self.size, "size"))
+        object.__setattr__(self, "overlap", checked("overlap", self.overlap))
+        checked("chunk_unit", self.unit, "unit")
+        checked("chunk_mode", self.mode, "mode")
+        _check_unit(self.unit, self.mode, self.tokenizer)
         # The core has the rules that settings keep together.
         _nextlong.chunk_texts([], self.size, self.mode, None, self.overlap)
         if self.unit == "tokens":
@@ -271,16 +276,8 @@ def _by_characters(size: int, unit: Unit, mode: Mode, overlap: int) -> Chunker:
     return Chunker(size, unit, None, mode, overlap)
 
 
-def _check(size: int, unit: str, mode: str, tokenizer: object, overlap: int) -> None:
-    """Check each setting for itself, and what belongs to the unit."""
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < 1 << 63:
-        raise ConfigError(f"size ({size!r}) must be a whole number of at least 1, below 2**63")
-    if isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap < 1 << 63:
-        raise ConfigError(
-            f"invalid `overlap`: {overlap!r}, expected a whole number from 0 to below `size` ({size})"
-        )
-    if unit not in ("chars", "tokens"):
-        raise ConfigError(f'unit ({unit!r}) must be "chars" or "tokens"')
+def _check_unit(unit: str, mode: str, tokenizer: object) -> None:
+    """Check what belongs to the unit."""
     if unit == "chars":
         if tokenizer is not None:
             raise ConfigError('tokenizer is only used with unit="tokens"')

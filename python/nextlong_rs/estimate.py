@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nextlong_rs import _nextlong
 from nextlong_rs.corpus.blocks import Block, read_blocks
 from nextlong_rs.engine.pool import Pool
 from nextlong_rs.errors import ConfigError
+from nextlong_rs.options import Options
 from nextlong_rs.run.directory import Run
 from nextlong_rs.run.memory import held_now
 from nextlong_rs.settings import Settings
@@ -106,10 +107,11 @@ def estimate(
     *,
     tokenizer: Any,
     settings: Settings | None = None,
+    embedder: str | None = None,
     threads: int | None = None,
     memory_limit: int | str | None = None,
     sample_bytes: int = _SAMPLE_BYTES,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Estimate:
     """Estimate what `synthesize` with the same arguments will need.
 
@@ -119,7 +121,8 @@ def estimate(
     Args:
         inputs: Files, folders or globs, as in `synthesize`.
         tokenizer: As in `synthesize`.
-        settings: As in `synthesize`; `embedder` must be one that settings can name.
+        settings: As in `synthesize`.
+        embedder: Overrides `settings.embedder`; one that settings can name.
         threads: As in `synthesize`.
         memory_limit: As in `synthesize`.
         sample_bytes: Bytes of the corpus to look at, after decompression. Default 16 MiB.
@@ -133,17 +136,22 @@ def estimate(
         CorpusError: As in `synthesize`.
     """
     if sample_bytes < 1:
-        raise ConfigError(f"sample_bytes is {sample_bytes}, expected at least 1")
+        raise ConfigError(
+            f"invalid `sample_bytes`: {sample_bytes}, expected a whole number of at least 1"
+        )
     begun = time.perf_counter()
-    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    named = {} if embedder is None else {"embedder": embedder}
+    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options={**options, **named})
     with Pool(1) as pool:
         pool.call(given.tokenizer.ready)
     start = time.perf_counter() - begun
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
-        raise ConfigError("ready vectors are those of a whole corpus; estimate with the default")
+        raise ConfigError(
+            "`estimate` cannot use precomputed embeddings; hint: use `embedder='lsa'`"
+        )
     for one in given.listing:
         if one.path is None:
-            raise ConfigError(f"input {one.name} is no file; an estimate reads files only")
+            raise ConfigError(f"cannot estimate input {one.name}: expected a file")
     with tempfile.TemporaryDirectory(prefix="nextlong-estimate-") as folder:
         sample = _Sample(given, Path(folder) / "out", threads, memory_limit, sample_bytes)
         return sample.scaled(start)

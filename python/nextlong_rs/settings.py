@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 from nextlong_rs import _nextlong
 from nextlong_rs.errors import ConfigError, MissingExtraError
+from nextlong_rs.rules import checked
 
 __all__ = ["PAPER", "Settings", "parse_count"]
 
@@ -34,7 +34,7 @@ class Settings:
     """Every setting that decides the bytes of a run.
 
     The rules are checked when the object is made; `ConfigError` names the setting, its value and
-    the way out. Threads, progress and folders are arguments of the calls: they change no byte.
+    what was expected. Threads, progress and folders are arguments of the calls: they change no byte.
     """
 
     seq_len: int = 131_072
@@ -159,7 +159,9 @@ class Settings:
     """The token that ends a sequence; it never stands inside one, where trainers would cut."""
 
     def __post_init__(self) -> None:
-        _check_kinds(self)
+        for field in fields(self):
+            value = checked(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         _nextlong.Settings(self.to_json())
 
     @classmethod
@@ -178,15 +180,17 @@ class Settings:
         """
         mode = given.pop("mode", None)
         if mode not in (None, "default", "paper"):
-            raise ConfigError(f"mode is {mode!r}, expected 'default' or 'paper'")
+            raise ConfigError(f"invalid `mode`: {mode!r}, expected 'default' or 'paper'")
         names = [field.name for field in fields(cls)]
         for name in given:
             if name not in names and isinstance(given[name], Mapping):
-                raise ConfigError(f"{name!r} is a table; the settings stand beside each other")
+                raise ConfigError(
+                    f"unknown setting `{name}`: a table, expected the settings without nesting"
+                )
             if name not in names:
                 close = difflib.get_close_matches(name, [*names, "mode"], n=1)
-                hint = f", did you mean {close[0]!r}?" if close else ""
-                raise ConfigError(f"unknown setting {name!r}{hint}")
+                hint = f"; hint: did you mean `{close[0]}`?" if close else ""
+                raise ConfigError(f"unknown setting `{name}`{hint}")
         for name in ("seq_len", "num_sequences"):
             if isinstance(given.get(name), str):
                 given[name] = parse_count(given[name])
@@ -239,39 +243,12 @@ def described() -> dict[str, str]:
     return found
 
 
-def _check_kinds(settings: Settings) -> None:
-    """Names the setting whose value is of no kind that it takes."""
-    hints = _hints()
-    for field in fields(settings):
-        value, hint = getattr(settings, field.name), hints[field.name]
-        kinds = get_args(hint) or (hint,)
-        words = [kind for kind in kinds if isinstance(kind, str)]
-        if words and value not in words:
-            close = difflib.get_close_matches(str(value), words, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"{field.name} is {value!r}, expected one of {words}{hint}")
-        if not words and int in kinds and isinstance(value, int) and value < 0:
-            raise ConfigError(f"{field.name} is {value!r}, expected a number of at least 0")
-        fits = (*(kind for kind in kinds if isinstance(kind, type)), *((int,) * (float in kinds)))
-        if not words and (
-            not isinstance(value, fits) or (isinstance(value, bool) and bool not in kinds)
-        ):
-            names = " or ".join(kind.__name__.replace("NoneType", "None") for kind in fits)
-            hint = "; Settings.of() reads '128k'" if isinstance(value, str) and int in fits else ""
-            raise ConfigError(f"{field.name} is {value!r}, expected {names}{hint}")
-
-
-@functools.cache
-def _hints() -> dict[str, Any]:
-    return get_type_hints(Settings)
-
-
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that a TOML, YAML or JSON file holds, by name."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"settings file {path}: {error}") from None
+        raise ConfigError(f"cannot read `{path}`: {error}") from None
     try:
         if path.suffix == ".toml":
             import tomllib
@@ -290,11 +267,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     except MissingExtraError:
         raise
     except Exception as error:
-        raise ConfigError(f"settings file {path}: {error}") from None
+        raise ConfigError(f"cannot read `{path}`: {error}") from None
     if isinstance(loaded, Mapping) and isinstance(loaded.get("settings"), Mapping):
         loaded = loaded["settings"]
     if not isinstance(loaded, Mapping):
-        raise ConfigError(f"settings file {path} holds no table of settings")
+        raise ConfigError(f"cannot read `{path}`: expected a table of settings")
     return {str(name): value for name, value in loaded.items()}
 
 
@@ -310,4 +287,6 @@ def parse_count(text: str) -> int:
     try:
         return int(digits.replace("_", "")) * units.get(unit, 1)
     except ValueError:
-        raise ConfigError(f"{text!r} is no count; write 131072, '128k' or '1M'") from None
+        raise ConfigError(
+            f"invalid count {text!r}: expected a number such as 131072, '128k' or '1M'"
+        ) from None

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from nextlong_rs.corpus.inputs import describe as describe_input
 from nextlong_rs.embed.resolve import describe as describe_embedder
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.errors import ConfigError, RunError
+from nextlong_rs.options import Options
 from nextlong_rs.result.result import Result
 from nextlong_rs.run.directory import Run
 from nextlong_rs.run.files import write_json
@@ -53,7 +54,7 @@ def synthesize(
     progress: bool = True,
     resume: bool = True,
     overwrite: bool = False,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Result:
     """Make long-context training sequences from a corpus of short documents.
 
@@ -96,9 +97,8 @@ def synthesize(
 
     Source: method.md; Gao et al., ICML 2025, arXiv 2501.12766, section 3.
     """
-    if embedder is not None:
-        options["embedder"] = describe_embedder(embedder)
-    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options=options)
+    named = {} if embedder is None else {"embedder": describe_embedder(embedder)}
+    given = prepare(inputs, tokenizer=tokenizer, settings=settings, options={**options, **named})
     chosen, listing = given.settings, given.listing
     with Pool(1) as beside:
         # Most of loading a tokenizer, and the only part that the corpus need not wait for.

@@ -252,15 +252,15 @@ def test_damaged_files_are_refused(tmp_path: Path, whole: Index) -> None:
     [
         (lambda index: Index.build(np.ones(3)), "vectors has the shape"),
         (lambda index: Index.build([[1.0], [1.0, 2.0]]), "rows of one length"),
-        (lambda index: Index.build(np.ones((2, 2)), seed=-1), "seed is -1"),
+        (lambda index: Index.build(np.ones((2, 2)), seed=-1), "invalid `seed`: -1"),
         (lambda index: Index.build(np.ones((2, 2)), threads=0), "threads is 0"),
         (lambda index: index.add(np.ones((2, 3))), "vectors have 3 dimensions, the index 16"),
         (lambda index: index.add(np.full((1, DIM), np.nan)), "row 0 of vectors"),
         (lambda index: index.search(np.ones((2, 3)), 1), "queries have 3 dimensions"),
         (lambda index: index.search(np.array([ROWS]), 1), f"query row {ROWS} does not exist"),
-        (lambda index: index.search(np.array([0]), 0), "k is 0"),
-        (lambda index: index.search(np.array([0]), 1 << 70), "k is 118"),
-        (lambda index: index.search(np.array([0]), 1, min_recall=2), "min_recall is 2"),
+        (lambda index: index.search(np.array([0]), 0), "invalid `k`: 0"),
+        (lambda index: index.search(np.array([0]), 1 << 70), "invalid `k`: 118"),
+        (lambda index: index.search(np.array([0]), 1, min_recall=2), "invalid `min_recall`: 2"),
     ],
 )
 def test_wrong_arguments_are_named(whole: Index, call: Any, message: str) -> None:

@@ -10,13 +10,14 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import Block, Documents
 from nextlong_rs.corpus.inputs import Input
 from nextlong_rs.errors import ConfigError, CorpusError, MissingExtraError
+from nextlong_rs.rules import checked
 
 __all__ = [
     "BLOCK_BYTES",
@@ -62,18 +63,8 @@ class CorpusConfig:
     max_error_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("text_column", "id_column", "score_column", "source_column"):
-            value = getattr(self, name)
-            optional = name != "text_column" and value is None
-            if not optional and not (isinstance(value, str) and value):
-                raise ConfigError(f"{name} ({value!r}) must be the name of a column")
-        if not (type(self.max_document_bytes) is int and 0 < self.max_document_bytes < 1 << 48):
-            raise ConfigError(
-                f"max_document_bytes ({self.max_document_bytes!r}) must be a whole number above 0"
-            )
-        rate = self.max_error_rate
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise ConfigError(f"max_error_rate ({rate!r}) must be a share from 0 to 1")
+        for field in fields(self):
+            object.__setattr__(self, field.name, checked(field.name, getattr(self, field.name)))
 
     def to_json(self) -> str:
         """The settings that the reader needs, as the core takes them."""

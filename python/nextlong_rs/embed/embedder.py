@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import Watch
-from nextlong_rs.embed.static import StaticModel, positive
+from nextlong_rs.embed.static import StaticModel
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, EmbeddingError
+from nextlong_rs.rules import checked
 
 if TYPE_CHECKING:
     from nextlong_rs._nextlong import ChunkStore
@@ -123,9 +124,11 @@ class Embedder:
             EmbeddingError: No text has a word.
         """
         texts = _as_list(texts)
-        sample = positive("sample", sample)
-        _check_seed(seed)
-        dim = positive("dim", dim)
+        sample = checked("fit_chunks", sample, "sample")
+        seed = checked("seed", seed)
+        dim = checked("dim", dim)
+        idf_power = checked("idf_power", idf_power)
+        boilerplate_share = checked("boilerplate_share", boilerplate_share)
         rows = _nextlong.embed_sample(len(texts), sample, seed)
         if len(rows) < len(texts):
             texts = [texts[row] for row in rows.tolist()]
@@ -178,11 +181,13 @@ class Embedder:
             ConfigError: A setting is out of range.
             EmbeddingError: No chunk of the sample has a word.
         """
-        _check_seed(seed)
-        sample = positive("sample", sample)
+        seed = checked("seed", seed)
+        sample = checked("fit_chunks", sample, "sample")
         rows = _nextlong.embed_sample(len(store), sample, seed)
         count = thread_count(threads)
-        dim = positive("dim", dim)
+        dim = checked("dim", dim)
+        idf_power = checked("idf_power", idf_power)
+        boilerplate_share = checked("boilerplate_share", boilerplate_share)
         model = _nextlong.LsaModel.fit_store(
             store, rows, dim, seed, idf_power, sample, boilerplate_share, count, watch
         )
@@ -370,8 +375,3 @@ def _borders(texts: list[str]) -> list[int]:
         characters += len(text)
     borders.append(len(texts))
     return borders
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**64:
-        raise ConfigError(f"seed ({seed!r}) must be a number from 0 to 2**64 - 1")

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs.embed.precomputed import checked_rows
-from nextlong_rs.errors import ConfigError, EmbeddingError
+from nextlong_rs.errors import EmbeddingError
+from nextlong_rs.rules import checked
 
 if TYPE_CHECKING:
     from nextlong_rs._nextlong import ChunkStore, Watch
@@ -137,6 +138,5 @@ class CallableEmbedder:
 
 
 def _checked_batch(batch_texts: int) -> int:
-    if batch_texts < 1:
-        raise ConfigError(f"batch_texts ({batch_texts}) must be at least 1")
-    return batch_texts
+    size: int = checked("batch_texts", batch_texts)
+    return size

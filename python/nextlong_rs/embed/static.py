@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from nextlong_rs import _nextlong
 from nextlong_rs._nextlong import ChunkStore, Watch
-from nextlong_rs.errors import ConfigError
+from nextlong_rs.rules import checked
 
-__all__ = ["StaticModel", "positive"]
+__all__ = ["StaticModel"]
 
 
 class StaticModel:
     """A model2vec folder with its own tokenizer."""
 
     def __init__(self, folder: Path, max_tokens: int | None) -> None:
-        limit = None if max_tokens is None else positive("max_tokens", max_tokens)
+        limit = checked("max_tokens", max_tokens)
         self._model = _nextlong.StaticModel(folder, limit)
         text = (folder / "tokenizer.json").read_text(encoding="utf-8")
         self._tokenizer = _nextlong.Tokenizer(text)
@@ -42,9 +42,3 @@ class StaticModel:
         watch: Watch | None = None,
     ) -> None:
         self._model.embed_part(self._tokenizer, store, start, stop, path, watch)
-
-
-def positive(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 1 << 63:
-        raise ConfigError(f"{name} ({value!r}) must be a number of at least 1 and below 2**63")
-    return value

@@ -1,4 +1,4 @@
-"""Checks and converts the arguments of a search: settings, unit vectors, batches of queries."""
+"""Checks and converts the arguments of a search: unit vectors, batches of queries."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
     from nextlong_rs.engine.pool import Pool
 
-__all__ = ["blocks_of", "check", "empty_results", "query_arrays", "row_numbers", "unit_rows"]
-
-_ENGINES = ("auto", "exhaustive", "exact", "clustered", "hnsw")
-
-# Most neighbours of a query.
-_MOST = 1 << 20
+__all__ = ["blocks_of", "empty_results", "query_arrays", "row_numbers", "unit_rows"]
 
 # Queries of one call: many, so that a block of rows is packed once for all of them.
 _CALL_QUERIES = 4096
@@ -28,18 +23,6 @@ _CALL_NEIGHBOURS = 1 << 20
 
 # Values that are checked and normalised at once: few enough to stay in a cache.
 _BLOCK_VALUES = 1 << 19
-
-
-def check(*, index: str = "auto", k: int = 1, min_recall: float = 0.5, seed: int = 0) -> None:
-    """Refuses settings that no search can have."""
-    if index not in _ENGINES:
-        raise ConfigError(f"index is {index!r}; choose one of {', '.join(map(repr, _ENGINES))}")
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= _MOST:
-        raise ConfigError(f"k is {k!r}; it must be a whole number from 1 to {_MOST:,}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
-        raise ConfigError(f"seed is {seed!r}; it must be a whole number from 0 to 2**64 - 1")
-    if not isinstance(min_recall, (int, float, np.number)) or not 0.0 <= min_recall <= 1.0:
-        raise ConfigError(f"min_recall is {min_recall!r}; it must lie between 0 and 1")
 
 
 def query_arrays(

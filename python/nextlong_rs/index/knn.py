@@ -12,9 +12,10 @@ import numpy as np
 from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool
 from nextlong_rs.engine.progress import Bar
-from nextlong_rs.index.arrays import blocks_of, check, empty_results, query_arrays, unit_rows
+from nextlong_rs.index.arrays import blocks_of, empty_results, query_arrays, unit_rows
 from nextlong_rs.index.recall import low_recall
 from nextlong_rs.index.search import measured
+from nextlong_rs.rules import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -95,7 +96,9 @@ def knn(
         [[1, 2], [0, 2], [1, 0]]
     """
     started = time.perf_counter()
-    check(index=index, k=k, min_recall=min_recall, seed=seed)
+    index = checked("index", index)
+    k, seed = checked("k", k), checked("seed", seed)
+    min_recall = checked("min_recall", min_recall)
     with Pool(threads) as pool:
         given, full = unit_rows(vectors, "vectors", pool)
         stored = _nextlong.Vectors.from_array(given, full=full, threads=pool.threads)

@@ -18,9 +18,10 @@ from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool, thread_count
 from nextlong_rs.engine.progress import Bar
 from nextlong_rs.errors import ConfigError, RetrievalError
-from nextlong_rs.index.arrays import blocks_of, check, empty_results, query_arrays, unit_rows
+from nextlong_rs.index.arrays import blocks_of, empty_results, query_arrays, unit_rows
 from nextlong_rs.index.knn import Neighbours
 from nextlong_rs.index.recall import low_recall
+from nextlong_rs.rules import checked
 from nextlong_rs.run.files import write_json
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Index:
             ConfigError: A setting or an array has the wrong kind, shape or values.
             RetrievalError: There are too many vectors.
         """
-        check(seed=seed)
+        seed = checked("seed", seed)
         stored = _nextlong.Vectors.from_array(unit_rows(vectors, "vectors")[0])
         callers = max(thread_count(None), thread_count(threads), 2)
         graph = _nextlong.Graph(stored, seed=int(seed), callers=callers)
@@ -163,7 +164,9 @@ class Index:
             ConfigError: A setting or the array has the wrong kind, shape or values.
         """
         started = time.perf_counter()
-        check(k=k, min_recall=0.0 if min_recall is None else min_recall)
+        k = checked("k", k)
+        if min_recall is not None:
+            min_recall = checked("min_recall", min_recall)
         (graph, breadths), k = self._state, int(k)
         rows, values = query_arrays(queries, len(graph), graph.dim)
         count = len(rows) if values is None else len(values)

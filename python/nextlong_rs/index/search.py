@@ -16,7 +16,8 @@ import numpy as np
 
 from nextlong_rs import _nextlong
 from nextlong_rs.engine.pool import Pool
-from nextlong_rs.index.arrays import check, row_numbers
+from nextlong_rs.index.arrays import row_numbers
+from nextlong_rs.rules import checked
 from nextlong_rs.run.memory import KEPT_BYTES
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ class Search:
             RetrievalError: The vectors cannot be searched.
             RunError: A file in `folder` is damaged or of other vectors.
         """
-        check(index=index, k=k, min_recall=min_recall, seed=seed)
+        index = checked("index", index)
+        k, seed = checked("k", k), checked("seed", seed)
+        min_recall = checked("min_recall", min_recall)
         candidates = np.arange(len(vectors)) if rows is None else row_numbers(rows, len(vectors))
         return measured(
             vectors,
@@ -221,7 +224,7 @@ class Search:
             ids int64 `[q, k]` (-1 where there are fewer) and scores float32 `[q, k]` (-inf there),
             by score falling, id rising.
         """
-        check(k=k)
+        k = checked("k", k)
         width, gap = self._breadth(k if hidden is None else hidden.reach(k, self._rows))
         return self._core.rows(
             np.ascontiguousarray(rows, dtype=np.int64), k, width, watch, hidden, gap

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use nextlong::Error;
 use nextlong::chunk::{Mode, Rule, part, spans, with_characters};
+use nextlong::config::rules::{self, Given};
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -72,13 +72,8 @@ pub fn chunk_spans<'py>(
 }
 
 fn mode_named(name: &str) -> PyResult<Mode> {
-    match name {
-        "lossless" => Ok(Mode::Lossless),
-        "paper" => Ok(Mode::Paper),
-        _ => Err(into_py(Error::Config(format!(
-            "mode ({name:?}) must be \"lossless\" or \"paper\""
-        )))),
-    }
+    rules::check("chunk_mode", "mode", Given::Text(name), &format!("'{name}'")).map_err(into_py)?;
+    Ok(if name == "paper" { Mode::Paper } else { Mode::Lossless })
 }
 
 /// Cuts documents and writes them as part `path` of the chunk store: (documents, chunks, bytes of text).

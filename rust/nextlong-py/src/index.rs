@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nextlong::config::rules;
 use nextlong::index::recall::Report;
 use nextlong::index::{
     self, Kind, Neighbours, Queries, SearchWidth, Settings, choose, depths, recall,
@@ -336,9 +337,8 @@ pub fn choose_engine(
 
 fn kind(engine: &str) -> PyResult<Kind> {
     Kind::named(engine).ok_or_else(|| {
-        into_py(Error::Config(format!(
-            "index is '{engine}'; choose 'auto', 'exhaustive', 'exact', 'clustered' or 'hnsw'"
-        )))
+        let expected = "'exhaustive' or 'exact' or 'clustered' or 'hnsw'";
+        into_py(rules::invalid("index", &format!("'{engine}'"), expected))
     })
 }
 

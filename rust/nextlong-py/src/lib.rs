@@ -61,7 +61,7 @@ mod _nextlong {
     use crate::batch::Wave;
 
     #[pymodule_export]
-    use crate::config::Settings;
+    use crate::config::{Settings, check_setting, setting_rules};
 
     #[pymodule_export]
     use crate::fill::{Selector, queue};

@@ -14,12 +14,13 @@ use super::linear::{
     cross, directions, directions_of_gram, orthonormalise, rotate, rotation, whitening,
 };
 use super::model::LsaModel;
+use super::names;
 use super::sparse::{Counts, Sample, Sparse, TextCounts, texts};
 use super::strips::{
     STRIP, Sketch, Work, back_product, gram_product, normal_product, normal_product_of_sketch,
     product, sketched,
 };
-use super::{MAX_DIM, names};
+use crate::config::rules::{self, Given};
 use crate::error::{Error, Result};
 use crate::parallel;
 use crate::progress::Progress;
@@ -72,20 +73,13 @@ impl Default for FitOptions {
 impl FitOptions {
     fn check(&self) -> Result<()> {
         let Self { dim, idf_power, sample, boilerplate_share, .. } = *self;
-        if dim == 0 || dim > MAX_DIM {
-            return Err(Error::Config(format!("dim ({dim}) must be from 1 to {MAX_DIM}")));
-        }
-        if !(0.0..=8.0).contains(&idf_power) {
-            return Err(Error::Config(format!("idf_power ({idf_power}) must be from 0 to 8")));
-        }
-        if sample == 0 {
-            return Err(Error::Config(format!("sample ({sample}) must be at least 1")));
-        }
-        if !(0.0..=1.0).contains(&boilerplate_share) {
-            return Err(Error::Config(format!(
-                "boilerplate_share ({boilerplate_share}) must be from 0 to 1"
-            )));
-        }
+        let check =
+            |setting, name, value, shown: String| rules::check(setting, name, value, &shown);
+        check("dim", "dim", Given::Count(dim as i128), dim.to_string())?;
+        check("idf_power", "idf_power", Given::Number(idf_power), idf_power.to_string())?;
+        check("fit_chunks", "sample", Given::Count(sample as i128), sample.to_string())?;
+        let share = Given::Number(boilerplate_share);
+        check("boilerplate_share", "boilerplate_share", share, boilerplate_share.to_string())?;
         Ok(())
     }
 }

@@ -32,6 +32,7 @@ use std::path::Path;
 
 use half::f16;
 
+pub use crate::config::rules::MAX_DIM;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::store::ChunkStore;
@@ -39,9 +40,6 @@ use crate::store::vectors;
 
 /// Chunks between two looks at the stop flag: about 10 ms of work.
 const CHUNKS_PER_CHECK: usize = 512;
-
-/// The most dimensions a model may have.
-pub const MAX_DIM: usize = 4096;
 
 /// Embeds the chunks of `range` one by one and writes them as one float16 part.
 fn write_part(

@@ -1,11 +1,15 @@
 //! The settings of a run: every field given, checked once, the same JSON that is saved with the run.
 //!
-//! The defaults live in Python's `Settings`; the rules live here.
+//! The defaults live in Python's `Settings`; the rules about single values in [`rules`].
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::index::Kind;
+
+pub mod rules;
+
+use rules::Given;
 
 /// Which rule cuts documents into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,11 +160,13 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for JSON that is not settings, or settings that break a rule.
+    /// [`Error::Config`] that names the setting, its value and what was expected.
     pub fn from_json(json: &str) -> Result<Self> {
-        let settings: Self = serde_json::from_str(json)
-            .map_err(|error| Error::Config(format!("settings: {error}")))?;
-        settings.check()?;
+        let not_settings = |error: serde_json::Error| Error::Config(format!("settings: {error}"));
+        let given: Map<String, Value> = serde_json::from_str(json).map_err(not_settings)?;
+        check_each(&given)?;
+        let settings: Self = serde_json::from_value(given.into()).map_err(not_settings)?;
+        settings.check_together()?;
         Ok(settings)
     }
 
@@ -168,105 +174,61 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] that names the setting, its value and the way out.
+    /// [`Error::Config`] that names the setting, its value and what was expected.
     pub fn check(&self) -> Result<()> {
-        at_least("seq_len", self.seq_len, 16)?;
-        at_least("chunk_size", self.chunk_size, 1)?;
-        at_least("dim", self.dim, 1)?;
-        if self.dim > 4096 {
-            return wrong("dim", self.dim, "at most 4096");
-        }
-        at_least("fit_chunks", self.fit_chunks, 1)?;
-        at_least("min_meta_chunks", self.min_meta_chunks, 1)?;
-        at_least("containment_words", self.containment_words, 1)?;
-        for (name, value) in [
-            ("num_negatives", self.num_negatives),
-            ("max_reuse", self.max_reuse),
-            ("max_per_doc", self.max_per_doc),
-            ("range_max", self.range_max),
-        ] {
-            if let Some(value) = value {
-                at_least(name, value, 1)?;
-            }
-        }
-        if self.seq_len > 1 << 28 {
-            return wrong("seq_len", self.seq_len, "at most 268435456");
-        }
-        if self.num_sequences == Some(0) {
-            return wrong("num_sequences", 0, "at least 1, or None for all documents");
-        }
-        if self.max_document_bytes == 0 {
-            return wrong("max_document_bytes", 0, "at least 1");
-        }
-        within("max_error_rate", self.max_error_rate, 0.0, 1.0)?;
-        within("boilerplate_share", self.boilerplate_share, 0.0, 1.0)?;
-        within("min_recall", f64::from(self.min_recall), 0.0, 1.0)?;
-        within("idf_power", f64::from(self.idf_power), 0.0, 4.0)?;
-        for (name, value) in [("min_score", self.min_score), ("max_score", self.max_score)] {
-            if let Some(value) = value {
-                within(name, f64::from(value), -1.0, 1.0)?;
-            }
-        }
-        for (name, value) in [
+        let optional = [
+            ("min_score", self.min_score),
+            ("max_score", self.max_score),
             ("absolute_margin", self.absolute_margin),
             ("relative_margin", self.relative_margin),
             ("max_containment", self.max_containment),
-        ] {
-            if let Some(value) = value {
-                within(name, f64::from(value), 0.0, 1.0)?;
+        ];
+        // JSON has no such numbers.
+        for (name, value) in optional {
+            if let Some(value) = value.filter(|value| !value.is_finite()) {
+                rules::check(name, name, Given::Number(value.into()), &value.to_string())?;
             }
         }
-        for (name, value) in
-            [("chars_per_token", self.chars_per_token), ("length_factor", self.length_factor)]
-        {
-            if !(value.is_finite() && value > 0.0) {
-                return wrong(name, value, "a number above 0");
-            }
+        match serde_json::to_value(self) {
+            Ok(Value::Object(given)) => check_each(&given)?,
+            Ok(other) => return Err(Error::Config(format!("settings: {other}"))),
+            Err(error) => return Err(Error::Config(format!("settings: {error}"))),
         }
-        if self.range_max.is_some_and(|range_max| range_max <= self.range_min) {
-            return Err(Error::Config(format!(
-                "range_max ({}) must be larger than range_min ({})",
-                self.range_max.unwrap_or(0),
-                self.range_min
-            )));
+        self.check_together()
+    }
+
+    /// Checks the rules between settings.
+    fn check_together(&self) -> Result<()> {
+        if let Some(range_max) = self.range_max.filter(|&range_max| range_max <= self.range_min) {
+            let expected = format!("more than `range_min` ({})", self.range_min);
+            return Err(rules::invalid("range_max", &range_max.to_string(), &expected));
         }
         if let (Some(low), Some(high)) = (self.min_score, self.max_score)
             && low > high
         {
-            return Err(Error::Config(format!(
-                "min_score ({low}) must not be larger than max_score ({high})"
-            )));
-        }
-        if self.index != "auto" && Kind::named(&self.index).is_none() {
-            let names = "\"auto\", \"exhaustive\", \"exact\", \"clustered\" or \"hnsw\"";
-            return wrong("index", format!("{:?}", self.index), names);
-        }
-        for (name, column) in [
-            ("text_column", Some(&self.text_column)),
-            ("id_column", self.id_column.as_ref()),
-            ("score_column", self.score_column.as_ref()),
-            ("source_column", self.source_column.as_ref()),
-        ] {
-            if column.is_some_and(String::is_empty) {
-                return wrong(name, "\"\"", "the name of a column");
-            }
+            let expected = format!("at most `max_score` ({high})");
+            return Err(rules::invalid("min_score", &low.to_string(), &expected));
         }
         Ok(())
     }
 }
 
-fn wrong<T>(name: &str, value: impl std::fmt::Display, expected: &str) -> Result<T> {
-    Err(Error::Config(format!("{name} is {value}, expected {expected}")))
-}
-
-fn at_least(name: &str, value: u32, least: u32) -> Result<()> {
-    if value < least { wrong(name, value, &format!("at least {least}")) } else { Ok(()) }
-}
-
-fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> {
-    if (low..=high).contains(&value) {
-        Ok(())
-    } else {
-        wrong(name, value, &format!("a number from {low} to {high}"))
+/// Checks each setting for itself.
+fn check_each(given: &Map<String, Value>) -> Result<()> {
+    for (name, value) in given {
+        let known = match value {
+            Value::Null => Given::Nothing,
+            Value::Bool(flag) => Given::Flag(*flag),
+            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
+                (Some(count), ..) => Given::Count(count.into()),
+                (_, Some(count), _) => Given::Count(count.into()),
+                (.., Some(number)) => Given::Number(number),
+                _ => Given::Other,
+            },
+            Value::String(text) => Given::Text(text),
+            Value::Array(_) | Value::Object(_) => Given::Other,
+        };
+        rules::check(name, name, known, &value.to_string())?;
     }
+    Ok(())
 }
