@@ -277,7 +277,7 @@ def test_a_finished_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
     assert len(synthesize(tmp_path / "out", num_sequences=2, overwrite=True)) == 2
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(nl.RunError, match="no run made"):
+    with pytest.raises(nl.RunError, match="was not created by a run"):
         synthesize(tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
@@ -351,14 +351,14 @@ def test_same_document_recall_is_that_of_its_definition(result: nl.Result) -> No
 @pytest.mark.parametrize("length", ["exact", "paper"])
 def test_a_corpus_of_documents_that_are_all_too_long_says_so(length: str, tmp_path: Path) -> None:
     options = {"seq_len": 16, "chars_per_token": 0.05, "length": length, "min_meta_chunks": 1}
-    with pytest.raises(nl.RunError, match="244 are longer than seq_len"):
+    with pytest.raises(nl.RunError, match="244 are longer than `seq_len`"):
         synthesize(tmp_path / "out", **options)
     passed = synthesize(tmp_path / "passed", long_documents="pass", **options)
     assert {len(row["input_ids"]) for row in rows(passed)} == {16}
 
 
 def test_a_run_without_a_sequence_is_an_error_that_says_why(tmp_path: Path) -> None:
-    with pytest.raises(nl.RunError, match=r"no sequence could be made of 244 .* 221 ran out"):
+    with pytest.raises(nl.RunError, match=r"no sequences produced from 244 .* 221 had too few"):
         synthesize(tmp_path / "out", min_score=0.999, max_score=None)
     assert not (tmp_path / "out" / "manifest.json").exists()
 

@@ -214,11 +214,11 @@ def _facts(given: Prepared) -> dict[str, Any]:
 def nothing_made(counts: dict[str, Any]) -> str:
     """Why no sequence was made, and what to change."""
     return (
-        f"no sequence could be made of {counts['eligible_documents']} documents: "
-        f"{counts['dropped_short'] + counts['no_chunks_left']} ran out of allowed negatives, "
-        f"{counts['long_skipped']} are longer than seq_len; give more documents or a smaller "
-        "seq_len, loosen the rules on negatives (max_score, max_containment, max_reuse, "
-        "max_per_doc), or set on_short='shorten'"
+        f"no sequences produced from {counts['eligible_documents']} documents: "
+        f"{counts['dropped_short'] + counts['no_chunks_left']} had too few eligible negatives, "
+        f"{counts['long_skipped']} are longer than `seq_len`; hint: add documents, lower `seq_len`, "
+        "relax the rules on negatives (max_score, max_containment, max_reuse, max_per_doc), or set "
+        "on_short='shorten'"
     )
 
 
@@ -228,7 +228,7 @@ def hardly_alike(similarity: dict[str, Any], sequences: int) -> str | None:
     if sequences < _ENOUGH_TO_JUDGE or first is None or last is None or last >= first / 2:
         return None
     return (
-        "the negatives of the last tenth of the sequences are hardly like their meta-chunks: a mean "
-        f"similarity of {last:.2f}, {first:.2f} in the first tenth; make fewer (num_sequences), set "
-        "a limit (min_score), or give more documents"
+        f"negatives in the last 10 % of the sequences are weak (mean similarity {last:.2f}, "
+        f"{first:.2f} in the first 10 %); hint: reduce `num_sequences`, set `min_score`, or add "
+        "documents"
     )

@@ -158,10 +158,12 @@ def test_a_truncated_file_is_an_error_that_names_it(tmp_path: Path, kind: str) -
     whole = gzip.compress(lines) if kind == "gz" else zstandard.compress(lines)
     for length in (len(whole) // 2, len(whole) - 1, 20):
         path.write_bytes(whole[:length])
-        with pytest.raises(CorpusError, match=rf"a\.jsonl\.{kind}.*cut off or damaged after \d+"):
+        with pytest.raises(
+            CorpusError, match=rf"a\.jsonl\.{kind}.*truncated or corrupted after \d+"
+        ):
             read(path, block_bytes=10_000)
     path.write_bytes(b"this is not compressed at all")
-    with pytest.raises(CorpusError, match="cut off or damaged after 0 bytes"):
+    with pytest.raises(CorpusError, match="truncated or corrupted after 0 bytes"):
         read(path)
 
 

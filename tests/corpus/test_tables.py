@@ -156,7 +156,7 @@ def test_a_string_column_that_is_no_utf8_is_one_clear_error(tmp_path: Path) -> N
     for extra in ({}, {"use_dictionary": False}):
         path = tmp_path / "a.parquet"
         pq.write_table(pa.table({"text": forged}), path, **extra)
-        with pytest.raises(CorpusError, match=r"a\.parquet: .*non UTF-8.*mend it or leave it out"):
+        with pytest.raises(CorpusError, match=r"a\.parquet`.*non UTF-8.*fix or exclude the file"):
             read(path)
         # As bytes, row by row.
         pq.write_table(pa.table({"text": made}), path, **extra)

@@ -92,7 +92,7 @@ def test_a_changed_setting_redoes_the_stages_that_it_touches(
     assert "chunk_part" not in work
     assert "_tokenize" in work
     assert any(
-        "mine: made again, placement changed from 'head' to 'tail'" in n
+        "mine: rerunning, placement changed from 'head' to 'tail'" in n
         for n in notes(tmp_path / "a")
     )
     synthesize(tmp_path / "b", placement="tail")
@@ -173,7 +173,7 @@ def test_a_changed_input_is_noticed(tmp_path: Path) -> None:
     synthesize(tmp_path / "a", **options)
     path.write_text("\n".join(lines[1:]))
     synthesize(tmp_path / "a", **options, overwrite=True)
-    named = f"chunk: made again, inputs changed ({path} changed)"
+    named = f"chunk: rerunning, inputs changed ({path} changed)"
     assert named in notes(tmp_path / "a")
     synthesize(tmp_path / "b", **options)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
@@ -317,7 +317,7 @@ def test_a_second_process_is_refused_by_name_and_a_dead_one_is_not(tmp_path: Pat
 
     run = Run(tmp_path / "out")
     with run.lock():
-        with pytest.raises(nl.RunError, match=r"being worked on by process \d+ on .*, since"):
+        with pytest.raises(nl.RunError, match=r"is locked by process \d+ on .*, since"):
             synthesize(tmp_path / "out")
     # What a killed process leaves: its name in the file, and no lock.
     (run.work / "lock").write_text('{"pid": 1, "host": "elsewhere", "started": "before"}')
@@ -440,7 +440,7 @@ def test_a_run_whose_chunks_are_used_up_goes_on_the_same_way(tmp_path: Path) -> 
     assert tried == made["eligible_documents"]
     similar = whole.manifest["summary"]["similarity"]
     notes = json.loads((tmp_path / "whole/work/measured.json").read_text())["notes"]
-    told = any("hardly like their meta-chunks" in note for note in notes)
+    told = any("negatives in the last 10 % of the sequences are weak" in note for note in notes)
     assert told == (similar["last_sequences"] < similar["first_sequences"] / 2), similar
     waves_made = len(list((tmp_path / "whole/work/_done/mine").glob("0*.json")))
     assert waves_made > 2

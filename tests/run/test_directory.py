@@ -55,7 +55,10 @@ def test_a_stage_without_room_is_refused_and_the_restart_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "check_disk", check)
-        with pytest.raises(nl.RunError, match=f"the stage {stage} will write at least .* MB left"):
+        with pytest.raises(
+            nl.RunError,
+            match=f"not enough disk space .* stage `{stage}`: needs at least .* MB free",
+        ):
             synthesize(tmp_path / "out", **options)
     assert not (tmp_path / "out" / "manifest.json").exists()
     whole = synthesize(tmp_path / "whole", **options)
@@ -65,7 +68,7 @@ def test_a_stage_without_room_is_refused_and_the_restart_goes_on(
 def test_plain_text_is_known_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("words and words\n" * 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**6, 10**6 - 100, 100))
-    with pytest.raises(nl.RunError, match="the stage chunk will write at least"):
+    with pytest.raises(nl.RunError, match="not enough disk space .* stage `chunk`"):
         synthesize(tmp_path / "out", inputs=tmp_path / "a.txt")
 
 

@@ -37,7 +37,7 @@ def test_sizes_are_read(given: int | str, size: int) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "much", "-1GB", "0", 0, -3, True, None, "2XB", "GB"])
 def test_what_is_no_size_is_refused(wrong: Any) -> None:
-    with pytest.raises(nl.ConfigError, match="is no size"):
+    with pytest.raises(nl.ConfigError, match="invalid size"):
         parse_bytes(wrong)
 
 

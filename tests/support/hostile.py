@@ -54,7 +54,7 @@ def outcome(inputs: Any, output: Path, **changes: Any) -> str | dict[str, int]:
     except NextlongError as error:
         message = str(error)
         assert message
-        assert "the core failed" not in message
+        assert "internal error" not in message
         return f"{type(error).__name__}: {message}"
     found: dict[str, int] = result.manifest["summary"]["corpus"]["quarantined_by_reason"]
     return found

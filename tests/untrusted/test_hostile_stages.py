@@ -16,7 +16,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors
 
 import nextlong_rs as nl
 
-NOTHING = "RunError: no sequence could be made"
+NOTHING = "RunError: no sequences produced"
 IDS: tuple[Any, ...] = (1, 1.5, np.int64(3), True, {}, "\udc00", 10**6000, "x" * 5000)
 SCORES: tuple[Any, ...] = ("x", float("nan"), float("inf"), True, [], 1e400)
 
@@ -115,7 +115,7 @@ CORPORA: dict[str, tuple[Callable[[], Any], dict[str, Any], str | dict[str, int]
         {"score_column": "score"},
         {},
     ),
-    "bytes": (lambda: b"abc", {}, "ConfigError: an input is bytes"),
+    "bytes": (lambda: b"abc", {}, "ConfigError: unsupported input type `bytes`"),
     "a stream that is none": (
         lambda: Streams(3),
         {},
@@ -328,7 +328,7 @@ def test_a_wrong_setting_is_one_error(name: str, value: Any, tmp_path: Path) -> 
 def test_an_output_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join(GOOD))
-    assert str(outcome(path, path)).startswith("ConfigError: output")
+    assert str(outcome(path, path)).startswith("ConfigError: invalid `output`")
     assert str(outcome(path, tmp_path)).startswith("RunError: output")
     assert str(outcome(iter(TEXTS), tmp_path)).startswith("RunError: output")
     assert nl.__version__

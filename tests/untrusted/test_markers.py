@@ -85,7 +85,9 @@ def test_a_damaged_marker_is_noticed_and_made_again(
     flipped[digits[len(digits) // 2]] ^= 1
     for content in (b"", b"{}", b"[]", b"\0", b"[" * 100_000, whole[:-9], flipped, b'{"seal":NaN}'):
         path.write_bytes(content)
-        assert any(note.startswith(f"{stage}: ") and "damaged" in note for note in again(run, copy))
+        assert any(
+            note.startswith(f"{stage}: ") and "corrupted" in note for note in again(run, copy)
+        )
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -118,7 +120,7 @@ def test_a_marker_removes_no_file_of_others(given: str, seal: bool, run: Path, c
 
 def test_a_count_of_tasks_that_was_lowered_loses_no_document(run: Path, copy: Path) -> None:
     edited(copy / "work/_done/chunk/stage.json", lambda one: one.update(tasks=1), seal=False)
-    assert any("chunk: made again" in note for note in again(run, copy))
+    assert any("chunk: rerunning" in note for note in again(run, copy))
 
 
 def test_markers_with_strange_names_are_passed_over(run: Path, copy: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_folder_that_is_a_link_is_refused(name: str, run: Path, copy: Path) ->
 def test_a_lock_that_is_a_link_is_refused(run: Path, copy: Path) -> None:
     (copy / "work/lock").unlink()
     (copy / "work/lock").symlink_to(copy.parent / "victim")
-    with pytest.raises(RunError, match="lock is a link"):
+    with pytest.raises(RunError, match="lock` is a link"):
         again(run, copy)
     assert (copy.parent / "victim").read_text() == "precious"
 

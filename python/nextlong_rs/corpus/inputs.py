@@ -221,8 +221,8 @@ def _one(given: object) -> Iterator[Input]:
         kind = "items"
     if kind is None:
         raise ConfigError(
-            f"an input is {type(given).__name__}, which is no path, no table, no dataset and no "
-            "iterable of strings or mappings"
+            f"unsupported input type `{type(given).__name__}`: expected a path, an Arrow table, a "
+            "`datasets.Dataset`, or an iterable of strings or mappings"
         )
     name = f"<{type(given).__name__}>"
     label = {"arrow": "table", "dataset": "dataset"}.get(kind, "item")
@@ -231,7 +231,7 @@ def _one(given: object) -> Iterator[Input]:
 
 def _files(given: str) -> Iterator[Input]:
     if not given or "\0" in given:
-        raise ConfigError(f"an input is {given!r}, which is no path")
+        raise ConfigError(f"invalid input {given!r}: expected a path")
     if os.path.isdir(given):
         found = _folder(given)
         if not found:
@@ -290,7 +290,7 @@ def _file(path: str, label: str) -> Input:
     kind = _nextlong.corpus_kind(path)
     if kind is None:
         raise CorpusError(
-            f"{_printable(path)}: its name tells no known kind; rename it to one of {_KINDS}"
+            f"cannot read `{_printable(path)}`: unsupported file ending, expected one of {_KINDS}"
         )
     try:
         found = os.stat(path)
@@ -298,7 +298,8 @@ def _file(path: str, label: str) -> Input:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         raise CorpusError(
-            f"{_printable(path)}: a pipe, socket or device, no file; write what it gives to a file"
+            f"cannot read `{_printable(path)}`: a pipe, socket or device; hint: save its contents to a "
+            "file"
         )
     return Input(
         number=0,
@@ -314,7 +315,7 @@ def _file(path: str, label: str) -> Input:
 
 def _unreadable(path: str, error: OSError) -> CorpusError:
     return CorpusError(
-        f"{_printable(path)}: cannot be read ({error.strerror or error}); mend it or leave it out"
+        f"cannot read `{_printable(path)}`: {error.strerror or error}; hint: fix or exclude the file"
     )
 
 

@@ -132,7 +132,9 @@ class CallableEmbedder:
                 )
             parts.append(part)
         if self.dim is None:
-            raise EmbeddingError(f"chunks {start} to {stop} are none: nothing says the dimensions")
+            raise EmbeddingError(
+                "cannot infer the embedding dimension from an empty range of chunks"
+            )
         rows = np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
         _nextlong.write_vectors(path, rows)
 

@@ -172,7 +172,9 @@ class Result:
             if row < rows:
                 return _read_row(file, row)
             row -= rows
-        raise RunError(f"{self.path}: the files hold other rows than they did; open it again")
+        raise RunError(
+            f"the files of `{self.path}` changed since this result was opened; hint: open it again"
+        )
 
     def explain(self, number: int) -> Explanation:
         """Say who is who in one sequence: meta-chunks, negatives, similarity, source.

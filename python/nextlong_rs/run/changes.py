@@ -20,7 +20,7 @@ _MISSING = object()
 def of_stage(before: object, after: Mapping[str, Any]) -> str:
     """Which of the things that a stage depends on changed."""
     if not isinstance(before, Mapping):
-        return "its record is damaged"
+        return "its record is corrupted"
     changed = sorted(
         name
         for name in before.keys() | after.keys()

@@ -61,10 +61,11 @@ class Run:
             ConfigError: `output` is a file.
         """
         if self.output.exists() and not self.output.is_dir():
-            raise ConfigError(f"output {self.output} is a file, expected a folder")
+            raise ConfigError(f"invalid `output`: {self.output} is a file, expected a folder")
         if self.output.is_dir() and not self.work.is_dir() and any(self.output.iterdir()):
             raise RunError(
-                f"output {self.output} holds files that no run made; name another folder"
+                f"output directory `{self.output}` is not empty and was not created by a run; hint: "
+                "choose another folder"
             )
         stages = [self.work / "_done" / stage for stage in STAGES]
         for folder in [self.work, *(self.work / name for name in _FOLDERS), *stages]:
@@ -130,9 +131,9 @@ class Run:
         free = shutil.disk_usage(self.work).free
         if free < least:
             raise RunError(
-                f"{self.output}: the stage {stage} will write at least {least / 1e6:,.1f} MB, but "
-                f"its disk has {free / 1e6:,.1f} MB left; free some and run the same command "
-                "again, or name an output elsewhere"
+                f"not enough disk space in `{self.output}` for stage `{stage}`: needs at least "
+                f"{least / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free; hint: free some and run the same "
+                "command again, or choose an output elsewhere"
             )
 
     def tasks(self, stage: str, **depends: Any) -> Tasks:

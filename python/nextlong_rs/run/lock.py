@@ -39,7 +39,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         if self.path.is_symlink():
-            raise RunError(f"{self.path} is a link, which no run made; remove it")
+            raise RunError(f"`{self.path}` is a link, expected a file of a run; hint: remove it")
         file = self.path.open("a+b")
         try:
             begun = time.monotonic()
@@ -47,8 +47,8 @@ class Lock:
                 by = _read(file)
                 if time.monotonic() > begun + PATIENCE_SECONDS[not by]:
                     raise RunError(
-                        f"{self.path.parent.parent} is being worked on by {_shown(by)}; wait for "
-                        "it, stop it, or name another folder"
+                        f"`{self.path.parent.parent}` is locked by {_shown(by)}; hint: wait for it, "
+                        "stop it, or choose another folder"
                     )
                 time.sleep(0.01)
             file.truncate(0)

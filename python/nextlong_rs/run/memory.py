@@ -33,7 +33,7 @@ def parse_bytes(given: int | str) -> int:
     """A size such as `2_000_000_000`, `"2GB"` (powers of 1000) or `"2GiB"` (powers of 1024).
 
     Raises:
-        ConfigError: It is no size above 0.
+        ConfigError: Not a size above 0.
 
     Example:
         >>> parse_bytes("1.5GB"), parse_bytes("2KiB")
@@ -41,11 +41,11 @@ def parse_bytes(given: int | str) -> int:
     """
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(I?)B?\s*", str(given).upper())
     if found is None or isinstance(given, bool):
-        raise ConfigError(f"{given!r} is no size; write 2000000000, '2GB' or '2GiB'")
+        raise ConfigError(f"invalid size {given!r}: expected 2000000000, '2GB' or '2GiB'")
     number, unit, binary = found.groups()
     size = int(float(number) * (1024 if binary else 1000) ** _UNITS[unit])
     if size < 1:
-        raise ConfigError(f"{given!r} is no size above 0")
+        raise ConfigError(f"invalid size {given!r}: expected more than 0")
     return size
 
 

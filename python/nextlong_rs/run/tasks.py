@@ -33,7 +33,7 @@ from nextlong_rs.run.markers import (
 __all__ = ["FORMAT", "Tasks", "fingerprint"]
 
 FORMAT = 8
-"""The version of the run directory's layout; files of another version are made again."""
+"""The version of the run directory's layout; files of another version are rebuilt."""
 
 
 class Tasks:
@@ -65,7 +65,7 @@ class Tasks:
             return
         if state.exists():
             changes = differences.of_stage((before or {}).get("depends"), self.depends)
-            self._say(f"{self.stage}: made again, {changes}")
+            self._say(f"{self.stage}: rerunning, {changes}")
         # The first to go: what the stage made under other settings must not look like this run's.
         (self.folder / "stage.json").unlink(missing_ok=True)
         for _, marker in self._numbered():
@@ -91,13 +91,13 @@ class Tasks:
             return None
         marker = read_json(path)
         if marker is None or not sound(marker, self.stage, number):
-            self._say(f"{self.stage}: the marker of task {label(number)} is damaged, made again")
+            self._say(f"{self.stage}: the marker of task {label(number)} is corrupted, rerunning")
             self.discard(number)
             return None
         for file in marker["files"]:
             what = self._fault(file)
             if what is not None:
-                self._say(f"{self.stage}: {file['name']} {what}, made again")
+                self._say(f"{self.stage}: {file['name']} {what}, rebuilding")
                 path.unlink(missing_ok=True)
                 return None
         self._markers[number] = marker

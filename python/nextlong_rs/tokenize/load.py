@@ -68,8 +68,8 @@ def _read(tokenizer: Any) -> Tokenizer:
             "that counts tokens is enough for nextlong_rs.chunk and nextlong_rs.Chunker only"
         )
     raise TokenizerError(
-        f"a {type(tokenizer).__name__} is no tokenizer; give the path of a tokenizer.json, a "
-        "tokenizers.Tokenizer or a transformers tokenizer"
+        f"unsupported tokenizer type `{type(tokenizer).__name__}`: expected the path of a "
+        "tokenizer.json, a `tokenizers.Tokenizer` or a transformers tokenizer"
     )
 
 

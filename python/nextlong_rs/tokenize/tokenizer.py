@@ -347,8 +347,8 @@ class Tokenizer:
             return id
         names = [content for _, content, _ in self.encoder.added]
         close = difflib.get_close_matches(token, names, n=3, cutoff=0.5) or names[:3]
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ConfigError(f"{setting} {token!r} is no token of {self.name}{hint}")
+        hint = f"; hint: did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ConfigError(f"invalid `{setting}`: {token!r}, expected a token of {self.name}{hint}")
 
 
 def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
@@ -357,6 +357,6 @@ def _token_named(separator: str | Mapping[str, str] | None) -> str | None:
         return separator.removeprefix("token:") if separator.startswith("token:") else None
     if separator is not None and set(separator) != {"token"}:
         raise ConfigError(
-            f'chunk_separator {dict(separator)!r} must be a text or {{"token": "<name>"}}'
+            f'invalid `chunk_separator`: {dict(separator)!r}, expected a text or {{"token": "<name>"}}'
         )
     return None if separator is None else separator["token"]

@@ -66,7 +66,7 @@ pub(crate) fn outside<T: Send>(
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             Err(python::NextlongError::new_err(format!(
-                "the core failed ({said}): a bug of nextlong_rs, or a damaged file; please report it"
+                "internal error ({said}): this is a bug or a corrupted file; please report it"
             )))
         }
     }

@@ -217,5 +217,5 @@ fn step(selector: &Selector) -> usize {
 }
 
 fn gone() -> nextlong::Error {
-    nextlong::Error::Run("this output file was finished or given up before".to_owned())
+    nextlong::Error::Run("the output file is already closed".to_owned())
 }

@@ -233,7 +233,7 @@ impl BatchReader {
 
     fn damaged(&self, error: &dyn std::error::Error) -> Error {
         Error::Corpus(format!(
-            "{}: cannot be read after row {} ({error}); mend it or leave it out",
+            "cannot read `{}` after row {}: {error}; hint: fix or exclude the file",
             self.input.name, self.row
         ))
     }
@@ -245,7 +245,7 @@ pub(super) fn parse(rows: &Rows, input: &Input, settings: &Settings) -> Result<D
     let mut row = rows.row;
     let unreadable = |error: ArrowError| {
         Error::Corpus(format!(
-            "{}: the rows from {}: {error}; mend it or leave it out",
+            "cannot read `{}` from row {} on: {error}; hint: fix or exclude the file",
             input.name,
             rows.row + 1
         ))

@@ -256,8 +256,8 @@ impl LineReader {
                 Err(error) => {
                     let bytes = self.offset + data.len() as u64;
                     return Err(Error::Corpus(format!(
-                        "{}: the compressed data is cut off or damaged after {bytes} bytes of \
-                         text, {} lines ({error}); mend the file or leave it out",
+                        "cannot read `{}`: the compressed data is truncated or corrupted after \
+                         {bytes} bytes of text, {} lines ({error}); hint: fix or exclude the file",
                         self.file.input.name,
                         self.row + line_ends(data),
                     )));
@@ -271,7 +271,7 @@ impl LineReader {
     fn refuse_other_kinds(&self, data: &[u8]) -> Result<()> {
         if let Some((_, kind)) = MARKS.iter().find(|(mark, _)| data.starts_with(mark)) {
             return Err(Error::Corpus(format!(
-                "{}: holds no JSON lines but {kind}; name it so",
+                "cannot read `{}`: not JSON Lines but {kind}; hint: rename it accordingly",
                 self.file.input.name
             )));
         }

@@ -87,8 +87,8 @@ fn check_growth(input: &Input, packed: u64, unpacked: u64, free: u64) -> Result<
         return Ok(());
     }
     Err(Error::Corpus(format!(
-        "{}: {packed} bytes became more than {unpacked} of text, which only a decompression bomb \
-         does; leave the file out, or decompress it first",
+        "cannot read `{}`: suspected decompression bomb, {packed} bytes expanded to more than \
+         {unpacked}; hint: exclude the file, or decompress it first",
         input.name
     )))
 }
@@ -102,7 +102,7 @@ const FREE_BYTES: u64 = 1 << 30;
 fn unreadable(file: &InputFile) -> impl FnOnce(std::io::Error) -> Error + '_ {
     |error| {
         Error::Corpus(format!(
-            "{}: cannot be read ({error}); mend it or leave it out",
+            "cannot read `{}`: {error}; hint: fix or exclude the file",
             file.input.name
         ))
     }

@@ -85,10 +85,10 @@ impl TokenCache {
         let last = offsets.last().copied().unwrap_or(u64::MAX);
         if offsets.len() != chunks.len() + 1 || !rising || last > values.len() as u64 {
             return Err(Error::Tokenizer(format!(
-                "{} offsets over {} ids are no rows of {} chunks",
-                offsets.len(),
+                "shape mismatch: expected {} rising offsets into {} ids, got {}",
+                chunks.len() + 1,
                 values.len(),
-                chunks.len()
+                offsets.len()
             )));
         }
         for (&chunk, bounds) in chunks.iter().zip(offsets.windows(2)) {

@@ -81,7 +81,9 @@ impl Vectors {
 
     fn of_part(part: Part, values: usize, dim: usize) -> Result<Self> {
         if dim == 0 || !values.is_multiple_of(dim) {
-            return Err(Error::Embedding(format!("{values} values are no rows of {dim}")));
+            return Err(Error::Embedding(format!(
+                "{values} values are not a multiple of dim {dim}"
+            )));
         }
         Ok(Self { dim, parts: vec![part], starts: vec![0, values / dim] })
     }

@@ -47,7 +47,7 @@ impl Pipeline {
         });
         // Seen on files whose members contradict each other.
         built.unwrap_or_else(|| {
-            Err(Error::Tokenizer("the tokenizer contradicts itself; save it again".to_owned()))
+            Err(Error::Tokenizer("inconsistent tokenizer.json; hint: export it again".to_owned()))
         })
     }
 

@@ -70,11 +70,11 @@ impl SearchResult<'_> {
     pub(crate) fn by_chunk(&self) -> Result<Found<'_>> {
         if self.ids.len() != self.chunks.len() * self.k || self.scores.len() != self.ids.len() {
             return Err(Error::Retrieval(format!(
-                "{} ids and {} scores are no {} neighbours of {} chunks",
-                self.ids.len(),
-                self.scores.len(),
+                "shape mismatch: expected [{}, {}] ids and scores, got {} and {}",
+                self.chunks.len(),
                 self.k,
-                self.chunks.len()
+                self.ids.len(),
+                self.scores.len()
             )));
         }
         let rows = self.chunks.iter().enumerate().map(|(row, &chunk)| (chunk, row)).collect();
