@@ -42,7 +42,7 @@ class Settings:
     num_sequences: int | None = None
     """Sequences to make; None makes one of every document that can be one."""
     seed: int = 0
-    """All chance comes from this number."""
+    """Seed of every random choice."""
 
     # corpus
     text_column: str = "text"
@@ -57,13 +57,13 @@ class Settings:
     """A field that names where a document comes from (text, number or boolean): the summary reports
     each of its values as a group. Documents without it are the group `(none)`."""
     max_document_bytes: int = 256 << 20
-    """A longer text goes to the quarantine file."""
+    """Maximum bytes of a text; a longer one goes to the quarantine file."""
     max_error_rate: float = 0.01
-    """The share of rows that may be unusable before the run stops."""
+    """Maximum share of unusable rows; above it the run stops."""
 
     # chunk (method.md, "The algorithm", 1)
     chunk_size: int = 2048
-    """The most that a chunk holds, in `chunk_unit`; 2048 characters is the paper's best."""
+    """Maximum size of a chunk, in `chunk_unit`; 2048 characters is the paper's best."""
     chunk_unit: Literal["chars", "tokens"] = "chars"
     """What `chunk_size` counts."""
     chunk_mode: Literal["lossless", "paper"] = "lossless"
@@ -71,7 +71,7 @@ class Settings:
 
     # embed
     embedder: str = "lsa"
-    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of ready vectors (.npy,
+    """`lsa`, the path of a saved `Embedder`, of a model2vec folder or of precomputed embeddings (.npy,
     or `FILE.parquet:COLUMN`)."""
     dim: int = 256
     """Dimensions of the LSA vectors."""
@@ -100,7 +100,7 @@ class Settings:
     """Consider neighbours up to this rank only. None has no limit with `sampling_strategy="top"`;
     with "random" it is 512 ranks, or more where a sequence needs more."""
     min_score: float | None = None
-    """The least cosine similarity of a negative to its meta-chunk."""
+    """Minimum cosine similarity of a negative to its meta-chunk."""
     max_score: float | None = None
     """Maximum cosine similarity of a negative to its meta-chunk. What counts as a near-duplicate
     depends on the embedder, so that no value suits all; `max_containment` finds them by words."""
@@ -124,11 +124,11 @@ class Settings:
     """The n of these n-grams, in words. In scripts without spaces a word is one character (Chinese,
     Japanese) or about four (Thai, Lao, Khmer, Myanmar)."""
     num_negatives: int | None = None
-    """The most negatives of a meta-chunk; None takes what the length needs."""
+    """Maximum number of negatives of a meta-chunk; None takes what the length needs."""
     max_reuse: int | None = 8
-    """In how many sequences a chunk may be a negative."""
+    """Maximum number of sequences in which a chunk is a negative; None has no limit."""
     max_per_doc: int | None = None
-    """How many negatives of a sequence may come from one document."""
+    """Maximum number of negatives of a sequence from one document; None has no limit."""
     sampling_strategy: Literal["top", "random"] = "top"
     """The most similar first, or a seeded uniform random order within the ranks from `range_min` to
     before `range_max`."""
@@ -137,10 +137,10 @@ class Settings:
 
     # assemble
     min_meta_chunks: int = 2
-    """The fewest chunks of a meta-document; one chunk has no dependency to stretch."""
+    """Minimum chunks per meta-document; with one chunk there is no dependency to stretch."""
     long_documents: Literal["skip", "pass"] = "skip"
-    """Documents with more tokens than a sequence: none is made, or their first `seq_len` tokens are
-    one."""
+    """Documents with more tokens than a sequence: skipped, or their first `seq_len` tokens become a
+    sequence."""
     length: Literal["exact", "paper"] = "exact"
     """Exact token budget, or the paper's k, truncated or discarded."""
     chars_per_token: float = 4.0
@@ -148,7 +148,7 @@ class Settings:
     length_factor: float = 1.5
     """w of the paper's length formula."""
     on_short: Literal["drop", "shorten"] = "drop"
-    """A sequence that the rules do not let fill is dropped, or kept shorter."""
+    """A sequence that the rules do not let fill: dropped, or kept shorter."""
     placement: Literal["head", "tail", "random"] = "head"
     """Where a meta-chunk stands among its negatives; head is the paper's best."""
     chunk_separator: str = "\n"
@@ -172,7 +172,7 @@ class Settings:
         it. Counts may be written `"128k"` or `"1M"`.
 
         Raises:
-            ConfigError: A name that is no setting (the closest one is named) or a wrong value.
+            ConfigError: An unknown setting (the closest one is named) or an invalid value.
 
         Example:
             >>> Settings.of(mode="paper", seq_len="64k").length
