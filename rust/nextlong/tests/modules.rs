@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Maximum lines of a file; from 500 on, look for a second topic.
-const MAX_LINES: usize = 600;
+/// Maximum lines of a file.
+const MAX_LINES: usize = 500;
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {

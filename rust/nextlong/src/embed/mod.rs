@@ -11,6 +11,7 @@ mod boilerplate;
 mod counter;
 mod fit;
 mod groups;
+mod leaders;
 mod linear;
 mod model;
 mod names;
