@@ -139,12 +139,12 @@ def estimate(
         raise ConfigError(
             f"invalid `sample_bytes`: {sample_bytes}, expected a whole number of at least 1"
         )
-    begun = time.perf_counter()
+    started = time.perf_counter()
     named = {} if embedder is None else {"embedder": embedder}
     given = prepare(inputs, tokenizer=tokenizer, settings=settings, options={**options, **named})
     with Pool(1) as pool:
         pool.call(given.tokenizer.ready)
-    start = time.perf_counter() - begun
+    start = time.perf_counter() - started
     if given.settings.embedder.endswith(".npy") or ".parquet:" in given.settings.embedder:
         raise ConfigError(
             "`estimate` cannot use precomputed embeddings; hint: use `embedder='lsa'`"
@@ -195,12 +195,12 @@ class _Sample:
         self.chunks, self.dim = len(store), vectors.dim
         self.eligible = len(queue) / store.document_count
         rows = np.arange(min(len(store), 256), dtype=np.int64)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         search.search(rows, min(64, len(store)))
-        self.score_seconds = (time.perf_counter() - begun) / (len(rows) * len(store))
-        begun = time.perf_counter()
+        self.score_seconds = (time.perf_counter() - started) / (len(rows) * len(store))
+        started = time.perf_counter()
         given.tokenizer.encode_chunks(store, rows)
-        self.token_seconds = (time.perf_counter() - begun) / len(rows)
+        self.token_seconds = (time.perf_counter() - started) / len(rows)
 
     def _read(self, sample_bytes: int) -> Iterator[Block]:
         """Blocks from the beginnings of some files, spread over all by their bytes."""

@@ -132,7 +132,7 @@ def synthesize(
             ):
                 beside.wait(separator)
             run.prepare(recorded, resume=resume, overwrite=overwrite)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             write_json(run.work / "run.json", recorded)
             files = _run_stages(
                 job,
@@ -142,7 +142,7 @@ def synthesize(
                 json.dumps(facts, ensure_ascii=False),
             )
             measured = {
-                "seconds": {**job.seconds, "total": time.perf_counter() - begun},
+                "seconds": {**job.seconds, "total": time.perf_counter() - started},
                 "peak_memory_bytes": peak_memory(),
                 "threads": job.threads,
                 "notes": run.notes,

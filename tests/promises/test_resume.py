@@ -23,7 +23,7 @@ from nextlong_rs.embed.resolve import identity
 from nextlong_rs.run.files import Number
 from nextlong_rs.run.status import status
 from nextlong_rs.run.tasks import Tasks
-from nextlong_rs.stage import mine as sequencing
+from nextlong_rs.stage import mine as mine_stage
 from nextlong_rs.stage import parts, waves
 from nextlong_rs.stage.parts import Parts
 from nextlong_rs.synthesize import hardly_alike
@@ -62,7 +62,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(owner, name, call)
 
     watched(_nextlong, "chunk_part")
-    watched(sequencing, "_tokenize")
+    watched(mine_stage, "_tokenize")
     watched(Parts, "_write")
     return done
 

@@ -110,7 +110,9 @@ def read_blocks(
         ConfigError: When `block_bytes` is not positive.
     """
     if block_bytes < 1:
-        raise ConfigError(f"block_bytes ({block_bytes}) must be above 0")
+        raise ConfigError(
+            f"invalid `block_bytes`: {block_bytes}, expected a whole number of at least 1"
+        )
     settings = (config or CorpusConfig()).to_json()
     for in_memory, group in itertools.groupby(inputs, key=lambda one: one.path is None):
         if not in_memory:

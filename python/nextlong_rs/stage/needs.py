@@ -47,7 +47,7 @@ def needs(
         searched = 8 * chunks
     elif settings.index != "hnsw":
         searched = min(settings.dim * chunks, kept) + 8 * chunks
-    # Near the end of a corpus the chunks that may still be used are packed, at most so many.
+    # Near the end of a corpus the remaining chunks are packed, up to this number.
     packs_left = settings.max_reuse is not None and settings.index != "exhaustive"
     left = min(chunks, FEW) * settings.dim if packs_left else 0
     one = _nextlong.GramLists.bytes_of_one(_nextlong.Settings(settings.to_json()))
